@@ -1,0 +1,32 @@
+/**
+ * npm run bench -- <package> [arguments of its bench]
+ *
+ * Runs packages/<package>/bench/main.ts from source. The packages it depends on are built first, and measured as built.
+ */
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { $ } from "zx";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const [name, ...args] = process.argv.slice(2);
+const benches = readdirSync(`${root}packages`).filter((dir) => existsSync(`${root}packages/${dir}/bench/main.ts`));
+
+if (name === undefined || !benches.includes(name)) {
+  const found = name === undefined ? "no package was named" : `"${name}" has no bench/main.ts`;
+  console.error(
+    `Cannot run a benchmark: ${found}, expected one of: ${benches.join(", ") || "(no package has one yet)"}`,
+  );
+  console.error("Usage: npm run bench -- <package> [arguments of its bench]");
+  process.exit(2);
+}
+
+const { dependencies = {} } = JSON.parse(readFileSync(`${root}packages/${name}/package.json`, "utf8"));
+const workspace = Object.keys(dependencies).filter((dependency) => dependency.startsWith("@madformer/"));
+if (workspace.length) await $({ cwd: root, stdio: ["ignore", 2, 2] })`npx nx run-many -t build -p ${workspace}`;
+
+// The package's own tsconfig maps its name to its sources. --expose-gc lets a bench free memory between measurements.
+process.env.TSX_TSCONFIG_PATH = `${root}packages/${name}/tsconfig.json`;
+const run = $({ stdio: "inherit", nothrow: true });
+const { exitCode } =
+  await run`node --expose-gc --no-warnings --import tsx ${root}packages/${name}/bench/main.ts ${args}`;
+process.exit(exitCode ?? 1);
