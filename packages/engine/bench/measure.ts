@@ -1,0 +1,83 @@
+import { OrtSession } from "../src/runtime/ort-session.js";
+import { alignedArray } from "../src/runtime/buffers.js";
+import { lowerToOnnx } from "../src/onnx/lower.js";
+import { encodeModel } from "../src/onnx/proto.js";
+import { makeNode } from "../src/ir/infer.js";
+import type { Graph, NodeOf } from "../src/ir/graph.js";
+
+/** The middle one of some numbers. */
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const half = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? (sorted[half] ?? NaN) : ((sorted[half - 1] ?? NaN) + (sorted[half] ?? NaN)) / 2;
+}
+
+/** Milliseconds that `body` takes. */
+export async function time(body: () => Promise<unknown>): Promise<number> {
+  const start = performance.now();
+  await body();
+  return performance.now() - start;
+}
+
+/** Sides of the square matrices whose product's rate is what this machine can do. */
+export const GEMM_SIDES = [512, 768, 1024, 1536, 2048] as const;
+
+/** One matrix product of ONNX Runtime, with preallocated output. */
+export async function gemm(side: number, threads: number): Promise<{ run(): Promise<void>; dispose(): void }> {
+  const input = (name: string): NodeOf<"input"> =>
+    makeNode({ kind: "input", name, dtype: "float32", shape: [side, side] }) as NodeOf<"input">;
+  const [a, b] = [input("inputs/a"), input("inputs/b")];
+  const product = makeNode({ kind: "matmul", transposeA: false, transposeB: false, alpha: 1 }, [a, b]);
+  const graph: Graph = { name: "gemm", inputs: [a, b], outputs: [{ name: "outputs/c", node: product }] };
+  const session = await OrtSession.load(encodeModel(lowerToOnnx(graph, "onnxruntime")), new Map(), { threads });
+  const matrix = () => {
+    const data = alignedArray("float32", side * side);
+    return { dtype: "float32" as const, shape: [side, side], data: data.map((_, i) => (i % 7) / 7 - 0.5) };
+  };
+  const slot = session.bind({
+    inputs: new Map([
+      ["inputs/a", matrix()],
+      ["inputs/b", matrix()],
+    ]),
+    outputs: new Map([["outputs/c", matrix()]]),
+  });
+  return { run: () => session.run(slot), dispose: () => session[Symbol.dispose]() };
+}
+
+/**
+ * Best rate of square products, GFLOP/s: for each side the median of its runs, which are spread over the whole measurement
+ * by calling `sample` now and then, then the best side.
+ */
+export class GemmRate {
+  private readonly times = new Map<number, number[]>();
+  private readonly products: { side: number; run(): Promise<void>; dispose(): void }[] = [];
+
+  static async create(threads: number): Promise<GemmRate> {
+    const rate = new GemmRate();
+    for (const side of GEMM_SIDES) {
+      const product = await gemm(side, threads);
+      for (let i = 0; i < 3; i++) await product.run();
+      rate.products.push({ side, ...product });
+    }
+    return rate;
+  }
+
+  async sample(): Promise<void> {
+    for (const product of this.products) {
+      const { side } = product;
+      const times = this.times.get(side) ?? [];
+      this.times.set(side, times);
+      for (let i = 0; i < 2; i++) times.push(await time(() => product.run()));
+    }
+  }
+
+  /** The best side and its rate. */
+  best(): { side: number; gflops: number } {
+    const rates = [...this.times].map(([side, times]) => ({ side, gflops: (2 * side ** 3) / median(times) / 1e6 }));
+    return rates.reduce((a, b) => (b.gflops > a.gflops ? b : a));
+  }
+
+  dispose(): void {
+    for (const product of this.products) product.dispose();
+  }
+}

@@ -1,0 +1,118 @@
+import type { DType, Shape, TensorData } from "../ir/graph.js";
+import { ELEMENT_TYPE, type Attribute, type OnnxNode, type OnnxTensor, type OnnxValueInfo } from "./proto.js";
+
+/** Where a program is to run: ONNX Runtime with its own operators, or anything that knows the standard ones (opset 21). */
+export type OnnxTarget = "onnxruntime" | "standard";
+
+/** Domain of ONNX Runtime's own operators. */
+export const MICROSOFT = "com.microsoft";
+
+/** Attribute values by name; numbers are ints, unless marked by `float`. */
+export type Attributes = Readonly<Record<string, number | string | readonly number[] | { readonly float: number }>>;
+
+/** Collects the nodes and initializers of an ONNX graph. Values are known by their name. */
+export class OnnxBuilder {
+  readonly nodes: OnnxNode[] = [];
+  readonly initializers: OnnxTensor[] = [];
+  private readonly shared = new Map<string, string>();
+  readonly target: OnnxTarget;
+  private count = 0;
+
+  constructor(target: OnnxTarget) {
+    this.target = target;
+  }
+
+  /** Adds a node and returns the name of its (first) output. */
+  op(
+    opType: string,
+    input: readonly string[],
+    attributes: Attributes = {},
+    options: { domain?: string; output?: string } = {},
+  ): string {
+    const output = options.output ?? this.name(opType);
+    this.add(opType, input, [output], attributes, options.domain);
+    return output;
+  }
+
+  /** Adds a node with outputs of given names. */
+  add(
+    opType: string,
+    input: readonly string[],
+    output: readonly string[],
+    attributes: Attributes = {},
+    domain = "",
+  ): void {
+    const attribute = Object.entries(attributes).map(([name, value]): Attribute => {
+      if (typeof value === "number") return { name, type: 2, i: value };
+      if (typeof value === "string") return { name, type: 3, s: Buffer.from(value) };
+      return "float" in value ? { name, type: 1, f: value.float } : { name, type: 7, ints: value };
+    });
+    this.nodes.push({ name: output[0] ?? opType, opType, domain, input, output, attribute });
+  }
+
+  /** A name nothing else has. */
+  name(stem: string): string {
+    return `${stem}_${this.count++}`;
+  }
+
+  /** A constant tensor. */
+  constant(dtype: DType, shape: Shape, data: TensorData): string {
+    const name = this.name("constant");
+    this.initializers.push({ name, dims: shape, dataType: ELEMENT_TYPE[dtype], rawData: bytesOf(data) });
+    return name;
+  }
+
+  /** A list of whole numbers (shapes, axes, bounds), shared between its users. */
+  ints(values: readonly number[]): string {
+    return this.once(`ints:${values.join()}`, () => ({
+      dims: [values.length],
+      dataType: ELEMENT_TYPE.int64,
+      rawData: bytesOf(BigInt64Array.from(values, BigInt)),
+    }));
+  }
+
+  /** A constant of no axes, shared between its users. */
+  scalar(value: number, dtype: DType = "float32"): string {
+    const data =
+      dtype === "float32" ? Float32Array.of(value) : dtype === "int32" ? Int32Array.of(value) : Uint8Array.of(value);
+    const key = Object.is(value, -0) ? "-0" : String(value);
+    return this.once(`${dtype}:${key}`, () => ({ dims: [], dataType: ELEMENT_TYPE[dtype], rawData: bytesOf(data) }));
+  }
+
+  /** A table of numbers that follows from `key`, shared between its users. */
+  table(key: string, shape: Shape, make: () => Float32Array | Int32Array): string {
+    return this.once(`table:${key}`, () => {
+      const data = make();
+      const dataType = data instanceof Float32Array ? ELEMENT_TYPE.float32 : ELEMENT_TYPE.int32;
+      return { dims: shape, dataType, rawData: bytesOf(data) };
+    });
+  }
+
+  reshape(x: string, shape: Shape, output?: string): string {
+    return this.op("Reshape", [x, this.ints(shape)], { allowzero: 1 }, output === undefined ? {} : { output });
+  }
+
+  transpose(x: string, perm: readonly number[], output?: string): string {
+    return this.op("Transpose", [x], { perm }, output === undefined ? {} : { output });
+  }
+
+  private once(key: string, make: () => Omit<OnnxTensor, "name">): string {
+    let name = this.shared.get(key);
+    if (name === undefined) {
+      name = this.name("constant");
+      this.shared.set(key, name);
+      this.initializers.push({ name, ...make() });
+    }
+    return name;
+  }
+}
+
+/** Declares an input or output of the graph. */
+export function valueInfo(name: string, dtype: DType, shape: Shape): OnnxValueInfo {
+  const dim = shape.map((dimValue) => ({ dimValue }));
+  return { name, type: { tensorType: { elemType: ELEMENT_TYPE[dtype], shape: { dim } } } };
+}
+
+function bytesOf(data: ArrayBufferView): Uint8Array {
+  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+}

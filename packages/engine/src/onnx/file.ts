@@ -1,0 +1,146 @@
+import { open, readFile, rename, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { ProgramFailedError } from "../errors.js";
+import type { Graph } from "../ir/graph.js";
+import { OnnxExecutor } from "../runtime/onnx-executor.js";
+import type { ProgramFields } from "../runtime/executor.js";
+import type { SessionOptions } from "../runtime/ort-session.js";
+import { Program, type ProgramOptions } from "../runtime/program.js";
+import type { TensorField } from "../signature.js";
+import { INPUTS, NEXT_STATE, OUTPUTS, STATE } from "../trace/trace.js";
+import type { OnnxTarget } from "./builder.js";
+import { lowerToOnnx } from "./lower.js";
+import { decodeModel, dtypeOfElement, encodeModel, type OnnxModel, type OnnxValueInfo } from "./proto.js";
+
+/** Key in a model's metadata under which a program writes its name. */
+const PROGRAM_KEY = "madformer.program";
+
+/** A protobuf message cannot be larger; ONNX files of this size would need a second file for their weights. */
+const MAX_FILE_BYTES = 2 ** 31 - 1;
+
+/** What a program writes into the metadata of its model. */
+export function programMetadata(name: string, { updated }: ProgramFields): Record<string, string> {
+  return { [PROGRAM_KEY]: JSON.stringify({ name, updated: [...updated] }) };
+}
+
+/**
+ * Saves a program as an `.onnx` file (opset 21): inputs `state/*` and `inputs/*`, outputs `next/*` and `outputs/*`.
+ * Constants are in the file; the state, which changes, is not: save that as a checkpoint.
+ *
+ * @param target `standard` (default) writes standard operators alone, for any runtime; `onnxruntime` writes what this
+ *   engine runs, ONNX Runtime's own operators among it. Both give the same numbers but for rounding.
+ * @throws {RangeError} If the file would pass 2 GiB.
+ * @throws {TypeError} If the program's engine has no graph.
+ */
+export async function saveProgram(
+  program: Program<never, never>,
+  path: string,
+  target: OnnxTarget = "standard",
+): Promise<void> {
+  if (!program.graph)
+    throw new TypeError(`Program "${program.name}" runs on engine "${program.engine}", which has no graph to save`);
+  const fields = fieldsOfGraph(program.graph);
+  const bytes = encodeModel(lowerToOnnx(program.graph, target, programMetadata(program.name, fields)));
+  if (bytes.byteLength > MAX_FILE_BYTES)
+    throw new RangeError(
+      `Cannot save program "${program.name}": ${bytes.byteLength} bytes, an .onnx file holds ${MAX_FILE_BYTES}`,
+    );
+  // Whole or not at all: written beside its place, then moved there.
+  const temporary = join(dirname(path), `.${process.pid}.${Date.now()}.onnx.tmp`);
+  try {
+    const file = await open(temporary, "w");
+    try {
+      await file.writeFile(bytes);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
+}
+
+/** Options of `loadProgram`. */
+export interface LoadOptions extends ProgramOptions {
+  readonly session?: SessionOptions;
+}
+
+/**
+ * Loads a program that `saveProgram` wrote. Its state is zero.
+ *
+ * @throws {SyntaxError} If the file is no ONNX model, or none that a program was saved as.
+ * @throws {ProgramFailedError} If ONNX Runtime cannot load it.
+ */
+export async function loadProgram(path: string, options: LoadOptions = {}): Promise<Program> {
+  const model = namedDecode(path, await readFile(path));
+  const name = programName(path, model);
+  for (const { name, dataLocation } of model.graph.initializer)
+    if (dataLocation)
+      throw new SyntaxError(`Cannot load "${path}": tensor "${name}" lies in another file, which is not followed`);
+  const fields = fieldsOfModel(path, model);
+  try {
+    return new Program(name, "onnx", await OnnxExecutor.load(model, fields, options.session ?? {}), undefined, options);
+  } catch (cause) {
+    throw new ProgramFailedError(name, `was loaded from "${path}"`, cause);
+  }
+}
+
+function namedDecode(path: string, bytes: Uint8Array): OnnxModel {
+  try {
+    return decodeModel(bytes);
+  } catch (cause) {
+    throw new SyntaxError(`Cannot load "${path}": ${(cause as Error).message}`, { cause });
+  }
+}
+
+function programName(path: string, model: OnnxModel): string {
+  const entry = model.metadataProps.find(({ key }) => key === PROGRAM_KEY);
+  try {
+    const { name } = JSON.parse(entry?.value ?? "null") as { name: unknown };
+    if (typeof name === "string") return name;
+  } catch {
+    // Said below.
+  }
+  throw new SyntaxError(
+    `Cannot load "${path}": it is an ONNX model, but no program was saved as it ("${PROGRAM_KEY}" is missing)`,
+  );
+}
+
+function fieldsOfGraph(graph: Graph): ProgramFields {
+  return sorted(
+    graph.inputs.map(({ op: { name, dtype, shape } }) => ({ name, dtype, shape })),
+    graph.outputs.map(({ name, node: { dtype, shape } }) => ({ name, dtype, shape })),
+  );
+}
+
+function fieldsOfModel(path: string, model: OnnxModel): ProgramFields {
+  const field = ({ name, type }: OnnxValueInfo): TensorField => {
+    const dtype = dtypeOfElement(type?.tensorType?.elemType ?? 0);
+    if (dtype === undefined)
+      throw new SyntaxError(
+        `Cannot load "${path}": "${name}" has element type ${type?.tensorType?.elemType}, which programs do not have`,
+      );
+    return { name, dtype, shape: (type.tensorType.shape?.dim ?? []).map(({ dimValue }) => dimValue) };
+  };
+  const names = [...model.graph.input, ...model.graph.output].map(({ name }) => name);
+  const odd = names.find((name) => ![STATE, INPUTS, NEXT_STATE, OUTPUTS].some((prefix) => name.startsWith(prefix)));
+  if (odd !== undefined)
+    throw new SyntaxError(`Cannot load "${path}": "${odd}" is no name of a program's input or output`);
+  return sorted(model.graph.input.map(field), model.graph.output.map(field));
+}
+
+/** A graph's inputs and outputs by what they are, without their prefixes. */
+function sorted(inputs: readonly TensorField[], outputs: readonly TensorField[]): ProgramFields {
+  const under = (prefix: string, fields: readonly TensorField[]): TensorField[] =>
+    fields
+      .filter(({ name }) => name.startsWith(prefix))
+      .map((field) => ({ ...field, name: field.name.slice(prefix.length) }));
+  return {
+    state: under(STATE, inputs),
+    inputs: under(INPUTS, inputs),
+    outputs: under(OUTPUTS, outputs),
+    updated: new Set(under(NEXT_STATE, outputs).map(({ name }) => name)),
+  };
+}

@@ -1,0 +1,134 @@
+import { ELEMENT_TYPE } from "../onnx/proto.js";
+import type { DType, Shape, TensorData } from "../ir/graph.js";
+import { OPTIMIZATION_LEVEL, ortLibrary, type OrtLibrary, type Pointer } from "./ort-library.js";
+
+/** Settings of ONNX Runtime. */
+export interface SessionOptions {
+  /** Threads of one operation. Default: one per physical core. */
+  readonly threads?: number;
+  /** ONNX Runtime's own graph optimizations. Programs bring their own; `layout` adds blocked convolution kernels. */
+  readonly optimizationLevel?: keyof typeof OPTIMIZATION_LEVEL;
+  /** Plan all memory of a run as one block: faster from the third run on, slower before. */
+  readonly memoryPattern?: boolean;
+  /** Write a profile to a file whose name starts like this; `endProfiling` says its name. */
+  readonly profilePrefix?: string;
+  /** Further entries of ONNX Runtime's session configuration, such as `session.intra_op.allow_spinning`. */
+  readonly config?: Readonly<Record<string, string>>;
+}
+
+/** A tensor's memory, and what is in it. */
+export interface Buffer {
+  readonly dtype: DType;
+  readonly shape: Shape;
+  readonly data: TensorData;
+}
+
+/** Buffers by the name of the graph's input or output that they are bound to. */
+export type Bindings = Readonly<Record<"inputs" | "outputs", ReadonlyMap<string, Buffer>>>;
+
+/**
+ * A loaded model with its tensors bound once: each set of bindings is a slot, a run reads and writes the slot's buffers in
+ * place. Buffers are kept alive as long as the session.
+ */
+export class OrtSession implements Disposable {
+  private readonly ort: OrtLibrary;
+  private readonly session: Pointer;
+  private readonly slots: Pointer[] = [];
+  private readonly values = new Map<TensorData, Pointer>();
+  private readonly external: readonly Buffer[];
+
+  private constructor(ort: OrtLibrary, session: Pointer, external: readonly Buffer[]) {
+    this.ort = ort;
+    this.session = session;
+    this.external = external;
+  }
+
+  /**
+   * Loads a model on another thread.
+   *
+   * @param external Initializers of the model that are marked as external, by name. Not copied.
+   * @throws {Error} If ONNX Runtime cannot load it; the message is ONNX Runtime's.
+   */
+  static async load(
+    model: Uint8Array,
+    external: ReadonlyMap<string, Buffer>,
+    options: SessionOptions,
+  ): Promise<OrtSession> {
+    const ort = ortLibrary();
+    const settings = ort.make("CreateSessionOptions");
+    const made: Pointer[] = [];
+    try {
+      const FATAL = 4; // errors are thrown, which says it once
+      ort.call("SetSessionLogSeverityLevel", settings, FATAL);
+      ort.call("SetSessionGraphOptimizationLevel", settings, OPTIMIZATION_LEVEL[options.optimizationLevel ?? "basic"]);
+      ort.call("SetIntraOpNumThreads", settings, options.threads ?? 0);
+      if (options.memoryPattern === false) ort.call("DisableMemPattern", settings);
+      if (options.profilePrefix !== undefined) ort.call("EnableProfiling", settings, options.profilePrefix);
+      for (const [key, value] of Object.entries(options.config ?? {}))
+        ort.call("AddSessionConfigEntry", settings, key, value);
+      const names = [...external.keys()];
+      for (const buffer of external.values()) made.push(createValue(ort, buffer));
+      if (names.length > 0) ort.call("AddExternalInitializers", settings, names, made, names.length);
+      const session: [Pointer | null] = [null];
+      await ort.callAsync("CreateSessionFromArray", ort.env, model, model.byteLength, settings, session);
+      return new OrtSession(ort, session[0] as Pointer, [...external.values()]);
+    } finally {
+      for (const value of made) ort.release("ReleaseValue", value);
+      ort.release("ReleaseSessionOptions", settings);
+    }
+  }
+
+  /** Bytes of the initializers that are shared with the session. */
+  get externalBytes(): number {
+    return this.external.reduce((sum, { data }) => sum + data.byteLength, 0);
+  }
+
+  /** Binds every input and output of the model to memory; returns the number of the slot. */
+  bind({ inputs, outputs }: Bindings): number {
+    const binding = this.ort.make("CreateIoBinding", this.session);
+    this.slots.push(binding);
+    for (const [name, buffer] of inputs) this.ort.call("BindInput", binding, name, this.valueOf(buffer));
+    for (const [name, buffer] of outputs) this.ort.call("BindOutput", binding, name, this.valueOf(buffer));
+    return this.slots.length - 1;
+  }
+
+  /** One run over a slot's buffers, on another thread. */
+  run(slot: number): Promise<void> {
+    return this.ort.callAsync("RunWithBinding", this.session, this.ort.runOptions, this.slots[slot]);
+  }
+
+  /** Ends profiling; returns the path of the profile. */
+  endProfiling(): string {
+    const allocator = this.ort.make("GetAllocatorWithDefaultOptions");
+    const text = this.ort.make("SessionEndProfiling", this.session, allocator);
+    const path = this.ort.text(text);
+    this.ort.call("AllocatorFree", allocator, text);
+    return path;
+  }
+
+  [Symbol.dispose](): void {
+    for (const slot of this.slots.splice(0)) this.ort.release("ReleaseIoBinding", slot);
+    for (const value of this.values.values()) this.ort.release("ReleaseValue", value);
+    this.values.clear();
+    this.ort.release("ReleaseSession", this.session);
+  }
+
+  private valueOf(buffer: Buffer): Pointer {
+    let value = this.values.get(buffer.data);
+    if (value === undefined) this.values.set(buffer.data, (value = createValue(this.ort, buffer)));
+    return value;
+  }
+}
+
+function createValue(ort: OrtLibrary, { dtype, shape, data }: Buffer): Pointer {
+  const dims = BigInt64Array.from(shape, BigInt);
+  return ort.make(
+    "CreateTensorWithDataAsOrtValue",
+    ort.cpuMemory,
+    data,
+    data.byteLength,
+    dims,
+    shape.length,
+    ELEMENT_TYPE[dtype],
+  );
+}
