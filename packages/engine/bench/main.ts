@@ -208,6 +208,7 @@ if (options.help) {
   --rounds N    measured rounds, two steps each (default 15)
   --threads N   threads of ONNX Runtime (default 2)
   --profile     time by operator instead, for transformer and unet
+  (MADFORMER_DUMP=folder writes the graphs as text)
   --json        one JSON object per line`);
 } else if (options.profile) {
   for (const name of options.case === undefined ? Object.keys(STEPS) : [options.case]) await profile(name);

@@ -1,7 +1,10 @@
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import type * as tf from "@tensorflow/tfjs-core";
 import { ProgramFailedError } from "./errors.js";
-import { sizeOf, type Node, type TensorData } from "./ir/graph.js";
+import { sizeOf, type Graph, type Node, type TensorData } from "./ir/graph.js";
 import { makeNode } from "./ir/infer.js";
+import { printGraph } from "./ir/print.js";
 import { lowerToOnnx } from "./onnx/lower.js";
 import { programMetadata } from "./onnx/file.js";
 import { optimize } from "./passes/index.js";
@@ -44,6 +47,11 @@ export interface CompileOptions<State = Tree<TensorSpec>> extends ProgramOptions
    * pack it for its kernels, and no longer of its state. Not copied: do not change it afterwards.
    */
   readonly constants?: Part<InputValues<State>>;
+  /**
+   * A folder to write the graph to, as text: `<name>.traced.txt` as it was traced, `<name>.optimized.txt` as it runs.
+   * Default: `MADFORMER_DUMP`, else nothing is written.
+   */
+  readonly dump?: string;
   /** Settings of ONNX Runtime, for the `onnx` engine. */
   readonly session?: SessionOptions;
 }
@@ -110,6 +118,8 @@ export async function compile<
         return new Program(name, engine, new EagerExecutor("cpu", erased, fields, [...constants]), undefined, options);
       case "onnx": {
         const { graph } = optimize(traced);
+        const folder = options.dump ?? process.env["MADFORMER_DUMP"];
+        if (folder) await dumpGraphs(folder, name, { traced, optimized: graph });
         const model = lowerToOnnx(graph, "onnxruntime", programMetadata(name, fields));
         const executor = await loading(name, () => OnnxExecutor.load(model, fields, options.session ?? {}));
         return new Program(name, engine, executor, graph, options);
@@ -127,6 +137,13 @@ export function engineName(option?: string): EngineName {
   if (found) return found;
   const source = option === undefined ? "MADFORMER_ENGINE is" : "the engine is";
   throw new RangeError(`${source} "${wanted}", expected one of ${ENGINES.map((name) => `"${name}"`).join(", ")}`);
+}
+
+/** Writes graphs as text, by the stage they are in. */
+async function dumpGraphs(folder: string, program: string, graphs: Readonly<Record<string, Graph>>): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  const stem = program.replace(/[^\w.-]+/g, "_");
+  for (const [stage, graph] of Object.entries(graphs)) await writeFile(join(folder, `${stem}.${stage}.txt`), printGraph(graph));
 }
 
 /** Runs what loads a program; a failure carries the program's name. */

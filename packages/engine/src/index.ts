@@ -19,4 +19,7 @@ export {
 } from "./signature.js";
 export { NonFiniteError, ProgramFailedError, ProgramStateError } from "./errors.js";
 export { TraceError } from "./trace/backend.js";
+export { printGraph, summarize, type GraphSummary } from "./ir/print.js";
+export type { DType, Graph, Shape, TensorData } from "./ir/graph.js";
+export * from "./random/index.js";
 export { groupNorm, rmsNorm } from "./ops/norm.js";

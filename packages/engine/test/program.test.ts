@@ -1,4 +1,7 @@
 /** What a program promises besides its numbers: state, errors, order, disposal. */
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import {
   compile,
   engineName,
@@ -278,6 +281,16 @@ describe("compile()", () => {
       /name "a\/b" is empty or holds "\/"/,
     );
     await expect(compile(fn, { inputs: { x: 3 as never } }, { name: "f" })).rejects.toThrow(TypeError);
+  });
+
+  test("writes its graphs as text where it is asked to, with the scopes of tfjs", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "madformer-dump-"));
+    const fn = (_state: object, { x }: { x: tf.Tensor1D }) => ({ outputs: { y: tf.tidy("doubling", () => tf.mul(x, 2)) } });
+    await using _program = await compile(fn, { inputs: { x: spec([3]) } }, { name: "a/b", dump: folder });
+    expect((await readdir(folder)).sort()).toEqual(["a_b.optimized.txt", "a_b.traced.txt"]);
+    const text = await readFile(join(folder, "a_b.optimized.txt"), "utf8");
+    expect(text).toMatch(/float32\(3\) = .*mul.*# doubling\/mul/);
+    await rm(folder, { recursive: true });
   });
 
   test("refuses constants that are not in the signature, or do not fit it", async () => {
