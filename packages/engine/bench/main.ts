@@ -13,7 +13,7 @@ import { operationsOf } from "../src/ir/graph.js";
 import { summarize } from "../src/ir/print.js";
 import { compile, type Program } from "../src/index.js";
 import type { OnnxExecutor } from "../src/runtime/onnx-executor.js";
-import { GemmRate, median, time } from "./measure.js";
+import { GemmRate, median, nodeBindingRate, time } from "./measure.js";
 import { signatureOf, stepOf, transformer, uNet, type BenchModel } from "./models.js";
 import { benchRandom } from "./random.js";
 
@@ -97,6 +97,7 @@ async function benchStep(name: string): Promise<Row> {
   const flops = summarize(program.graph as never).flops;
   const gflops = flops / median(times) / 1e6;
   rate.dispose();
+  const nodeRate = await nodeBindingRate(threads);
   const row: Row = {
     case: name,
     medianMs: round(median(times)),
@@ -107,6 +108,8 @@ async function benchStep(name: string): Promise<Row> {
     gemmGflopsPerSecond: round(gemmRate),
     gemmSide: side,
     fraction: round(gflops / gemmRate, 3),
+    nodeBindingGemmGflopsPerSecond: round(nodeRate),
+    fractionOfNodeBinding: round(gflops / nodeRate, 3),
     target,
     nodes: operationsOf(program.graph as never).length,
     compileMs: round(compileMs),
@@ -121,7 +124,7 @@ async function benchStep(name: string): Promise<Row> {
 
 /** Median of what a run takes beyond the time that ONNX Runtime reports for it. */
 async function overhead(model: BenchModel): Promise<number> {
-  const { program, walls, events } = await profiled(model, 8);
+  const { program, walls, events } = await profiled(model, 24);
   await program.dispose();
   const runs = events.filter((event) => event.name === "model_run").map((event) => event.dur / 1000);
   return median(walls.map((wall, i) => wall - (runs[i] ?? NaN)).slice(3));
@@ -175,7 +178,7 @@ async function profile(name: string): Promise<void> {
 
 /** Time until a deep graph can run: 28 layers of two towers over 16 blocks, the depth of the published model; narrow. */
 async function benchLoad(): Promise<Row> {
-  const model = transformer({ width: 64, depth: 28, heads: 1, mlp: 128, blocks: 16, blockTokens: 8, batch: 1 });
+  const model = transformer({ width: 64, depth: 28, heads: 2, mlp: 128, blocks: 16, blockTokens: 8, batch: 1 });
   let program!: Program;
   const compileMs = await time(async () => void (program = await build(model)));
   const row: Row = {

@@ -1,5 +1,5 @@
 import * as tf from "@tensorflow/tfjs-core";
-import { groupNorm, rmsNorm, spec, type Signature, type TensorSpec, type Tree } from "../src/index.js";
+import { groupNorm, rmsNorm, silu, spec, type Signature, type TensorSpec, type Tree } from "../src/index.js";
 
 type Params = Record<string, tf.Tensor>;
 type Shapes = Record<string, readonly number[]>;
@@ -31,11 +31,13 @@ export function stepOf(model: BenchModel) {
     return tf.tidy("adamw", () => {
       const norm = tf.sqrt(tf.addN(grads.map((g) => tf.sum(tf.square(g)))));
       const clip = tf.minimum(tf.div(1, tf.add(norm, 1e-6)), 1);
+      // The gradient is clipped and weighted in one product: (1 - beta1) · clip · g, and ((1 - beta2)^½ · clip · g)².
+      const [clip1, clip2] = [tf.mul(clip, 1 - beta1), tf.mul(clip, Math.sqrt(1 - beta2))];
       const next = { params: {} as Params, m: {} as Params, v: {} as Params };
       names.forEach((name, i) => {
-        const g = tf.mul(grads[i] as tf.Tensor, clip);
-        const m1 = tf.add(tf.mul(m[name] as tf.Tensor, beta1), tf.mul(g, 1 - beta1));
-        const v1 = tf.add(tf.mul(v[name] as tf.Tensor, beta2), tf.mul(tf.square(g), 1 - beta2));
+        const g = grads[i] as tf.Tensor;
+        const m1 = tf.add(tf.mul(m[name] as tf.Tensor, beta1), tf.mul(g, clip1));
+        const v1 = tf.add(tf.mul(v[name] as tf.Tensor, beta2), tf.square(tf.mul(g, clip2)));
         const kept = tf.mul(params[name] as tf.Tensor, 1 - rate * decay);
         next.params[name] = tf.sub(kept, tf.mul(rate, tf.div(m1, tf.add(tf.sqrt(v1), eps))));
         next.m[name] = m1;
@@ -122,7 +124,7 @@ export function transformer(size: TransformerSize): BenchModel {
           const y = tf.add(x, tf.matMul(attended[tower] as tf.Tensor2D, weight(tower, "out") as tf.Tensor2D));
           const h = rmsNorm(y, weight(tower, "norm2") as tf.Tensor1D, 1e-5);
           const gate = tf.matMul(h, weight(tower, "gate"));
-          const inner = tf.mul(tf.mul(gate, tf.sigmoid(gate)), tf.matMul(h, weight(tower, "up")));
+          const inner = tf.mul(silu(gate), tf.matMul(h, weight(tower, "up")));
           return tf.add(y, tf.matMul(inner, weight(tower, "down")));
         });
       }
@@ -197,7 +199,6 @@ export function uNet(size: UNetSize): BenchModel {
       };
       const normed = (h: tf.Tensor4D, name: string): tf.Tensor4D =>
         groupNorm(h, at(p, `${name}.weight`) as tf.Tensor1D, at(p, `${name}.bias`) as tf.Tensor1D, groups, 1e-6);
-      const silu = (h: tf.Tensor4D): tf.Tensor4D => tf.mul(h, tf.sigmoid(h));
       const block = (h: tf.Tensor4D, name: string): tf.Tensor4D => {
         const inner = convolve(silu(normed(h, `${name}.norm1`)), `${name}.conv1`);
         const outer = convolve(silu(normed(inner, `${name}.norm2`)), `${name}.conv2`);

@@ -2,7 +2,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type * as tf from "@tensorflow/tfjs-core";
 import { ProgramFailedError } from "./errors.js";
-import { sizeOf, type Graph, type Node, type TensorData } from "./ir/graph.js";
+import { type Graph, type Node, type TensorData } from "./ir/graph.js";
 import { makeNode } from "./ir/infer.js";
 import { printGraph } from "./ir/print.js";
 import { lowerToOnnx } from "./onnx/lower.js";
@@ -14,8 +14,7 @@ import { OnnxExecutor } from "./runtime/onnx-executor.js";
 import type { SessionOptions } from "./runtime/ort-session.js";
 import { Program, type InputValues, type ProgramOptions } from "./runtime/program.js";
 import {
-  allocateField,
-  copyInto,
+  elementsOf,
   fieldsOf,
   flatten,
   isValue,
@@ -120,8 +119,12 @@ export async function compile<
         const { graph } = optimize(traced);
         const folder = options.dump ?? process.env["MADFORMER_DUMP"];
         if (folder) await dumpGraphs(folder, name, { traced, optimized: graph });
+        const session: SessionOptions = {
+          optimizationLevel: constants.size > 0 ? "all" : "disabled",
+          ...options.session,
+        };
         const model = lowerToOnnx(graph, "onnxruntime", programMetadata(name, fields));
-        const executor = await loading(name, () => OnnxExecutor.load(model, fields, options.session ?? {}));
+        const executor = await loading(name, () => OnnxExecutor.load(model, fields, session));
         return new Program(name, engine, executor, graph, options);
       }
     }
@@ -143,7 +146,8 @@ export function engineName(option?: string): EngineName {
 async function dumpGraphs(folder: string, program: string, graphs: Readonly<Record<string, Graph>>): Promise<void> {
   await mkdir(folder, { recursive: true });
   const stem = program.replace(/[^\w.-]+/g, "_");
-  for (const [stage, graph] of Object.entries(graphs)) await writeFile(join(folder, `${stem}.${stage}.txt`), printGraph(graph));
+  for (const [stage, graph] of Object.entries(graphs))
+    await writeFile(join(folder, `${stem}.${stage}.txt`), printGraph(graph));
 }
 
 /** Runs what loads a program; a failure carries the program's name. */
@@ -166,12 +170,7 @@ function constantValues(
     [...flatten(values, isValue, `Program "${program}", constants`)].map(([name, value]) => {
       const field = byName.get(name);
       if (!field) throw new RangeError(`Program "${program}": constant "${name}" is not in the state of its signature`);
-      const sharable = ArrayBuffer.isView(value) && value.length === sizeOf(field.shape);
-      if (sharable && Object.getPrototypeOf(value) === Object.getPrototypeOf(allocateField({ ...field, shape: [0] })))
-        return [field, value];
-      const data = allocateField(field);
-      copyInto(data, value, field, program);
-      return [field, data];
+      return [field, elementsOf(value, field, program)];
     }),
   );
 }

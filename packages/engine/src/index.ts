@@ -23,3 +23,4 @@ export { printGraph, summarize, type GraphSummary } from "./ir/print.js";
 export type { DType, Graph, Shape, TensorData } from "./ir/graph.js";
 export * from "./random/index.js";
 export { groupNorm, rmsNorm } from "./ops/norm.js";
+export { silu } from "./ops/silu.js";

@@ -138,25 +138,29 @@ export function isValue(value: unknown): value is TensorValue {
 }
 
 /**
- * Copies a value into the elements of a field.
+ * The elements of a value given for a field: the value itself if it is the right typed array, else new ones.
  *
  * @throws {TypeError} If its dtype is another one, or it is no tensor at all.
  * @throws {RangeError} If it has another number of elements.
  */
-export function copyInto(target: TensorData, value: unknown, field: TensorField, program: string): void {
-  const expected = `expected ${formatType(field)}, ${sizeOf(field.shape)} ${sizeOf(field.shape) === 1 ? "element" : "elements"}`;
+export function elementsOf(value: unknown, field: TensorField, program: string): TensorData {
+  const size = sizeOf(field.shape);
+  const expected = `expected ${formatType(field)}, ${size} ${size === 1 ? "element" : "elements"}`;
   const where = `Program "${program}": "${field.name}"`;
+  const empty = allocate(field.dtype, 0);
   if (typeof value === "number" || typeof value === "boolean") {
-    if (target.length !== 1) throw new RangeError(`${where} is one number, ${expected}`);
-    target[0] = Number(value);
-    return;
+    if (size !== 1) throw new RangeError(`${where} is one number, ${expected}`);
+    return elementsOf([value], field, program);
   }
   const plain = Array.isArray(value) && value.every((x) => typeof x === "number" || typeof x === "boolean");
-  if (!plain && !(ArrayBuffer.isView(value) && Object.getPrototypeOf(value) === Object.getPrototypeOf(target)))
-    throw new TypeError(`${where} is ${describe(value)}, ${expected} as ${target.constructor.name}`);
-  const data = value as ArrayLike<number>;
-  if (data.length !== target.length) throw new RangeError(`${where} has ${data.length} elements, ${expected}`);
-  target.set(data);
+  const typed = ArrayBuffer.isView(value) && Object.getPrototypeOf(value) === Object.getPrototypeOf(empty);
+  if (!plain && !typed) throw new TypeError(`${where} is ${describe(value)}, ${expected} as ${empty.constructor.name}`);
+  const data = value as TensorData | number[];
+  if (data.length !== size) throw new RangeError(`${where} has ${data.length} elements, ${expected}`);
+  if (!Array.isArray(data)) return data;
+  const elements = allocate(field.dtype, size);
+  elements.set(data);
+  return elements;
 }
 
 /** New elements for a field, zero. */

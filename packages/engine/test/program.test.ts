@@ -167,13 +167,20 @@ describe.each(["onnx", "cpu"] as const)("a program on engine %s", (engine) => {
 
   test("runs in the order of the calls, also when they overlap", async () => {
     await using program = await accumulator(engine);
-    const x = Float32Array.of(0, 0, 0);
-    const runs = Array.from({ length: 20 }, (_, i) => {
-      x.fill(i); // the values at the time of the call count
-      return program.run({ x });
-    });
+    const runs = Array.from({ length: 20 }, (_, i) => program.run({ x: new Float32Array(3).fill(i) }));
     const totals = (await Promise.all(runs)).map(({ total }) => total[0]);
     expect(totals).toEqual(Array.from({ length: 20 }, (_, i) => (i * (i + 1)) / 2));
+  });
+
+  test("sees what its inputs hold at each run, whether the array is the same or another", async () => {
+    await using program = await compile((_state, { x }) => ({ outputs: { y: tf.mul(x, 2) } }), { inputs: { x: spec([2]) } }, { engine });
+    const x = Float32Array.of(1, 2);
+    expect([...(await program.run({ x })).y]).toEqual([2, 4]);
+    x.set([3, 4]);
+    expect([...(await program.run({ x })).y]).toEqual([6, 8]);
+    expect([...(await program.run({ x: Float32Array.of(5, 6) })).y]).toEqual([10, 12]);
+    expect([...(await program.run({ x: new Float32Array([0, 7, 8]).subarray(1) })).y]).toEqual([14, 16]);
+    expect([...(await program.run({ x })).y]).toEqual([6, 8]);
   });
 
   test("refuses its state while it runs", async () => {
@@ -285,7 +292,9 @@ describe("compile()", () => {
 
   test("writes its graphs as text where it is asked to, with the scopes of tfjs", async () => {
     const folder = await mkdtemp(join(tmpdir(), "madformer-dump-"));
-    const fn = (_state: object, { x }: { x: tf.Tensor1D }) => ({ outputs: { y: tf.tidy("doubling", () => tf.mul(x, 2)) } });
+    const fn = (_state: object, { x }: { x: tf.Tensor1D }) => ({
+      outputs: { y: tf.tidy("doubling", () => tf.mul(x, 2)) },
+    });
     await using _program = await compile(fn, { inputs: { x: spec([3]) } }, { name: "a/b", dump: folder });
     expect((await readdir(folder)).sort()).toEqual(["a_b.optimized.txt", "a_b.traced.txt"]);
     const text = await readFile(join(folder, "a_b.optimized.txt"), "utf8");

@@ -131,9 +131,12 @@ export type Op =
   | { readonly kind: "cumsum"; readonly axis: number; readonly exclusive: boolean; readonly reverse: boolean }
   /** (x): exp(x - max) / sum, along the last axis */
   | { readonly kind: "softmax" }
-  /** (a, b): alpha · op(a) × op(b) over the last two axes; the axes before them broadcast. float32 alone. */
+  /**
+   * (a, b) or (a, b, c): alpha · op(a) × op(b), over the last two axes, plus c. Other axes of a and b broadcast, and c is
+   * broadcast to the result. float32 alone.
+   */
   | { readonly kind: "matmul"; readonly transposeA: boolean; readonly transposeB: boolean; readonly alpha: number }
-  /** (x (N,H,W,C), w (h,w,C/groups,O)) -> (N,H',W',O): cross-correlation */
+  /** (x (N,H,W,C), w (h,w,C/groups,O)) or (x, w, bias (O)) -> (N,H',W',O): cross-correlation, plus bias by channel */
   | { readonly kind: "conv2d"; readonly window: Window2D; readonly groups: number }
   /** (dy (N,H',W',O), w) -> `shape` = (N,H,W,C): the gradient of conv2d for x */
   | { readonly kind: "conv2dInputGrad"; readonly window: Window2D; readonly groups: number; readonly shape: Shape }

@@ -22,6 +22,10 @@ const GIVES = {
   constant: [[{ kind: "constant", dtype: "int32", shape: [1, 2], data: Int32Array.of(1, 2) }, [], i32(1, 2)]],
   unary: [
     [{ kind: "unary", fn: "exp" }, [f32(2)], f32(2)],
+    [{ kind: "unary", fn: "neg" }, [i32(2)], i32(2)],
+    [{ kind: "unary", fn: "abs" }, [i32(2)], i32(2)],
+    [{ kind: "unary", fn: "sign" }, [i32(2)], i32(2)],
+    [{ kind: "unary", fn: "square" }, [i32(2)], i32(2)],
     [{ kind: "unary", fn: "relu" }, [i32(2)], i32(2)],
     [{ kind: "unary", fn: "isInf" }, [f32(2)], bool(2)],
     [{ kind: "unary", fn: "not" }, [bool(2)], bool(2)],
@@ -38,9 +42,12 @@ const GIVES = {
     [reduce("mean", [0, 2], true), [f32(2, 3, 4)], f32(1, 3, 1)],
     [reduce("any", []), [bool(2)], bool(2)],
   ],
-  arg: [[{ kind: "arg", fn: "max", axis: 1 }, [f32(2, 3, 4)], i32(2, 4)]],
+  arg: [
+    [{ kind: "arg", fn: "max", axis: 1 }, [f32(2, 3, 4)], i32(2, 4)],
+    [{ kind: "arg", fn: "min", axis: 0 }, [i32(1)], i32()],
+  ],
   cumsum: [[{ kind: "cumsum", axis: 1, exclusive: false, reverse: false }, [i32(2, 3)], i32(2, 3)]],
-  softmax: [[{ kind: "softmax" }, [f32(2, 3)], f32(2, 3)]],
+  softmax: [[{ kind: "softmax" }, [f32(3)], f32(3)]],
   matmul: [
     [matmul(), [f32(2, 1, 3, 4), f32(5, 4, 6)], f32(2, 5, 3, 6)],
     [matmul(true, true), [f32(4, 3), f32(6, 4)], f32(3, 6)],
@@ -62,7 +69,10 @@ const GIVES = {
     ],
   ],
   patches: [[{ kind: "patches", window }, [f32(5, 9, 8, 4)], f32(5 * 4 * 7, 3 * 2 * 4)]],
-  pool: [[{ kind: "pool", fn: "max", window }, [f32(5, 9, 8, 4)], f32(5, 4, 7, 4)]],
+  pool: [
+    [{ kind: "pool", fn: "max", window }, [f32(5, 9, 8, 4)], f32(5, 4, 7, 4)],
+    [{ kind: "pool", fn: "max", window: unpadded }, [f32(5, 9, 2, 4)], f32(5, 4, 0, 4)],
+  ],
   poolGrad: [[{ kind: "poolGrad", fn: "avg", window }, [f32(5, 4, 7, 4), f32(5, 9, 8, 4)], f32(5, 9, 8, 4)]],
   resize: [
     [{ kind: "resize", fn: "nearest", coordinates: "halfPixel", size: [3, 7] }, [f32(5, 9, 8, 4)], f32(5, 3, 7, 4)],
@@ -73,6 +83,7 @@ const GIVES = {
   concat: [[{ kind: "concat", axis: 1 }, [i32(2, 3), i32(2, 0), i32(2, 4)], i32(2, 7)]],
   slice: [
     [slice([1, 4], [1, 3], [1, -2]), [bool(2, 5)], bool(1, 3)],
+    [slice([0, 4], [2, 5], [1, -1]), [f32(2, 5)], f32(2, 5)],
     [slice([7], [0], [1]), [f32(2)], f32(0)],
   ],
   pad: [[{ kind: "pad", before: [1, 0], after: [0, 2], value: 0 }, [i32(2, 3)], i32(3, 5)]],
@@ -168,14 +179,20 @@ const MISFITS: readonly Refusal[] = [
   [
     "conv2d: window",
     { kind: "conv2d", window, groups: 1 },
-    [f32(1, 9, 8, 4), f32(2, 3, 4, 6)],
-    "conv2d(float32(1, 9, 8, 4), float32(2, 3, 4, 6)): window is 3 x 2",
+    [f32(1, 9, 8, 4), f32(3, 3, 4, 6)],
+    "conv2d(float32(1, 9, 8, 4), float32(3, 3, 4, 6)): window is 3 x 2",
   ],
   [
     "conv2d: input channels",
     { kind: "conv2d", window, groups: 2 },
     [f32(1, 9, 8, 4), f32(3, 2, 4, 6)],
     "conv2d(float32(1, 9, 8, 4), float32(3, 2, 4, 6)): 2 groups do not fit 4 -> 6 channels",
+  ],
+  [
+    "conv2d: bias",
+    { kind: "conv2d", window, groups: 1 },
+    [f32(1, 9, 8, 4), f32(3, 2, 4, 6), f32(4)],
+    "conv2d(float32(1, 9, 8, 4), float32(3, 2, 4, 6), float32(4)): operand 2 should be (6)",
   ],
   [
     "conv2d: output channels",
@@ -224,6 +241,12 @@ const MISFITS: readonly Refusal[] = [
   ["slice: start", slice([-1], [1], [1]), [f32(4)], "slice(float32(4)): axis 0: 1 from -1 by 1 leaves [0, 4)"],
   ["slice: end", slice([1], [3], [2]), [f32(5)], "slice(float32(5)): axis 0: 3 from 1 by 2 leaves [0, 5)"],
   ["slice: backwards", slice([3], [3], [-2]), [f32(5)], "slice(float32(5)): axis 0: 3 from 3 by -2 leaves [0, 5)"],
+  [
+    "slice: start behind the end",
+    slice([5], [2], [-1]),
+    [f32(5)],
+    "slice(float32(5)): axis 0: 2 from 5 by -1 leaves [0, 5)",
+  ],
   ["slice: standing", slice([1], [3], [0]), [f32(5)], "slice(float32(5)): axis 0: 3 from 1 by 0 leaves [0, 5)"],
   [
     "pad: rank",
@@ -399,6 +422,9 @@ describe("windowOutput()", () => {
   test("counts the places of a window", () => {
     expect(windowOutput(window, 9, 8)).toEqual([4, 7]);
     expect(windowOutput({ ...window, dilations: [3, 1] }, 9, 8)).toEqual([2, 8]); // a dilated window is 7 rows high
+    expect(windowOutput({ size: [1, 1], strides: [1, 1], dilations: [1, 1], pads: [1, 2, 3, 4] }, 10, 10)).toEqual([
+      13, 17,
+    ]);
     expect(windowOutput({ size: [2, 2], strides: [1, 1], dilations: [1, 1], pads: [0, 0, 0, 0] }, 1, 5)).toEqual([
       0, 4,
     ]);

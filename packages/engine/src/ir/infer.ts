@@ -136,6 +136,7 @@ export function infer(op: Op, inputs: readonly TensorType[]): TensorType {
       const [h, w, I, O] = nhwc(1);
       expect(h === op.window.size[0] && w === op.window.size[1], `window is ${op.window.size.join(" x ")}`);
       expect(I * op.groups === C && O % op.groups === 0, `${op.groups} groups do not fit ${C} -> ${O} channels`);
+      if (inputs.length > 2) expect(want(2, "float32").shape.join() === String(O), `operand 2 should be (${O})`);
       return { dtype: "float32", shape: [N, ...windows(op.window, H, W), O] };
     }
     case "conv2dInputGrad": {

@@ -69,7 +69,7 @@ const UNARY_VALUES: Record<Fn<"unary">, readonly (readonly [x: number, y: number
   ],
   elu: [
     [-Math.log(2), -0.5],
-    [2, 2],
+    [0.5, 0.5],
     [-1e-20, -1e-20],
     [NaN, NaN],
   ],
@@ -114,6 +114,8 @@ const BINARY_VALUES: Record<Fn<"binary">, readonly Row[]> = {
     [-7, -3, -1],
     [6, -3, 0],
     [-5.5, 2, 0.5],
+    [2.5, 2, 0.5],
+    [0.75, 0.5, 0.25],
     [1, 0, NaN],
   ],
   pow: [
@@ -159,7 +161,9 @@ const INTEGER_VALUES: Partial<Record<Fn<"binary">, readonly Row[]>> = {
     [3, 4, 81],
     [-3, 3, -27],
     [3, 21, 1870418611], // 3^21 = 10460353203
+    [3, 127, -2088621909], // 3^127 modulo 2^32
     [-2, 31, -(2 ** 31)],
+    [-2, -1, -0],
     [5, 0, 1],
     [2, -1, 0],
     [1, -1, 1],

@@ -177,8 +177,8 @@ const CASES = {
     {
       says: "wraps int32 products",
       op: { kind: "reduce", fn: "prod", axes: [0], keepDims: false },
-      inputs: [i32([3], [65537, 65537, 65537])],
-      gives: i32([], [Math.imul(131073, 65537)]),
+      inputs: [i32([4], [65537, 65537, 65537, 65537])], // (2^16 + 1)^4 is 2^18 + 1 modulo 2^32
+      gives: i32([], [2 ** 18 + 1]),
     },
     {
       says: "multiplies",
@@ -233,8 +233,8 @@ const CASES = {
     {
       says: "gives the first of equal maxima, along an inner axis",
       op: { kind: "arg", fn: "max", axis: 1 },
-      inputs: [f32([1, 3, 2], [1, 5, 4, 5, 4, 0])],
-      gives: i32([1, 2], [1, 0]),
+      inputs: [f32([2, 3, 2], [1, 5, 4, 5, 4, 0, 1, 2, 3, 4, 5, 6])],
+      gives: i32([2, 2], [1, 0, 2, 2]),
     },
     {
       says: "gives the first of equal minima",
@@ -309,6 +309,12 @@ const CASES = {
       gives: f32([1, 2], [7, 16]),
     },
     {
+      says: "adds a third operand, broadcast and not scaled",
+      op: { kind: "matmul", transposeA: false, transposeB: false, alpha: 0.5 },
+      inputs: [count(2, 1), f32([1, 3], [2, 4, 6]), f32([3], [10, 20, 30])],
+      gives: f32([2, 3], [11, 22, 33, 12, 24, 36]),
+    },
+    {
       says: "sums over nothing to zero",
       op: { kind: "matmul", transposeA: false, transposeB: false, alpha: 1 },
       inputs: [f32([1, 0], []), f32([0, 2], [])],
@@ -328,6 +334,12 @@ const CASES = {
       op: { kind: "conv2d", window: padded, groups: 1 },
       inputs: [count(1, 3, 3, 1), f32([2, 2, 1, 1], [1, 10, 100, 1000])],
       gives: f32([1, 2, 2, 1], [1000, 3200, 7040, 9865]),
+    },
+    {
+      says: "adds a bias to each channel",
+      op: { kind: "conv2d", window: { ...window, size: [1, 1] }, groups: 1 },
+      inputs: [count(1, 1, 2, 1), f32([1, 1, 1, 2], [1, 10]), f32([2], [100, 200])],
+      gives: f32([1, 1, 2, 2], [101, 210, 102, 220]),
     },
     {
       says: "keeps groups of channels apart",
@@ -432,8 +444,8 @@ const CASES = {
     {
       says: "puts tensors side by side",
       op: { kind: "concat", axis: 1 },
-      inputs: [i32([2, 1], [1, 2]), i32([2, 2], [3, 4, 5, 6]), i32([2, 0], [])],
-      gives: i32([2, 3], [1, 3, 4, 2, 5, 6]),
+      inputs: [i32([2, 1], [1, 2]), i32([2, 2], [3, 4, 5, 6]), i32([2, 0], []), i32([2, 1], [7, 8])],
+      gives: i32([2, 4], [1, 3, 4, 7, 2, 5, 6, 8]),
     },
   ],
   slice: [

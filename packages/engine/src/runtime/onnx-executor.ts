@@ -26,7 +26,7 @@ const bufferOf = ({ dtype, shape }: TensorField): Buffer => ({
 export class OnnxExecutor implements Executor {
   readonly fields: ProgramFields;
   private readonly session: OrtSession;
-  private readonly inputs: ReadonlyMap<string, Buffer>;
+  private readonly inputs: ReadonlyMap<string, TensorField>;
   private readonly outputs: ReadonlyMap<string, Buffer>;
   /** State by name, in the two copies; state that never changes is the same buffer in both. */
   private readonly states: readonly [ReadonlyMap<string, Buffer>, ReadonlyMap<string, Buffer>];
@@ -38,7 +38,7 @@ export class OnnxExecutor implements Executor {
     this.session = session;
     const make = (list: readonly TensorField[]): Map<string, Buffer> =>
       new Map(list.map((field) => [field.name, bufferOf(field)]));
-    this.inputs = make(fields.inputs);
+    this.inputs = new Map(fields.inputs.map((field) => [field.name, field]));
     this.outputs = make(fields.outputs);
     const first = make(fields.state);
     const second = new Map(
@@ -68,8 +68,9 @@ export class OnnxExecutor implements Executor {
     return new OnnxExecutor(fields, await OrtSession.load(bytes, external, options));
   }
 
-  input(name: string): TensorData {
-    return dataOf(this.inputs, name);
+  setInput(name: string, data: TensorData): void {
+    const field = this.inputs.get(name) as TensorField;
+    this.session.rebindInput(this.slots[this.current], INPUTS + name, { ...field, data });
   }
 
   output(name: string): TensorData {
@@ -110,7 +111,7 @@ export class OnnxExecutor implements Executor {
     ): [string, Buffer][] =>
       [...buffers].filter(([name]) => only?.has(name) ?? true).map(([name, buffer]) => [prefix + name, buffer]);
     return this.session.bind({
-      inputs: new Map([...prefixed(STATE, now), ...prefixed(INPUTS, this.inputs)]),
+      inputs: new Map(prefixed(STATE, now)),
       outputs: new Map([...prefixed(NEXT_STATE, next, this.fields.updated), ...prefixed(OUTPUTS, this.outputs)]),
     });
   }

@@ -92,8 +92,7 @@ export function ortLibrary(): OrtLibrary {
 }
 
 function open(): OrtLibrary {
-  // Native code runs on stacks of koffi's own; ONNX Runtime recurses over graphs when it loads one.
-  koffi.config({ sync_stack_size: 16 << 20, async_stack_size: 16 << 20 });
+  reserveStacks();
   const native = koffi.load(libraryPath());
   const base: unknown = native.func("void *OrtGetApiBase()")();
   const [getApi, getVersion] = koffi.decode(base, koffi.array("void *", 2)) as [Pointer, Pointer];
@@ -155,6 +154,24 @@ function open(): OrtLibrary {
     release,
     text: (address) => koffi.decode(address, "char", -1) as string,
   };
+}
+
+/** Bytes of stack that native code gets. ONNX Runtime recurses over graphs when it loads one. */
+const STACK_BYTES = 16 << 20;
+
+/** Native code runs on stacks of koffi's own, whose size is fixed when the process loads its first library with koffi. */
+function reserveStacks(): void {
+  const { sync_stack_size, async_stack_size } = koffi.config();
+  if (Math.min(sync_stack_size ?? 0, async_stack_size ?? 0) >= STACK_BYTES) return;
+  try {
+    koffi.config({ sync_stack_size: STACK_BYTES, async_stack_size: STACK_BYTES });
+  } catch (cause) {
+    throw new Error(
+      `koffi was used before the engine, with stacks of ${async_stack_size} bytes; ONNX Runtime needs ${STACK_BYTES}. ` +
+        `Compile a first program before other libraries are loaded, or set async_stack_size and sync_stack_size`,
+      { cause },
+    );
+  }
 }
 
 function parameter(text: string): string | TypeObject {

@@ -6,7 +6,10 @@ import { OPTIMIZATION_LEVEL, ortLibrary, type OrtLibrary, type Pointer } from ".
 export interface SessionOptions {
   /** Threads of one operation. Default: one per physical core. */
   readonly threads?: number;
-  /** ONNX Runtime's own graph optimizations. Programs bring their own; `layout` adds blocked convolution kernels. */
+  /**
+   * ONNX Runtime's own graph optimizations. Default: `all` for programs with constant weights, which gain its blocked
+   * convolutions, else `disabled`: programs bring their own, load twice as fast without, and run no slower.
+   */
   readonly optimizationLevel?: keyof typeof OPTIMIZATION_LEVEL;
   /** Plan all memory of a run as one block: faster from the third run on, slower before. */
   readonly memoryPattern?: boolean;
@@ -26,6 +29,13 @@ export interface Buffer {
 /** Buffers by the name of the graph's input or output that they are bound to. */
 export type Bindings = Readonly<Record<"inputs" | "outputs", ReadonlyMap<string, Buffer>>>;
 
+/** One set of bindings. */
+interface Slot {
+  readonly binding: Pointer;
+  /** Inputs that change from run to run. */
+  readonly borrowed: Map<string, { readonly data: TensorData; readonly value: Pointer }>;
+}
+
 /**
  * A loaded model with its tensors bound once: each set of bindings is a slot, a run reads and writes the slot's buffers in
  * place. Buffers are kept alive as long as the session.
@@ -33,7 +43,7 @@ export type Bindings = Readonly<Record<"inputs" | "outputs", ReadonlyMap<string,
 export class OrtSession implements Disposable {
   private readonly ort: OrtLibrary;
   private readonly session: Pointer;
-  private readonly slots: Pointer[] = [];
+  private readonly slots: Slot[] = [];
   private readonly values = new Map<TensorData, Pointer>();
   private readonly external: readonly Buffer[];
 
@@ -60,10 +70,16 @@ export class OrtSession implements Disposable {
     try {
       const FATAL = 4; // errors are thrown, which says it once
       ort.call("SetSessionLogSeverityLevel", settings, FATAL);
-      ort.call("SetSessionGraphOptimizationLevel", settings, OPTIMIZATION_LEVEL[options.optimizationLevel ?? "basic"]);
+      ort.call(
+        "SetSessionGraphOptimizationLevel",
+        settings,
+        OPTIMIZATION_LEVEL[options.optimizationLevel ?? "disabled"],
+      );
       ort.call("SetIntraOpNumThreads", settings, options.threads ?? 0);
       if (options.memoryPattern === false) ort.call("DisableMemPattern", settings);
       if (options.profilePrefix !== undefined) ort.call("EnableProfiling", settings, options.profilePrefix);
+      // Threads wait for work by spinning, but not after a run: they would take the cores from whatever comes next.
+      ort.call("AddSessionConfigEntry", settings, "session.force_spinning_stop", "1");
       for (const [key, value] of Object.entries(options.config ?? {}))
         ort.call("AddSessionConfigEntry", settings, key, value);
       const names = [...external.keys()];
@@ -83,18 +99,30 @@ export class OrtSession implements Disposable {
     return this.external.reduce((sum, { data }) => sum + data.byteLength, 0);
   }
 
-  /** Binds every input and output of the model to memory; returns the number of the slot. */
+  /** Binds inputs and outputs of the model to memory that stays; returns the number of the slot. */
   bind({ inputs, outputs }: Bindings): number {
     const binding = this.ort.make("CreateIoBinding", this.session);
-    this.slots.push(binding);
+    this.slots.push({ binding, borrowed: new Map() });
     for (const [name, buffer] of inputs) this.ort.call("BindInput", binding, name, this.valueOf(buffer));
     for (const [name, buffer] of outputs) this.ort.call("BindOutput", binding, name, this.valueOf(buffer));
     return this.slots.length - 1;
   }
 
+  /** Binds one input of a slot to memory that changes from run to run. It is kept alive until the next such call. */
+  rebindInput(slot: number, name: string, buffer: Buffer): void {
+    const { binding, borrowed } = this.slots[slot] as Slot;
+    const before = borrowed.get(name);
+    if (before?.data === buffer.data) return;
+    const value = createValue(this.ort, buffer);
+    this.ort.call("BindInput", binding, name, value);
+    borrowed.set(name, { data: buffer.data, value });
+    if (before) this.ort.release("ReleaseValue", before.value);
+  }
+
   /** One run over a slot's buffers, on another thread. */
   run(slot: number): Promise<void> {
-    return this.ort.callAsync("RunWithBinding", this.session, this.ort.runOptions, this.slots[slot]);
+    const { binding } = this.slots[slot] as Slot;
+    return this.ort.callAsync("RunWithBinding", this.session, this.ort.runOptions, binding);
   }
 
   /** Ends profiling; returns the path of the profile. */
@@ -107,7 +135,10 @@ export class OrtSession implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const slot of this.slots.splice(0)) this.ort.release("ReleaseIoBinding", slot);
+    for (const { binding, borrowed } of this.slots.splice(0)) {
+      this.ort.release("ReleaseIoBinding", binding);
+      for (const { value } of borrowed.values()) this.ort.release("ReleaseValue", value);
+    }
     for (const value of this.values.values()) this.ort.release("ReleaseValue", value);
     this.values.clear();
     this.ort.release("ReleaseSession", this.session);

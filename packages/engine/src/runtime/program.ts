@@ -2,7 +2,7 @@ import type * as tf from "@tensorflow/tfjs-core";
 import { NonFiniteError, ProgramFailedError, ProgramStateError } from "../errors.js";
 import type { Graph, TensorData } from "../ir/graph.js";
 import {
-  copyInto,
+  elementsOf,
   flatten,
   isValue,
   unflatten,
@@ -81,7 +81,7 @@ export class Program<Inputs = Tree<unknown>, Outputs = Tree<unknown>> implements
   /**
    * Runs the function once.
    *
-   * @param inputs A value for every input of the signature; copied before this returns.
+   * @param inputs A value for every input of the signature. Typed arrays are borrowed: leave them as they are until the run ends.
    * @returns The outputs, new arrays of the caller's.
    * @throws {TypeError} If an input is missing, is not in the signature or has another dtype.
    * @throws {RangeError} If an input has another number of elements.
@@ -91,14 +91,11 @@ export class Program<Inputs = Tree<unknown>, Outputs = Tree<unknown>> implements
    */
   async run(inputs: InputValues<Inputs>): Promise<Values<Outputs>> {
     this.assertAlive("run");
-    // A run that has to wait keeps copies of its inputs: the buffers still belong to the run before it.
-    if (!this.running) {
-      this.fill(inputs as Tree<TensorValue>);
-      return this.enqueue(() => this.runOnce());
-    }
-    const copies = this.checkedCopies(inputs as Tree<TensorValue>);
+    const values = this.matched(inputs as Tree<TensorValue>).map(
+      ([field, value]) => [field.name, elementsOf(value, field, this.name)] as const,
+    );
     return this.enqueue(() => {
-      for (const [name, data] of copies) this.executor.input(name).set(data);
+      for (const [name, data] of values) this.executor.setInput(name, data);
       return this.runOnce();
     });
   }
@@ -134,19 +131,6 @@ export class Program<Inputs = Tree<unknown>, Outputs = Tree<unknown>> implements
     this.executor.commit();
     this.runs++;
     return unflatten(this.outputs.map(({ name }) => [name, this.executor.output(name).slice()])) as Values<Outputs>;
-  }
-
-  private fill(inputs: Tree<TensorValue>): void {
-    for (const [field, value] of this.matched(inputs))
-      copyInto(this.executor.input(field.name), value, field, this.name);
-  }
-
-  private checkedCopies(inputs: Tree<TensorValue>): [string, TensorData][] {
-    return this.matched(inputs).map(([field, value]) => {
-      const copy = this.executor.input(field.name).slice();
-      copyInto(copy, value, field, this.name);
-      return [field.name, copy];
-    });
   }
 
   private matched(inputs: Tree<TensorValue>): [TensorField, TensorValue][] {
@@ -192,9 +176,7 @@ export class Program<Inputs = Tree<unknown>, Outputs = Tree<unknown>> implements
     const read = (name: string): TensorData => executor.state(find(name).name).slice();
     const writeAll = (values: Tree<TensorValue>): void => {
       const checked = [...flatten(values, isValue, `Program "${this.name}", state`)].map(([name, value]) => {
-        const copy = executor.state(find(name).name).slice();
-        copyInto(copy, value, find(name), this.name);
-        return [name, copy] as const;
+        return [name, elementsOf(value, find(name), this.name)] as const;
       });
       for (const [name, data] of checked) executor.state(name).set(data);
     };
@@ -202,7 +184,7 @@ export class Program<Inputs = Tree<unknown>, Outputs = Tree<unknown>> implements
       names: fields.map(({ name }) => name),
       fields,
       read,
-      write: (name, value) => copyInto(executor.state(find(name).name), value, find(name), this.name),
+      write: (name, value) => executor.state(find(name).name).set(elementsOf(value, find(name), this.name)),
       readAll: () => unflatten(fields.map(({ name }) => [name, read(name)])),
       writeAll,
     };

@@ -45,7 +45,6 @@ const BINARY: Readonly<Record<string, BinaryFunction>> = {
   Sub: "sub",
   Multiply: "mul",
   RealDiv: "div",
-  FloorDiv: "floorDiv",
   Mod: "mod",
   Pow: "pow",
   Maximum: "max",
@@ -88,6 +87,11 @@ export const ELEMENTWISE: Kernels = {
   ),
 
   Identity: (_trace, { x }) => x,
+  // int32, whatever the operands are.
+  FloorDiv: (trace, { a, b }) => {
+    const quotient = trace.node({ kind: "binary", fn: "floorDiv" }, a, b);
+    return a.dtype === "int32" ? quotient : trace.node({ kind: "cast", dtype: "int32" }, quotient);
+  },
   AddN: (trace, _inputs, _attrs, list) => balancedSum(list, (a, b) => trace.node({ kind: "binary", fn: "add" }, a, b)),
   SquaredDifference: (trace, { a, b }) =>
     trace.node({ kind: "unary", fn: "square" }, trace.node({ kind: "binary", fn: "sub" }, a, b)),

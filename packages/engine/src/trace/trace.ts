@@ -49,6 +49,10 @@ export function trace(
         fields.map((field, i) => [field.name, tensor(of[i] as Node)]);
       const known = [...constants].map(([name, node]): [string, tf.Tensor] => [name, tensor(node)]);
       const result = fn(unflatten([...named(state, stateNodes), ...known]), unflatten(named(inputs, inputNodes)));
+      if (tf.util.isPromise(result)) {
+        (result as unknown as Promise<unknown>).catch(() => undefined); // what it throws later matters no more
+        throw new TraceError(`Program "${name}" is asynchronous: its function returns a promise, expected tensors`);
+      }
       const next = checkState(name, flatten(result.state ?? {}, isTensor, `Program "${name}", returned state`), state);
       const results = flatten(result.outputs ?? {}, isTensor, `Program "${name}", outputs`);
       for (const [path, value] of next) outputs.push({ name: NEXT_STATE + path, node: backend.nodeOf(value) });

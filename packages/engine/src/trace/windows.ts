@@ -1,5 +1,6 @@
 import * as tf from "@tensorflow/tfjs-core";
 import type { Node, ResizeCoordinates, Shape, Window2D } from "../ir/graph.js";
+import { windowOutput } from "../ir/infer.js";
 import { TraceError, type TraceBackend } from "./backend.js";
 import { callSite } from "./call-site.js";
 import type { Kernel, Kernels } from "./kernel.js";
@@ -73,13 +74,16 @@ export const WINDOWS: Kernels = {
   ResizeBilinearGrad: resizeGrad("bilinear"),
 };
 
+/** @param x As NHWC, whatever the format; explicit padding comes in the order of the format's axes. */
 function convWindow(x: Shape, filter: Shape, attrs: ConvAttributes, depthwise = false): Window2D {
+  const { pad, dataFormat } = attrs;
+  const explicit = typeof pad === "object" && dataFormat === "NCHW";
   const info = tf.backend_util.computeConv2DInfo(
     x as [number, number, number, number],
     filter as [number, number, number, number],
     attrs.strides,
     attrs.dilations ?? 1,
-    attrs.pad,
+    explicit ? (TO_NHWC.map((axis) => pad[axis]) as tf.backend_util.ExplicitPadding) : pad,
     attrs.dimRoundingMode,
     depthwise,
   );
@@ -116,12 +120,20 @@ function windowOf(info: tf.backend_util.Conv2DInfo): Window2D {
     pads.right,
     far(info.inWidth, pads.left, info.outWidth, info.strideWidth, info.effectiveFilterWidth),
   );
-  return {
+  const window: Window2D = {
     size: [info.filterHeight, info.filterWidth],
     strides: [info.strideHeight, info.strideWidth],
     dilations: [info.dilationHeight, info.dilationWidth],
     pads: [pads.top, bottom, pads.left, right],
   };
+  // Where padding is one number, tfjs takes height and vertical stride of a window for its width and horizontal stride.
+  const output = windowOutput(window, info.inHeight, info.inWidth);
+  if (output.join() !== [info.outHeight, info.outWidth].join())
+    throw new TraceError(
+      `A window of ${window.size.join(" x ")} by ${window.strides.join(" x ")} cannot be compiled with one number as its ` +
+        `padding: tfjs gives ${info.outHeight} x ${info.outWidth} of ${output.join(" x ")} pixels; called at ${callSite()}`,
+    );
+  return window;
 }
 
 function grouped(trace: TraceBackend, filter: Node): Node {
@@ -148,7 +160,9 @@ function coordinatesOf({ alignCorners, halfPixelCenters }: ResizeAttributes): Re
 function resize(fn: "nearest" | "bilinear"): Kernel {
   return (trace, { images }, attrs: ResizeAttributes) => {
     const x = images.dtype === "float32" ? images : trace.node({ kind: "cast", dtype: "float32" }, images);
-    return trace.node({ kind: "resize", fn, coordinates: coordinatesOf(attrs), size: attrs.size }, x);
+    const y = trace.node({ kind: "resize", fn, coordinates: coordinatesOf(attrs), size: attrs.size }, x);
+    // Pixels that are only picked stay what they were.
+    return fn === "nearest" && x !== images ? trace.node({ kind: "cast", dtype: images.dtype }, y) : y;
   };
 }
 

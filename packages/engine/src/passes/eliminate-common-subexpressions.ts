@@ -1,0 +1,88 @@
+import { isOp, sameNumbers, type Graph, type Node, type NodeOf, type Op, type TensorData } from "../ir/graph.js";
+import { replaceNodes } from "./rewrite.js";
+
+/** Constants up to this many elements are compared by content; larger ones are the same if they share their data. */
+const COMPARED_ELEMENTS = 2 ** 20;
+
+/**
+ * Nodes that compute the same thing become one: same operation, same attributes, same operands. The operands of
+ * commutative functions count in any order, and `a < b` is `b > a`.
+ */
+export function eliminateCommonSubexpressions(graph: Graph): Graph {
+  const known = new Map<string, Node>();
+  const constants = new Map<string, NodeOf<"constant">[]>();
+  return replaceNodes(graph, (node) => {
+    if (isOp(node, "input")) return node;
+    if (isOp(node, "constant")) {
+      const key = constantKey(node);
+      const bucket = constants.get(key);
+      const same = bucket?.find((other) => sameConstant(node, other));
+      if (bucket && !same) bucket.push(node);
+      if (!bucket) constants.set(key, [node]);
+      return same ?? node;
+    }
+    const key = keyOf(node);
+    const same = known.get(key);
+    if (!same) known.set(key, node);
+    return same ?? node;
+  });
+}
+
+const COMMUTATIVE: ReadonlySet<string> = new Set(["add", "mul", "max", "min", "and", "or", "equal", "notEqual"]);
+const MIRRORED: Readonly<Record<string, string>> = { greater: "less", greaterEqual: "lessEqual" };
+
+function keyOf({ op, inputs }: Node): string {
+  const [a, b] = inputs;
+  if ((op.kind === "binary" || op.kind === "compare") && a && b) {
+    const mirrored = MIRRORED[op.fn];
+    if (mirrored !== undefined) return `${op.kind},${mirrored},${b.id},${a.id}`;
+    if (COMMUTATIVE.has(op.fn) && a.id > b.id) return `${op.kind},${op.fn},${b.id},${a.id}`;
+    return `${op.kind},${op.fn},${a.id},${b.id}`;
+  }
+  let key = attributesOf(op);
+  for (const { id } of inputs) key += `,${id}`;
+  return key;
+}
+
+const attributes = new WeakMap<Op, string>();
+
+/** Text that differs where kind or attributes differ. Kept: operations do not change. */
+function attributesOf(op: Op): string {
+  let text = attributes.get(op);
+  if (text === undefined) attributes.set(op, (text = textOf(op)));
+  return text;
+}
+
+/** JSON would not do: it has no -0, NaN or infinity. */
+function textOf(value: unknown): string {
+  if (typeof value !== "object" || value === null) return Object.is(value, -0) ? "-0" : String(value);
+  if (Array.isArray(value)) return `[${value.join()}]`; // of numbers, in which -0 has no meaning
+  return Object.entries(value)
+    .map(([name, attribute]) => `${name}=${textOf(attribute)}`)
+    .join(";");
+}
+
+function constantKey({ op, dtype }: NodeOf<"constant">): string {
+  return `${dtype}(${op.shape.join()})${op.data.length <= COMPARED_ELEMENTS ? hashOf(op.data) : ""}`;
+}
+
+function sameConstant(a: NodeOf<"constant">, b: NodeOf<"constant">): boolean {
+  const [x, y] = [a.op.data, b.op.data];
+  if (a.dtype !== b.dtype || !sameNumbers(a.shape, b.shape)) return false;
+  if (x === y) return true;
+  if (x.length > COMPARED_ELEMENTS) return false;
+  return x.every((value, i) => Object.is(value, y[i]));
+}
+
+const hashes = new WeakMap<TensorData, number>();
+
+/** A number that differs, almost always, where contents differ (FNV-1a by bytes). Kept: contents do not change. */
+function hashOf(data: TensorData): number {
+  const known = hashes.get(data);
+  if (known !== undefined) return known;
+  let hash = 0x811c9dc5;
+  for (const byte of new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
+    hash = Math.imul(hash ^ byte, 0x01000193);
+  hashes.set(data, hash);
+  return hash;
+}

@@ -1,0 +1,205 @@
+import fc from "fast-check";
+import { isOp, sizeOf, type Node, type Op, type Shape } from "../ir/graph.js";
+import { broadcastShapes, makeNode } from "../ir/infer.js";
+import { evaluateNode } from "../ir/interpret.js";
+import { optimize } from "./index.js";
+import * as t from "./testing.js";
+
+/** Draws decisions from a list of numbers; when the list is over, the graph is. */
+class Tape {
+  private at = 0;
+  private readonly numbers: readonly number[];
+  constructor(numbers: readonly number[]) {
+    this.numbers = numbers;
+  }
+  get over(): boolean {
+    return this.at >= this.numbers.length;
+  }
+  /** A whole number in [0, count). */
+  below(count: number): number {
+    return (this.numbers[this.at++] ?? 0) % count;
+  }
+  pick<T>(list: readonly T[]): T {
+    return list[this.below(list.length)]!;
+  }
+}
+
+const NUMBERS = [0, 1, -1, 2, 0.5, -4, 0.25]; // products of these are exact
+
+function randomGraph(numbers: readonly number[]) {
+  const tape = new Tape(numbers);
+  const pool: Node[] = [];
+  const values = new Map<Node, ReturnType<typeof evaluateNode>>();
+  const keep = (node: Node): void => {
+    const inputs = node.inputs.map((x) => values.get(x)!);
+    const feeds = isOp(node, "input")
+      ? { dtype: node.dtype, shape: node.shape, data: Float32Array.from(t.feedsOf(t.graphOf(node))[node.op.name]!) }
+      : evaluateNode(node.op, inputs);
+    // Numbers stay tame: what is large, or no number, would hide what else goes wrong.
+    if (feeds.data.some((value) => !(Math.abs(value) < 500))) return;
+    values.set(node, feeds);
+    if (node.dtype === "float32") pool.push(node);
+  };
+  const SHAPES: Shape[] = [[], [3], [1], [2, 3], [3, 2], [2, 1], [1, 3], [2, 2, 3], [2, 3, 3], [1, 2, 3], [2, 3, 1, 2]];
+  const inputs = Array.from({ length: 4 }, (_, i) => t.input(`x${i}`, tape.pick(SHAPES)));
+  inputs.forEach(keep);
+  const step = (): Node | undefined => {
+    const x = tape.below(3) > 0 ? pool[Math.max(0, pool.length - 1 - tape.below(4))]! : tape.pick(pool);
+    const { shape } = x;
+    const rank = shape.length;
+    const axis = tape.below(Math.max(rank, 1));
+    switch (tape.below(17)) {
+      case 0:
+        return t.unary(tape.pick(["neg", "abs", "square", "relu"]), x);
+      case 1:
+        return t.unary(tape.pick(["sigmoid", "tanh"]), x);
+      case 2:
+      case 3: {
+        const y = tape.pick(pool);
+        if (!broadcasts(shape, y.shape)) return undefined;
+        return t.binary(tape.pick(["add", "sub", "mul", "add", "mul", "max"]), x, y);
+      }
+      case 4:
+        return tape.below(2) ? t.filled(tape.pick(NUMBERS), shape) : t.scalar(tape.pick(NUMBERS));
+      case 5:
+        return tape.below(4) === 0
+          ? t.binary("pow", x, t.scalar(tape.pick([1, 2, 0.5, 1.5, -1, 3])))
+          : t.binary(tape.pick(["mul", "div", "add", "sub"]), x, t.scalar(tape.pick([1, 2, -1, 0.5, 4])));
+      case 6:
+        return t.binary(tape.pick(["mul", "add", "sub"]), t.scalar(tape.pick(NUMBERS)), x);
+      case 7: {
+        const to = [...shape];
+        if (tape.below(2)) to.unshift(2);
+        return t.broadcast(
+          x,
+          to.map((size) => (size === 1 && tape.below(2) ? 3 : size)),
+        );
+      }
+      case 8: {
+        const permutation = [...shape.keys()];
+        for (let i = rank - 1; i > 0; i--) {
+          const j = tape.below(i + 1);
+          [permutation[i], permutation[j]] = [permutation[j]!, permutation[i]!];
+        }
+        return t.transpose(x, permutation);
+      }
+      case 9: {
+        const to = tape.pick([
+          [sizeOf(shape)],
+          [1, ...shape],
+          [...shape, 1],
+          shape.filter((n) => n !== 1),
+          rank > 1 ? [shape[0]! * shape[1]!, ...shape.slice(2)] : shape,
+          rank > 0 && shape[0]! % 2 === 0 ? [2, shape[0]! / 2, ...shape.slice(1)] : shape,
+          ...SHAPES.filter((other) => sizeOf(other) === sizeOf(shape)),
+        ]);
+        return t.reshape(x, to);
+      }
+      case 10: {
+        if (rank === 0) return undefined;
+        const sizes = shape.map((n) => 1 + tape.below(n));
+        const starts = shape.map((n, d) => tape.below(n - sizes[d]! + 1));
+        const flip = tape.below(4) === 0;
+        const steps = sizes.map((_, d) => (flip && d === axis ? -1 : 1));
+        return t.slice(x, flip ? starts.with(axis, starts[axis]! + sizes[axis]! - 1) : starts, sizes, steps);
+      }
+      case 11:
+      case 12: {
+        // A part of a tensor of the pool's shape, padded back: the gradient of a slice; added to others of its kind.
+        if (rank === 0) return undefined;
+        const [start, count] = [tape.below(shape[axis]!), 1 + tape.below(3)];
+        const size = Math.min(count, shape[axis]! - start);
+        const cut = t.slice(x, shape.map(() => 0).with(axis, start), shape.with(axis, size));
+        const value = tape.below(6) === 0 ? 1 : 0;
+        const none = shape.map(() => 0);
+        const padded = t.pad(cut, none.with(axis, start), none.with(axis, shape[axis]! - start - size), value);
+        const other = pool.findLast((y) => y !== x && y.shape.join() === shape.join() && y.op.kind !== "input");
+        return other && tape.below(3) > 0 ? t.add(padded, other) : padded;
+      }
+      case 13: {
+        if (rank === 0) return undefined;
+        const fits = pool.filter(
+          (y) =>
+            y.shape.length === rank && y.shape.every((n, d) => d === axis || n === shape[d]) && y.dtype === x.dtype,
+        );
+        return t.concat(axis, ...Array.from({ length: 1 + tape.below(3) }, () => tape.pick(fits)));
+      }
+      case 14: {
+        const axes = [...shape.keys()].filter(() => tape.below(2));
+        return t.reduce(tape.pick(["sum", "mean", "max", "sumSquare"]), x, axes, tape.below(2) === 1);
+      }
+      case 15: {
+        if (rank < 2) return undefined;
+        const [transposeA, transposeB] = [tape.below(2) === 1, tape.below(2) === 1];
+        const inner = shape.at(transposeA ? -2 : -1);
+        const fits = pool.filter(
+          (y) =>
+            y.shape.length >= 2 &&
+            y.shape.at(transposeB ? -1 : -2) === inner &&
+            broadcasts(shape.slice(0, -2), y.shape.slice(0, -2)),
+        );
+        return fits.length === 0
+          ? undefined
+          : t.matmul(x, tape.pick(fits), { transposeA, transposeB, alpha: tape.pick([1, 2, 0.5]) });
+      }
+      case 16: {
+        const [a, b] = [tape.pick(inputs), tape.pick(inputs)];
+        if (!broadcasts(a.shape, b.shape)) return undefined;
+        const condition = t.less(a, b);
+        if (!broadcasts(condition.shape, shape)) return undefined;
+        const whole = broadcastShapes(condition.shape, shape);
+        const y = tape.pick(pool);
+        if (tape.below(2) || !broadcasts(y.shape, whole)) return t.mul(t.cast(condition, "float32"), x);
+        return t.select(condition, x, y);
+      }
+      default:
+        return undefined;
+    }
+  };
+  const attempt = (): Node | undefined => {
+    const node = step();
+    if (node === undefined || sizeOf(node.shape) > 200 || node.shape.length > 5) return undefined;
+    const fresh: Node[] = [];
+    for (const stack = [node]; stack.length > 0;) {
+      const next = stack.pop()!;
+      if (values.has(next)) continue;
+      fresh.push(next);
+      stack.push(...next.inputs);
+    }
+    for (const next of fresh.sort((a, b) => a.id - b.id)) {
+      keep(next);
+      if (!values.has(next)) return undefined;
+    }
+    return node;
+  };
+  while (!tape.over) attempt();
+  // Outputs: what nothing uses, and one node in the middle of things.
+  const used = new Set(pool.flatMap((node) => node.inputs));
+  const ends = pool.filter((node) => !used.has(node)).slice(-8);
+  return t.graphOf(...new Set([...ends, pool[pool.length >> 1]!]));
+}
+
+function broadcasts(a: Shape, b: Shape): boolean {
+  try {
+    broadcastShapes(a, b);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+describe("optimize()", () => {
+  test("keeps the meaning of random graphs", () => {
+    fc.assert(
+      fc.property(fc.array(fc.nat(1 << 20), { minLength: 40, maxLength: 260 }), (numbers) => {
+        const graph = randomGraph(numbers);
+        // Folded in float32, these are not what they are in float64; everything else is exact.
+        const rounds = t.operations(graph).some((name) => ["sigmoid", "tanh", "pow"].includes(name));
+        const { graph: optimized } = optimize(graph);
+        t.expectSameMeaning(graph, optimized, rounds ? 1e-5 : 1e-12);
+        expect(optimize(optimized).graph).toBe(optimized); // nothing was left to do
+      }),
+      { numRuns: Number(process.env["FUZZ"] ?? 200) },
+    );
+  });
+});

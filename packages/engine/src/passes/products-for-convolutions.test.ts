@@ -1,0 +1,96 @@
+import type { Node, Shape, Window2D } from "../ir/graph.js";
+import { makeNode } from "../ir/infer.js";
+import { productsForConvolutions } from "./products-for-convolutions.js";
+import { expectRewritten, expectUntouched, graphOf, input } from "./testing.js";
+
+const window = (size: number, pad: number, stride = 1, dilation = 1): Window2D => ({
+  size: [size, size],
+  strides: [stride, stride],
+  dilations: [dilation, dilation],
+  pads: [pad, pad, pad, pad],
+});
+const forward = (x: Shape, w: Shape, win: Window2D, groups = 1, bias = false): Node =>
+  makeNode({ kind: "conv2d", window: win, groups }, [
+    input("x", x),
+    input("w", w),
+    ...(bias ? [input("b", [w[3]!])] : []),
+  ]);
+const inputGrad = (shape: Shape, dy: Shape, w: Shape, win: Window2D): Node =>
+  makeNode({ kind: "conv2dInputGrad", window: win, groups: 1, shape }, [input("dy", dy), input("w", w)]);
+const filterGrad = (shape: Shape, x: Shape, dy: Shape, win: Window2D, groups = 1): Node =>
+  makeNode({ kind: "conv2dFilterGrad", window: win, groups, shape }, [input("x", x), input("dy", dy)]);
+
+describe("productsForConvolutions()", () => {
+  test("multiplies pixels where the window is one pixel, bias included", () => {
+    const node = forward([2, 12, 12, 3], [1, 1, 3, 4], window(1, 0), 1, true);
+    expectRewritten(graphOf(node), productsForConvolutions, {
+      from: ["conv2d"],
+      to: ["reshape", "reshape", "matmul", "reshape"],
+    });
+  });
+
+  test.each([window(3, 1), window(3, 0, 2), window(3, 2, 1, 2), window(2, 0)])(
+    "lays out the windows of small images: %j",
+    (win) => {
+      const node = forward([2, 7, 6, 3], [...win.size, 3, 4], win);
+      expectRewritten(graphOf(node), productsForConvolutions, {
+        from: ["conv2d"],
+        to: ["patches", "reshape", "matmul", "reshape"],
+      });
+    },
+  );
+
+  test("shares the rows between a convolution and the gradient of its filter", () => {
+    const [x, win] = [input("x", [2, 4, 4, 3]), window(3, 1)];
+    const y = makeNode({ kind: "conv2d", window: win, groups: 1 }, [x, input("w", [3, 3, 3, 2])]);
+    const dw = makeNode({ kind: "conv2dFilterGrad", window: win, groups: 1, shape: [3, 3, 3, 2] }, [x, y]);
+    expectRewritten(graphOf(y, dw), productsForConvolutions, {
+      from: ["conv2d", "conv2dFilterGrad"],
+      to: ["patches", "reshape", "matmul", "reshape", "patches", "reshape", "matmul", "reshape"], // one after the other pass: equal nodes
+    });
+  });
+
+  test("turns the filter for the gradient of the input", () => {
+    for (const win of [window(3, 1), window(3, 0), window(3, 2, 1, 2), window(2, 1)]) {
+      const image: Shape = [2, 6, 5, 3];
+      const y = forward(image, [...win.size, 3, 4], win).shape;
+      expectRewritten(graphOf(inputGrad(image, y, [...win.size, 3, 4], win)), productsForConvolutions, {
+        from: ["conv2dInputGrad"],
+        to: ["slice", "transpose", "reshape", "patches", "matmul", "reshape"],
+      });
+    }
+    expectRewritten(
+      graphOf(inputGrad([2, 9, 9, 3], [2, 9, 9, 4], [1, 1, 3, 4], window(1, 0))),
+      productsForConvolutions,
+      {
+        from: ["conv2dInputGrad"],
+        to: ["reshape", "reshape", "matmul", "reshape"],
+      },
+    );
+  });
+
+  test("makes every gradient of a filter a product, of large images too", () => {
+    const node = filterGrad([3, 3, 2, 4], [1, 20, 20, 2], [1, 20, 20, 4], window(3, 1));
+    expectRewritten(graphOf(node), productsForConvolutions, {
+      from: ["conv2dFilterGrad"],
+      to: ["patches", "reshape", "matmul", "reshape"],
+    });
+  });
+
+  test("leaves alone large images, strided gradients of the input, and groups", () => {
+    expectUntouched(graphOf(forward([1, 16, 16, 2], [3, 3, 2, 4], window(3, 1))), productsForConvolutions);
+    expectUntouched(
+      graphOf(inputGrad([1, 8, 8, 2], [1, 4, 4, 4], [3, 3, 2, 4], window(3, 1, 2))),
+      productsForConvolutions,
+    );
+    expectUntouched(
+      graphOf(inputGrad([1, 16, 16, 2], [1, 16, 16, 4], [3, 3, 2, 4], window(3, 1))),
+      productsForConvolutions,
+    );
+    expectUntouched(graphOf(forward([1, 4, 4, 2], [3, 3, 1, 4], window(3, 1), 2)), productsForConvolutions);
+    expectUntouched(
+      graphOf(filterGrad([3, 3, 1, 4], [1, 4, 4, 2], [1, 4, 4, 4], window(3, 1), 2)),
+      productsForConvolutions,
+    );
+  });
+});

@@ -1,0 +1,121 @@
+import { nodesOf, sameNumbers, type Graph, type Node, type Op } from "../ir/graph.js";
+import { formatType, makeNode } from "../ir/infer.js";
+
+/** What a rule may do besides looking at nodes. */
+export interface Rewriting {
+  /** Makes a node in the scope of the node being replaced, and applies the rule to it: the result is as simple as can be. */
+  readonly make: (op: Op, ...inputs: readonly Node[]) => Node;
+  /** How often a node is used in the graph as rewritten so far, outputs included. For estimates of cost alone. */
+  readonly uses: (node: Node) => number;
+}
+
+/**
+ * What to put in a node's place, if anything: a node of the same shape and dtype, made with `make` or already there.
+ * The operands of `node` are as the rule left them.
+ */
+export type Rule = (node: Node, rewriting: Rewriting) => Node | undefined;
+
+/** Rules may replace what they made themselves; a chain longer than this one runs in circles and is cut. */
+const DEPTH = 64;
+
+/**
+ * Applies a rule to every node, operands before their users, and to every node the rule makes.
+ *
+ * Nodes that no replacement reaches are shared with the given graph; if nothing is replaced at all, the result is the given
+ * graph itself. What is no longer used is no longer reached from the outputs: dead nodes need no pass of their own.
+ *
+ * @throws {TypeError} If a rule changes a node's type.
+ */
+export function rewrite(graph: Graph, rule: Rule): Graph {
+  const counts = countUses(graph);
+  let scope = "";
+  let depth = 0;
+
+  const uses = (node: Node): number => counts.get(node) ?? 0;
+  const acquire = (node: Node, times: number): void => void counts.set(node, uses(node) + times);
+  const release = (node: Node): void => {
+    const dead = [node];
+    for (let next = dead.pop(); next; next = dead.pop()) {
+      acquire(next, -1);
+      if (uses(next) === 0) dead.push(...next.inputs);
+    }
+  };
+  const make: Rewriting["make"] = (op, ...inputs) => {
+    const node = makeNode(op, inputs, scope);
+    for (const input of inputs) acquire(input, 1);
+    return depth < DEPTH ? apply(node) : node;
+  };
+  const rewriting: Rewriting = { make, uses };
+  const apply = (node: Node): Node => {
+    depth++;
+    const result = rule(node, rewriting) ?? node;
+    depth--;
+    if (result === node) return node;
+    checkType(node, result);
+    acquire(result, uses(node));
+    for (const input of node.inputs) release(input);
+    return result;
+  };
+
+  return replaceNodes(graph, (node, source) => {
+    if (node !== source) acquire(node, uses(source));
+    scope = source.scope;
+    return apply(node);
+  });
+}
+
+/** The first of several rules that has a replacement. */
+export function firstOf(...rules: readonly Rule[]): Rule {
+  return (node, rewriting) => {
+    for (const rule of rules) {
+      const result = rule(node, rewriting);
+      if (result !== undefined && result !== node) return result;
+    }
+    return undefined;
+  };
+}
+
+/**
+ * Replaces nodes, operands before their users.
+ *
+ * @param replace Gets each node with its operands already replaced, and the node as it was in `graph`.
+ * @returns The given graph if every node was replaced by itself.
+ */
+export function replaceNodes(graph: Graph, replace: (node: Node, source: Node) => Node): Graph {
+  const results = new Map<Node, Node>();
+  for (const source of orderedNodes(graph)) {
+    let node = source;
+    // Most graphs change in few places: what has no replacement yet has operands without one.
+    if (results.size > 0 && source.inputs.some((input) => results.has(input))) {
+      const inputs = source.inputs.map((input) => results.get(input) ?? input);
+      node = makeNode(source.op, inputs, source.scope);
+    }
+    const result = replace(node, source);
+    if (result !== source) results.set(source, result);
+  }
+  if (results.size === 0) return graph;
+  return { ...graph, outputs: graph.outputs.map(({ name, node }) => ({ name, node: results.get(node) ?? node })) };
+}
+
+const orders = new WeakMap<Graph, readonly Node[]>();
+
+/** `nodesOf`, remembered: graphs do not change, and every pass asks. */
+export function orderedNodes(graph: Graph): readonly Node[] {
+  let nodes = orders.get(graph);
+  if (!nodes) orders.set(graph, (nodes = nodesOf(graph)));
+  return nodes;
+}
+
+/** How often each node is used, by other nodes and as an output. */
+export function countUses(graph: Graph): Map<Node, number> {
+  const counts = new Map<Node, number>();
+  const use = (node: Node): void => void counts.set(node, (counts.get(node) ?? 0) + 1);
+  for (const node of orderedNodes(graph)) node.inputs.forEach(use);
+  for (const { node } of graph.outputs) use(node);
+  return counts;
+}
+
+function checkType(node: Node, result: Node): void {
+  if (result.dtype === node.dtype && sameNumbers(result.shape, node.shape)) return;
+  throw new TypeError(`Rewriting "${node.op.kind}" changed ${formatType(node)} into ${formatType(result)}`);
+}
