@@ -13,6 +13,7 @@ import { operationsOf } from "../src/ir/graph.js";
 import { summarize } from "../src/ir/print.js";
 import { compile, type Program } from "../src/index.js";
 import type { OnnxExecutor } from "../src/runtime/onnx-executor.js";
+import type { SessionOptions } from "../src/runtime/ort-session.js";
 import { GemmRate, median, nodeBindingRate, time } from "./measure.js";
 import { signatureOf, stepOf, transformer, uNet, type BenchModel } from "./models.js";
 import { benchRandom } from "./random.js";
@@ -45,8 +46,8 @@ const CASES = [...Object.keys(STEPS), "load", "random"] as const;
 
 type Row = Record<string, string | number>;
 
-async function build(model: BenchModel, profilePrefix?: string): Promise<Program> {
-  const session = { threads, ...(profilePrefix === undefined ? {} : { profilePrefix }) };
+async function build(model: BenchModel, settings: SessionOptions = {}): Promise<Program> {
+  const session = { threads, ...settings };
   const program = (await compile(stepOf(model) as never, signatureOf(model), { name: model.name, session })) as Program;
   for (const { name, shape } of program.state.fields.filter(({ name }) => name.startsWith("params/"))) {
     const size = shape.reduce((a, b) => a * b, 1);
@@ -115,7 +116,8 @@ async function benchStep(name: string): Promise<Row> {
     compileMs: round(compileMs),
     firstRunMs: round(first[0] ?? NaN),
     secondRunMs: round(first[1] ?? NaN),
-    overheadMs: round(await overhead(model()), 3),
+    overheadMs: round(await overhead(model(), false), 3),
+    overheadBlockingMs: round(await overhead(model(), true), 3),
     peakMemoryMiB: round(process.resourceUsage().maxRSS / 1024),
   };
   await program.dispose();
@@ -123,8 +125,8 @@ async function benchStep(name: string): Promise<Row> {
 }
 
 /** Median of what a run takes beyond the time that ONNX Runtime reports for it. */
-async function overhead(model: BenchModel): Promise<number> {
-  const { program, walls, events } = await profiled(model, 24);
+async function overhead(model: BenchModel, blocking: boolean): Promise<number> {
+  const { program, walls, events } = await profiled(model, 24, blocking);
   await program.dispose();
   const runs = events.filter((event) => event.name === "model_run").map((event) => event.dur / 1000);
   return median(walls.map((wall, i) => wall - (runs[i] ?? NaN)).slice(3));
@@ -141,8 +143,9 @@ interface ProfileEvent {
 async function profiled(
   model: BenchModel,
   runs: number,
+  blocking = false,
 ): Promise<{ program: Program; walls: number[]; events: ProfileEvent[] }> {
-  const program = await build(model, join(tmpdir(), `madformer-bench-${process.pid}`));
+  const program = await build(model, { profilePrefix: join(tmpdir(), `madformer-bench-${process.pid}`), blocking });
   const inputs = inputsOf(program);
   const walls: number[] = [];
   for (let i = 0; i < runs; i++) walls.push(await time(() => program.run(inputs)));

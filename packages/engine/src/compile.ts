@@ -7,7 +7,7 @@ import { makeNode } from "./ir/infer.js";
 import { printGraph } from "./ir/print.js";
 import { lowerToOnnx } from "./onnx/lower.js";
 import { programMetadata } from "./onnx/file.js";
-import { optimize } from "./passes/index.js";
+import { optimize, type PassReport } from "./passes/index.js";
 import { EagerExecutor } from "./runtime/eager-executor.js";
 import type { ProgramFields } from "./runtime/executor.js";
 import { OnnxExecutor } from "./runtime/onnx-executor.js";
@@ -47,8 +47,8 @@ export interface CompileOptions<State = Tree<TensorSpec>> extends ProgramOptions
    */
   readonly constants?: Part<InputValues<State>>;
   /**
-   * A folder to write the graph to, as text: `<name>.traced.txt` as it was traced, `<name>.optimized.txt` as it runs.
-   * Default: `MADFORMER_DUMP`, else nothing is written.
+   * A folder to write the graph to, as text: `<name>.traced.txt` as it was traced, `<name>.optimized.txt` as it runs,
+   * and `<name>.passes.txt`, what each pass did. Default: `MADFORMER_DUMP`, else nothing is written.
    */
   readonly dump?: string;
   /** Settings of ONNX Runtime, for the `onnx` engine. */
@@ -116,9 +116,9 @@ export async function compile<
       case "cpu":
         return new Program(name, engine, new EagerExecutor("cpu", erased, fields, [...constants]), undefined, options);
       case "onnx": {
-        const { graph } = optimize(traced);
+        const { graph, report } = optimize(traced);
         const folder = options.dump ?? process.env["MADFORMER_DUMP"];
-        if (folder) await dumpGraphs(folder, name, { traced, optimized: graph });
+        if (folder) await dump(folder, name, { traced, optimized: graph }, report);
         const session: SessionOptions = {
           optimizationLevel: constants.size > 0 ? "all" : "disabled",
           ...options.session,
@@ -142,12 +142,20 @@ export function engineName(option?: string): EngineName {
   throw new RangeError(`${source} "${wanted}", expected one of ${ENGINES.map((name) => `"${name}"`).join(", ")}`);
 }
 
-/** Writes graphs as text, by the stage they are in. */
-async function dumpGraphs(folder: string, program: string, graphs: Readonly<Record<string, Graph>>): Promise<void> {
+/** Writes graphs as text, by the stage they are in, and what each pass did. */
+async function dump(
+  folder: string,
+  program: string,
+  graphs: Readonly<Record<string, Graph>>,
+  report: readonly PassReport[],
+): Promise<void> {
   await mkdir(folder, { recursive: true });
-  const stem = program.replace(/[^\w.-]+/g, "_");
-  for (const [stage, graph] of Object.entries(graphs))
-    await writeFile(join(folder, `${stem}.${stage}.txt`), printGraph(graph));
+  const path = (stage: string): string => join(folder, `${program.replace(/[^\w.-]+/g, "_")}.${stage}.txt`);
+  for (const [stage, graph] of Object.entries(graphs)) await writeFile(path(stage), printGraph(graph));
+  const lines = report.map(
+    ({ pass, before, after, ms }) => `${pass}: ${before} -> ${after} nodes, ${ms.toFixed(1)} ms\n`,
+  );
+  await writeFile(path("passes"), lines.join(""));
 }
 
 /** Runs what loads a program; a failure carries the program's name. */

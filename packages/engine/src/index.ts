@@ -6,6 +6,7 @@
  */
 export { compile, engineName, ENGINES, type CompileOptions, type EngineName } from "./compile.js";
 export { loadProgram, saveProgram, type LoadOptions } from "./onnx/file.js";
+export type { SessionOptions } from "./runtime/ort-session.js";
 export { Program, type InputValues, type ProgramOptions, type ProgramState } from "./runtime/program.js";
 export {
   spec,

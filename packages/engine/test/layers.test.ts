@@ -33,15 +33,11 @@ function expectSame(layer: Layer, formula: Layer, shapes: number[][]): void {
 }
 
 describe("rmsNorm()", () => {
-  const formula: Layer = (x, w) =>
-    tf.mul(
-      tf.mul(x as tf.Tensor, tf.rsqrt(tf.add(tf.mean(tf.square(x as tf.Tensor), -1, true), 1e-2))),
-      w as tf.Tensor,
-    );
+  const formula: Layer = (x, w) => tf.mul(tf.mul(x, tf.rsqrt(tf.add(tf.mean(tf.square(x), -1, true), 1e-2))), w);
   test.each([[[[5, 8], [8]]], [[[2, 3, 4], [4]]], [[[2, 1, 3, 1], [1]]]])(
     "is its formula, forward and backward: %j",
     (shapes) => {
-      expectSame((x, w) => rmsNorm(x as tf.Tensor, w as tf.Tensor1D, 1e-2), formula, shapes);
+      expectSame((x, w) => rmsNorm(x, w as tf.Tensor1D, 1e-2), formula, shapes);
     },
   );
   test("names both shapes when they differ", () => {
@@ -55,11 +51,11 @@ describe("groupNorm()", () => {
   const formula =
     (groups: number): Layer =>
     (x, scale, shift) => {
-      const [N = 1, H = 1, W = 1, C = 1] = (x as tf.Tensor).shape;
-      const grouped = tf.reshape(x as tf.Tensor, [N, H * W, groups, C / groups]);
+      const [N = 1, H = 1, W = 1, C = 1] = x.shape;
+      const grouped = tf.reshape(x, [N, H * W, groups, C / groups]);
       const { mean, variance } = tf.moments(grouped, [1, 3], true);
       const normed = tf.mul(tf.sub(grouped, mean), tf.rsqrt(tf.add(variance, 1e-2)));
-      return tf.add(tf.mul(tf.reshape(normed, [N, H, W, C]), scale as tf.Tensor), shift as tf.Tensor);
+      return tf.add(tf.mul(tf.reshape(normed, [N, H, W, C]), scale), shift);
     };
   test.each([
     [[2, 3, 4, 6], 3],
@@ -86,8 +82,8 @@ describe("groupNorm()", () => {
 describe("silu()", () => {
   test.each([[[[7]]], [[[2, 3]]], [[[]]]])("is its formula, forward and backward: %j", (shapes) => {
     expectSame(
-      (x) => silu(x as tf.Tensor),
-      (x) => tf.mul(x as tf.Tensor, tf.sigmoid(x as tf.Tensor)),
+      (x) => silu(x),
+      (x) => tf.mul(x, tf.sigmoid(x)),
       shapes,
     );
   });

@@ -173,7 +173,11 @@ describe.each(["onnx", "cpu"] as const)("a program on engine %s", (engine) => {
   });
 
   test("sees what its inputs hold at each run, whether the array is the same or another", async () => {
-    await using program = await compile((_state, { x }) => ({ outputs: { y: tf.mul(x, 2) } }), { inputs: { x: spec([2]) } }, { engine });
+    await using program = await compile(
+      (_state, { x }) => ({ outputs: { y: tf.mul(x, 2) } }),
+      { inputs: { x: spec([2]) } },
+      { engine },
+    );
     const x = Float32Array.of(1, 2);
     expect([...(await program.run({ x })).y]).toEqual([2, 4]);
     x.set([3, 4]);
@@ -279,6 +283,12 @@ describe("compile()", () => {
     await expect(failing).rejects.toThrow(/^Program "unloadable" failed while it was loaded: /);
   });
 
+  test("runs on the calling thread where it is asked to, with the same results", async () => {
+    await using program = await compile(accumulate, signature, { session: { blocking: true } });
+    await program.run({ x: [1, 2, 3] });
+    expect([...(await program.run({ x: [1, 2, 3] })).total]).toEqual([2, 4, 6]);
+  });
+
   test("refuses signatures that are not static trees", async () => {
     const fn = () => ({ outputs: {} });
     await expect(compile(fn, { inputs: { x: spec([-1, 2]) } }, { name: "f" })).rejects.toThrow(
@@ -296,7 +306,7 @@ describe("compile()", () => {
       outputs: { y: tf.tidy("doubling", () => tf.mul(x, 2)) },
     });
     await using _program = await compile(fn, { inputs: { x: spec([3]) } }, { name: "a/b", dump: folder });
-    expect((await readdir(folder)).sort()).toEqual(["a_b.optimized.txt", "a_b.traced.txt"]);
+    expect((await readdir(folder)).sort()).toEqual(["a_b.optimized.txt", "a_b.passes.txt", "a_b.traced.txt"]);
     const text = await readFile(join(folder, "a_b.optimized.txt"), "utf8");
     expect(text).toMatch(/float32\(3\) = .*mul.*# doubling\/mul/);
     await rm(folder, { recursive: true });

@@ -143,9 +143,9 @@ function lowerReduce(...[onnx, node, [x = ""], out]: Parameters<Lowering<"reduce
     const sums = onnx.op("ReduceSum", [blocks, onnx.ints([1])], { keepdims: 0 });
     return onnx.reshape(onnx.op("ReduceSum", [sums, onnx.ints([0])], { keepdims: 0 }), node.shape, out.output);
   }
-  // With no axes ONNX leaves out the square as well.
-  const operand = op.fn === "sumSquare" && op.axes.length === 0 ? onnx.op("Mul", [x, x]) : x;
-  return onnx.op(REDUCE[op.fn], [operand, onnx.ints(op.axes)], attributes, out);
+  // With no axes, ONNX says, nothing is done; ONNX Runtime squares all the same.
+  if (op.fn === "sumSquare" && op.axes.length === 0) return onnx.op("Mul", [x, x], {}, out);
+  return onnx.op(REDUCE[op.fn], [x, onnx.ints(op.axes)], attributes, out);
 }
 
 /** The largest divisor of n that is not above `limit`. */

@@ -1,4 +1,4 @@
-import { isOp, sameNumbers, type Graph, type Node, type NodeOf, type Op, type TensorData } from "../ir/graph.js";
+import { isOp, type Graph, type Node, type NodeOf, type Op, type TensorData } from "../ir/graph.js";
 import { replaceNodes } from "./rewrite.js";
 
 /** Constants up to this many elements are compared by content; larger ones are the same if they share their data. */
@@ -66,12 +66,10 @@ function constantKey({ op, dtype }: NodeOf<"constant">): string {
   return `${dtype}(${op.shape.join()})${op.data.length <= COMPARED_ELEMENTS ? hashOf(op.data) : ""}`;
 }
 
+/** Whether two constants with the same key are the same. */
 function sameConstant(a: NodeOf<"constant">, b: NodeOf<"constant">): boolean {
   const [x, y] = [a.op.data, b.op.data];
-  if (a.dtype !== b.dtype || !sameNumbers(a.shape, b.shape)) return false;
-  if (x === y) return true;
-  if (x.length > COMPARED_ELEMENTS) return false;
-  return x.every((value, i) => Object.is(value, y[i]));
+  return x === y || (x.length <= COMPARED_ELEMENTS && x.every((value, i) => Object.is(value, y[i])));
 }
 
 const hashes = new WeakMap<TensorData, number>();

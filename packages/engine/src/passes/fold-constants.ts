@@ -1,4 +1,4 @@
-import { isOp, sizeOf, type Graph, type Node, type NodeOf } from "../ir/graph.js";
+import { isOp, sizeOf, type Graph, type Node } from "../ir/graph.js";
 import { evaluateNode } from "../ir/interpret.js";
 import { flopsOf } from "../ir/print.js";
 import { rewrite, type Rule } from "./rewrite.js";
@@ -17,12 +17,11 @@ const FLOPS = 2 ** 24;
 export const foldConstant: Rule = (node, { make }) => {
   const { op, inputs, dtype, shape } = node;
   if (inputs.length === 0 || !inputs.every((input) => isOp(input, "constant"))) return undefined;
-  const constants = inputs as readonly Node[] as readonly NodeOf<"constant">[];
-  if (op.kind === "reshape") return make({ kind: "constant", dtype, shape, data: constants[0]!.op.data });
+  if (op.kind === "reshape") return make({ kind: "constant", dtype, shape, data: inputs[0]!.op.data });
   if (!isWorthFolding(node)) return undefined;
   const { data } = evaluateNode(
     op,
-    constants.map(({ op }) => op),
+    inputs.map(({ op }) => op),
   );
   return make({ kind: "constant", dtype, shape, data });
 };

@@ -21,24 +21,14 @@ export const foldCuts: Rule = (node, rewriting) => {
   }
 };
 
-/** The part of `x` from `start`, `size` long, along one axis. */
-export function sliceOf(rewriting: Rewriting, x: Node, axis: number, start: number, size: number): Node {
-  if (start === 0 && size === x.shape[axis]) return x;
-  const op = {
-    kind: "slice",
-    starts: x.shape.map((_, d) => (d === axis ? start : 0)),
-    sizes: x.shape.with(axis, size),
-    steps: x.shape.map(() => 1),
-  } as const;
-  return rewriting.make(op, x);
-}
-
 function foldSlice(node: NodeOf<"slice">, rewriting: Rewriting): Node | undefined {
   const x = operand(node);
   const { starts, sizes, steps } = node.op;
   if (sizeOf(sizes) === 0) return undefined;
   const whole = (axis: number): boolean => sizes[axis] === x.shape[axis] && (steps[axis] === 1 || sizes[axis] === 1);
   if (x.shape.every((_, axis) => whole(axis))) return x;
+  const forward = steps.map((step, axis) => (sizes[axis] === 1 ? 1 : step));
+  if (!sameNumbers(forward, steps)) return rewriting.make({ ...node.op, steps: forward }, x);
   if (isOp(x, "slice")) return rewriting.make(composeSlices(x.op, node.op), operand(x));
   if (isOp(x, "concat")) return sliceConcat(node, x, rewriting);
   if (isOp(x, "pad")) return slicePad(node, x, rewriting);
@@ -181,7 +171,6 @@ function joinSlices(a: Node, b: Node, axis: number, { make }: Rewriting): Node |
 
 /** Two tensors filled with one number: one of both sizes. */
 function joinFills(a: Node, b: Node, axis: number, { make }: Rewriting): Node | undefined {
-  if (!isOp(a, "broadcast") || !isOp(b, "broadcast")) return undefined;
   const value = filledValue(a);
   if (value === undefined || !Object.is(value, filledValue(b))) return undefined;
   return make({ kind: "broadcast", shape: a.shape.with(axis, a.shape[axis]! + b.shape[axis]!) }, operand(a));

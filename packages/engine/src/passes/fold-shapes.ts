@@ -1,7 +1,7 @@
-import { isOp, sameNumbers, sizeOf, type Graph, type Node, type NodeOf } from "../ir/graph.js";
+import { isOp, sameNumbers, type Graph, type Node, type NodeOf } from "../ir/graph.js";
 import { broadcastShapes } from "../ir/infer.js";
 import { foldCuts } from "./fold-cuts.js";
-import { alignedShape, isUnary, operand, reshaped } from "./nodes.js";
+import { alignedShape, operand, reshaped } from "./nodes.js";
 import { firstOf, rewrite, type Rewriting, type Rule } from "./rewrite.js";
 
 /**

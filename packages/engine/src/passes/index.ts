@@ -5,6 +5,7 @@ import { foldShape } from "./fold-shapes.js";
 import { fuseAddends } from "./fuse-addends.js";
 import { mergePaddedSums } from "./merge-padded-sums.js";
 import { productsForConvolutions } from "./products-for-convolutions.js";
+import { reuseAttentionOutput } from "./reuse-attention-output.js";
 import { firstOf, orderedNodes, rewrite } from "./rewrite.js";
 import { pushBroadcast } from "./scalars.js";
 import { simplifyNode } from "./simplify-algebra.js";
@@ -37,9 +38,10 @@ export function simplify(graph: Graph): Graph {
 /** Each makes chances for the others; they run in turn until none finds anything. */
 const PASSES: readonly Pass[] = [
   { name: "eliminateCommonSubexpressions", run: eliminateCommonSubexpressions },
+  { name: "reuseAttentionOutput", run: reuseAttentionOutput, needs: "softmax" },
+  { name: "mergePaddedSums", run: mergePaddedSums, needs: "pad" },
   { name: "simplify", run: simplify },
   { name: "productsForConvolutions", run: productsForConvolutions },
-  { name: "mergePaddedSums", run: mergePaddedSums, needs: "pad" },
   { name: "sinkTransposes", run: sinkTransposes, needs: "transpose" },
 ];
 

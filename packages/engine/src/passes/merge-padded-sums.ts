@@ -1,17 +1,7 @@
-import {
-  isOp,
-  nodesOf,
-  sameNumbers,
-  sizeOf,
-  usersOf,
-  type Graph,
-  type Node,
-  type Op,
-  type Shape,
-} from "../ir/graph.js";
+import { isOp, sameNumbers, sizeOf, type Graph, type Node, type Op, type Shape } from "../ir/graph.js";
 import { makeNode } from "../ir/infer.js";
 import { isBinary, operand, scalarOp } from "./nodes.js";
-import { countUses, orderedNodes, replaceNodes } from "./rewrite.js";
+import { orderedNodes, replaceNodes, UseCounts } from "./rewrite.js";
 
 /**
  * Sums of zero-padded tensors become concats and sums of smaller ones.
@@ -28,7 +18,7 @@ import { countUses, orderedNodes, replaceNodes } from "./rewrite.js";
  */
 export function mergePaddedSums(graph: Graph): Graph {
   if (orderedNodes(graph).filter(isZeroPad).length < 2) return graph;
-  const counts = countUses(graph);
+  const counts = new UseCounts(graph);
   const inner = innerSums(graph, counts);
   return replaceNodes(graph, (node, source) => {
     if (!isBinary(node, "add") || inner.has(source)) return node;
@@ -46,8 +36,8 @@ export function mergePaddedSums(graph: Graph): Graph {
         : { node: term, before: none, after: none };
     });
     const sum = sumOf(parts, node.shape, make);
-    // A pad that is itself made anew here has no other users.
-    const saved = pads.reduce((cost, pad) => cost + ((counts.get(pad) ?? 1) === 1 ? costOf(pad) : 0), 0);
+    // A pad that was rebuilt is not counted, and taken to have no other users.
+    const saved = pads.reduce((cost, pad) => cost + (counts.of(pad) <= 1 ? costOf(pad) : 0), 0);
     const before = (terms.length - 1) * 3 * sizeOf(node.shape) + saved;
     if (costDownTo(sum, new Set(parts.map((part) => part.node))) >= before) return node;
     return [sum, ...all.filter((term) => !isWhole(term))].reduce(addWith(make));
@@ -67,12 +57,12 @@ function isZeroPad(node: Node): node is ZeroPad {
 }
 
 /** Additions that are used once, by an addition of the same shape. */
-function innerSums(graph: Graph, counts: ReadonlyMap<Node, number>): Set<Node> {
+function innerSums(graph: Graph, counts: UseCounts): Set<Node> {
   const inner = new Set<Node>();
   for (const user of orderedNodes(graph))
     if (isBinary(user, "add"))
       for (const node of user.inputs)
-        if (isBinary(node, "add") && counts.get(node) === 1 && sameNumbers(user.shape, node.shape)) inner.add(node);
+        if (isBinary(node, "add") && counts.of(node) === 1 && sameNumbers(user.shape, node.shape)) inner.add(node);
   return inner;
 }
 

@@ -11,6 +11,9 @@ const MAX_PIXELS = 128;
 /** Laid-out windows may take this many bytes; a larger convolution is not laid out. */
 const MAX_PATCH_BYTES = 64 << 20;
 
+/** The gradient of a filter is summed over parts of the batch, so that the laid-out windows of each take no more than this. */
+const MAX_GRADIENT_PATCH_BYTES = 256 << 20;
+
 /**
  * Convolutions become matrix products where that is faster: with windows of one pixel always, on small images, and for the
  * gradient of the filter, which has no fast kernel of its own.
@@ -89,7 +92,30 @@ const filterProduct: Rule = (node, context) => {
   const { make } = context;
   const [x, dy] = node.inputs as [Node, Node];
   const [h = 0, w = 0, C = 0, O = 0] = node.shape;
-  const gradient = make({ kind: "reshape", shape: [sizeOf(dy.shape) / O, O] }, dy);
-  const product = make({ ...PLAIN, transposeA: true }, patchRows(x, node.op.window, context), gradient);
-  return make({ kind: "reshape", shape: [h, w, C, O] }, product);
+  const N = dy.shape[0] ?? 0;
+  const perImage = patchBytes(node.op.window, [1, ...dy.shape.slice(1)], C);
+  const count = Math.ceil(N / Math.max(1, Math.floor(MAX_GRADIENT_PATCH_BYTES / perImage)));
+  /** Images [start, end) of a batch. */
+  const images = (of: Node, start: number, end: number): Node =>
+    end - start === N
+      ? of
+      : make(
+          {
+            kind: "slice",
+            starts: [start, 0, 0, 0],
+            sizes: [end - start, ...of.shape.slice(1)],
+            steps: [1, 1, 1, 1],
+          },
+          of,
+        );
+  let sum: Node | undefined;
+  for (let i = 0; i < count; i++) {
+    const [start, end] = [Math.floor((i * N) / count), Math.floor(((i + 1) * N) / count)];
+    const part = images(dy, start, end);
+    const gradient = make({ kind: "reshape", shape: [sizeOf(part.shape) / O, O] }, part);
+    const rows = patchRows(images(x, start, end), node.op.window, context);
+    const product = make({ ...PLAIN, transposeA: true }, rows, gradient);
+    sum = sum === undefined ? product : make({ kind: "binary", fn: "add" }, sum, product);
+  }
+  return sum && make({ kind: "reshape", shape: [h, w, C, O] }, sum);
 };

@@ -27,38 +27,33 @@ const DEPTH = 64;
  * @throws {TypeError} If a rule changes a node's type.
  */
 export function rewrite(graph: Graph, rule: Rule): Graph {
-  const counts = countUses(graph);
+  const counts = new UseCounts(graph);
   let scope = "";
   let depth = 0;
 
-  const uses = (node: Node): number => counts.get(node) ?? 0;
-  const acquire = (node: Node, times: number): void => void counts.set(node, uses(node) + times);
   const release = (node: Node): void => {
     const dead = [node];
-    for (let next = dead.pop(); next; next = dead.pop()) {
-      acquire(next, -1);
-      if (uses(next) === 0) dead.push(...next.inputs);
-    }
+    for (let next = dead.pop(); next; next = dead.pop()) if (counts.add(next, -1) === 0) dead.push(...next.inputs);
   };
   const make: Rewriting["make"] = (op, ...inputs) => {
     const node = makeNode(op, inputs, scope);
-    for (const input of inputs) acquire(input, 1);
+    for (const input of inputs) counts.add(input, 1);
     return depth < DEPTH ? apply(node) : node;
   };
-  const rewriting: Rewriting = { make, uses };
+  const rewriting: Rewriting = { make, uses: (node) => counts.of(node) };
   const apply = (node: Node): Node => {
     depth++;
     const result = rule(node, rewriting) ?? node;
     depth--;
     if (result === node) return node;
     checkType(node, result);
-    acquire(result, uses(node));
+    counts.add(result, counts.of(node));
     for (const input of node.inputs) release(input);
     return result;
   };
 
   return replaceNodes(graph, (node, source) => {
-    if (node !== source) acquire(node, uses(source));
+    if (node !== source) counts.add(node, counts.of(source));
     scope = source.scope;
     return apply(node);
   });
@@ -106,13 +101,34 @@ export function orderedNodes(graph: Graph): readonly Node[] {
   return nodes;
 }
 
-/** How often each node is used, by other nodes and as an output. */
-export function countUses(graph: Graph): Map<Node, number> {
-  const counts = new Map<Node, number>();
-  const use = (node: Node): void => void counts.set(node, (counts.get(node) ?? 0) + 1);
-  for (const node of orderedNodes(graph)) node.inputs.forEach(use);
-  for (const { node } of graph.outputs) use(node);
-  return counts;
+/** How often each node of a graph is used, by other nodes and as an output; nodes made later begin with zero. */
+export class UseCounts {
+  /** By id: graphs are large, and passes count all the time. */
+  private counts: Int32Array;
+  private readonly first: number;
+
+  constructor(graph: Graph) {
+    const nodes = orderedNodes(graph);
+    this.first = nodes[0]?.id ?? 0;
+    this.counts = new Int32Array((nodes.at(-1)?.id ?? 0) - this.first + 1 + nodes.length);
+    for (const { inputs } of nodes) for (const input of inputs) this.add(input, 1);
+    for (const { node } of graph.outputs) this.add(node, 1);
+  }
+
+  of({ id }: Node): number {
+    return this.counts[id - this.first] ?? 0;
+  }
+
+  /** Changes a count and returns what it is then. */
+  add({ id }: Node, times: number): number {
+    const at = id - this.first;
+    if (at >= this.counts.length) {
+      const larger = new Int32Array(2 * at);
+      larger.set(this.counts);
+      this.counts = larger;
+    }
+    return (this.counts[at]! += times);
+  }
 }
 
 function checkType(node: Node, result: Node): void {

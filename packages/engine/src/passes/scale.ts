@@ -79,7 +79,9 @@ export function absorbFactor(rewriting: Rewriting, x: Node, factor: number, dept
       const left = absorbFactor(rewriting, a, factor, depth - 1);
       if (left) return make(x.op, left, b);
       if (x.op.fn === "div") return undefined;
-      const right = isSmallBeside(b, x) ? multiply(rewriting, b, factor) : absorbFactor(rewriting, b, factor, depth - 1);
+      const right = isSmallBeside(b, x)
+        ? multiply(rewriting, b, factor)
+        : absorbFactor(rewriting, b, factor, depth - 1);
       return right && make(x.op, a, right);
     }
     default:

@@ -272,6 +272,13 @@ function simplifyReduce(node: NodeOf<"reduce">, rewriting: Rewriting): Node | un
   if (scaled && factor !== undefined) return multiply(rewriting, make(op, scaled.x), factor);
   if (!linear) return undefined;
 
+  // ONNX Runtime sums squares fast over all elements at once alone. *Measured* (2 cores, 1024 x 256): 0.05 ms against 0.07
+  // for the squares and their sum; along the last axis 0.11 against 0.05, along the first 0.29 against 0.09.
+  if (isUnary(x, "square") && x.shape.every((size, axis) => size === 1 || op.axes.includes(axis))) {
+    const squares = make({ ...op, fn: "sumSquare" }, operand(x));
+    return op.fn === "sum" ? squares : multiply(rewriting, squares, 1 / sizeOf(x.shape));
+  }
+
   // Σ x·y = y · Σ x where y is the same all along the sum.
   if (isBinary(x, "mul") || (isBinary(x, "div") && x.dtype === "float32"))
     for (const [large, same] of isBinary(x, "mul") ? bothWays(x) : [x.inputs as [Node, Node]]) {
@@ -280,7 +287,6 @@ function simplifyReduce(node: NodeOf<"reduce">, rewriting: Rewriting): Node | un
       const kept = sizes.filter((_, axis) => op.keepDims || !op.axes.includes(axis));
       return make(x.op, make(op, large), reshaped(rewriting, same, kept));
     }
-
   return undefined;
 }
 

@@ -97,7 +97,8 @@ function sinkSlice(node: NodeOf<"slice">, { make, uses }: Rewriting): Node | und
   return make({ kind: "transpose", permutation }, make(part, operand(x)));
 }
 
-function sinkReduce(node: NodeOf<"reduce">, { make, uses }: Rewriting): Node | undefined {
+function sinkReduce(node: NodeOf<"reduce">, rewriting: Rewriting): Node | undefined {
+  const { make, uses } = rewriting;
   const x = operand(node);
   if (!isOp(x, "transpose")) return undefined;
   const { permutation } = x.op;
@@ -107,6 +108,6 @@ function sinkReduce(node: NodeOf<"reduce">, { make, uses }: Rewriting): Node | u
   const order = left.toSorted((a, b) => a - b);
   const reduced = make({ ...node.op, axes }, operand(x));
   const after = left.map((axis) => order.indexOf(axis));
-  if (uses(x) > 1 && movesElements(reduced.shape, after)) return undefined;
-  return make({ kind: "transpose", permutation: after }, reduced);
+  if (!movesElements(reduced.shape, after)) return reshaped(rewriting, reduced, node.shape);
+  return uses(x) === 1 ? make({ kind: "transpose", permutation: after }, reduced) : undefined;
 }

@@ -78,6 +78,8 @@ export interface OrtLibrary {
   release(name: keyof typeof RELEASES, object: Pointer): void;
   /** The C string at an address. */
   text(address: Pointer): string;
+  /** koffi's handle, which keeps the library loaded. */
+  readonly handle: unknown;
 }
 
 let library: OrtLibrary | undefined;
@@ -93,6 +95,9 @@ export function ortLibrary(): OrtLibrary {
 
 function open(): OrtLibrary {
   reserveStacks();
+  // koffi unloads a library when its handle is collected, threads and sessions notwithstanding. The addon of
+  // onnxruntime-node is linked to the same library and, like all addons, stays until the process ends.
+  createRequire(import.meta.url)("onnxruntime-node");
   const native = koffi.load(libraryPath());
   const base: unknown = native.func("void *OrtGetApiBase()")();
   const [getApi, getVersion] = koffi.decode(base, koffi.array("void *", 2)) as [Pointer, Pointer];
@@ -128,7 +133,7 @@ function open(): OrtLibrary {
     return out[0];
   };
   const callAsync = (name: keyof typeof FUNCTIONS, ...args: unknown[]): Promise<void> =>
-    new Promise((resolve, reject) => {
+    new Promise<void>((resolve, reject) => {
       const done = (error: unknown, status: unknown): void => {
         try {
           if (error) throw error as Error;
@@ -139,11 +144,12 @@ function open(): OrtLibrary {
         }
       };
       functions[name].async(...args, done);
-    });
+    }).finally(() => void args.length); // what the arguments point to is in use until the call ends
   const release = (name: keyof typeof RELEASES, object: Pointer): void => void releases[name](object);
 
   const WARNING = 2;
   return {
+    handle: native,
     version,
     env: make("CreateEnv", WARNING, "madformer"),
     cpuMemory: make("CreateCpuMemoryInfo", 1, 0), // OrtArenaAllocator, OrtMemTypeDefault

@@ -15,6 +15,8 @@ export interface SessionOptions {
   readonly memoryPattern?: boolean;
   /** Write a profile to a file whose name starts like this; `endProfiling` says its name. */
   readonly profilePrefix?: string;
+  /** Run on the calling thread: 0.2 ms less for each run, but timers and signals wait until it ends. */
+  readonly blocking?: boolean;
   /** Further entries of ONNX Runtime's session configuration, such as `session.intra_op.allow_spinning`. */
   readonly config?: Readonly<Record<string, string>>;
 }
@@ -46,11 +48,13 @@ export class OrtSession implements Disposable {
   private readonly slots: Slot[] = [];
   private readonly values = new Map<TensorData, Pointer>();
   private readonly external: readonly Buffer[];
+  private readonly blocking: boolean;
 
-  private constructor(ort: OrtLibrary, session: Pointer, external: readonly Buffer[]) {
+  private constructor(ort: OrtLibrary, session: Pointer, external: readonly Buffer[], blocking: boolean) {
     this.ort = ort;
     this.session = session;
     this.external = external;
+    this.blocking = blocking;
   }
 
   /**
@@ -87,7 +91,7 @@ export class OrtSession implements Disposable {
       if (names.length > 0) ort.call("AddExternalInitializers", settings, names, made, names.length);
       const session: [Pointer | null] = [null];
       await ort.callAsync("CreateSessionFromArray", ort.env, model, model.byteLength, settings, session);
-      return new OrtSession(ort, session[0] as Pointer, [...external.values()]);
+      return new OrtSession(ort, session[0] as Pointer, [...external.values()], options.blocking ?? false);
     } finally {
       for (const value of made) ort.release("ReleaseValue", value);
       ort.release("ReleaseSessionOptions", settings);
@@ -119,10 +123,12 @@ export class OrtSession implements Disposable {
     if (before) this.ort.release("ReleaseValue", before.value);
   }
 
-  /** One run over a slot's buffers, on another thread. */
-  run(slot: number): Promise<void> {
+  /** One run over a slot's buffers, on another thread unless `blocking` says otherwise. */
+  async run(slot: number): Promise<void> {
     const { binding } = this.slots[slot] as Slot;
-    return this.ort.callAsync("RunWithBinding", this.session, this.ort.runOptions, binding);
+    const args = [this.session, this.ort.runOptions, binding] as const;
+    if (this.blocking) this.ort.call("RunWithBinding", ...args);
+    else await this.ort.callAsync("RunWithBinding", ...args);
   }
 
   /** Ends profiling; returns the path of the profile. */

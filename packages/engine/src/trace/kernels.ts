@@ -27,7 +27,7 @@ export function traceBackend(): TraceBackend {
   const made = (backend = new TraceBackend());
   tf.registerBackend(TRACE_BACKEND, () => made, 0);
   for (const [kernelName, kernel] of Object.entries(KERNELS))
-    tf.registerKernel({ kernelName, backendName: TRACE_BACKEND, kernelFunc: recording(made, kernel) });
+    tf.registerKernel({ kernelName, backendName: TRACE_BACKEND, kernelFunc: recording(made, kernelName, kernel) });
   for (const kernelName of unsupportedKernels())
     tf.registerKernel({ kernelName, backendName: TRACE_BACKEND, kernelFunc: refusing(kernelName) });
   return made;
@@ -41,15 +41,21 @@ function unsupportedKernels(): string[] {
   return [...new Set(names)].filter((name) => !(name in KERNELS));
 }
 
-function recording(trace: TraceBackend, kernel: Kernel): tf.KernelFunc {
+function recording(trace: TraceBackend, kernelName: string, kernel: Kernel): tf.KernelFunc {
   return ({ inputs, attrs }) => {
     const list = (Array.isArray(inputs) ? inputs : Object.values(inputs)) as tf.TensorInfo[];
     const nodes = list.map((info) => trace.nodeOf(info));
     const named = Array.isArray(inputs)
       ? {}
       : Object.fromEntries(Object.keys(inputs).map((name, i) => [name, nodes[i]]));
-    const result = kernel(trace, named as Operands, attrs ?? {}, nodes);
-    return "op" in result ? trace.infoOf(result) : result.map((node) => trace.infoOf(node));
+    try {
+      const result = kernel(trace, named as Operands, attrs ?? {}, nodes);
+      return "op" in result ? trace.infoOf(result) : result.map((node) => trace.infoOf(node));
+    } catch (cause) {
+      if (cause instanceof TraceError) throw cause;
+      const reason = `${(cause as Error).message}; called at ${callSite()}`;
+      throw new TraceError(`tfjs operation "${kernelName}" cannot be compiled: ${reason}`, { cause });
+    }
   };
 }
 

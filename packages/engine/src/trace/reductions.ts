@@ -9,20 +9,26 @@ interface ReduceAttributes {
   readonly keepDims?: boolean;
 }
 
+/** Of booleans the largest is whether any is true. (tfjs' sums and products make int32 of them first.) */
+const LOGICAL: Partial<Record<ReduceFunction, ReduceFunction>> = { max: "any", min: "all", any: "any", all: "all" };
+
 function reduce(fn: ReduceFunction): Kernel {
   return (trace, { x }, { axis, reductionIndices, keepDims = false }: ReduceAttributes) => {
     const axes = axesOf(axis ?? reductionIndices, x);
-    // tfjs sums booleans as numbers.
-    const numeric = x.dtype === "bool" && fn !== "any" && fn !== "all";
-    const operand = numeric ? trace.node({ kind: "cast", dtype: "int32" }, x) : x;
-    return trace.node({ kind: "reduce", fn, axes, keepDims }, operand);
+    const logical = x.dtype === "bool" ? LOGICAL[fn] : undefined;
+    return trace.node({ kind: "reduce", fn: logical ?? fn, axes, keepDims }, x);
   };
+}
+
+/** Booleans as int32, as tfjs counts them. */
+function numeric(trace: TraceBackend, x: Node): Node {
+  return x.dtype === "bool" ? trace.node({ kind: "cast", dtype: "int32" }, x) : x;
 }
 
 function arg(fn: "max" | "min"): Kernel {
   return (trace, { x }, { axis }: { axis?: number }) => {
     const flat = axis === undefined || axis === null;
-    const operand = flat ? trace.node({ kind: "reshape", shape: [sizeOf(x.shape)] }, x) : x;
+    const operand = numeric(trace, flat ? trace.node({ kind: "reshape", shape: [sizeOf(x.shape)] }, x) : x);
     return trace.node({ kind: "arg", fn, axis: axesOf(axis ?? 0, operand)[0] ?? 0 }, operand);
   };
 }
@@ -45,7 +51,7 @@ export const REDUCTIONS: Kernels = {
     trace,
     { x },
     { axis, exclusive = false, reverse = false }: { axis: number; exclusive?: boolean; reverse?: boolean },
-  ) => trace.node({ kind: "cumsum", axis: axesOf(axis, x)[0] ?? 0, exclusive, reverse }, x),
+  ) => trace.node({ kind: "cumsum", axis: axesOf(axis, x)[0] ?? 0, exclusive, reverse }, numeric(trace, x)),
   Softmax: (trace, { logits }, { dim }: { dim: number }) =>
     alongLastAxis(trace, logits as Node, dim, (x) => trace.node({ kind: "softmax" }, x)),
   // x - max - log(sum(exp(x - max)))
