@@ -48,18 +48,13 @@ const attributes = new WeakMap<Op, string>();
 
 /** Text that differs where kind or attributes differ. Kept: operations do not change. */
 function attributesOf(op: Op): string {
-  let text = attributes.get(op);
-  if (text === undefined) attributes.set(op, (text = textOf(op)));
+  const known = attributes.get(op);
+  if (known !== undefined) return known;
+  // JSON has no -0, NaN or infinity.
+  const number = op.kind === "pad" ? op.value : op.kind === "matmul" ? op.alpha : 0;
+  const text = `${JSON.stringify(op)}${Object.is(number, -0) ? "-0" : number}`;
+  attributes.set(op, text);
   return text;
-}
-
-/** JSON would not do: it has no -0, NaN or infinity. */
-function textOf(value: unknown): string {
-  if (typeof value !== "object" || value === null) return Object.is(value, -0) ? "-0" : String(value);
-  if (Array.isArray(value)) return `[${value.join()}]`; // of numbers, in which -0 has no meaning
-  return Object.entries(value)
-    .map(([name, attribute]) => `${name}=${textOf(attribute)}`)
-    .join(";");
 }
 
 function constantKey({ op, dtype }: NodeOf<"constant">): string {
