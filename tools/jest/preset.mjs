@@ -13,7 +13,9 @@ export function preset(configUrl) {
     rootDir: fileURLToPath(new URL(".", configUrl)),
     testMatch: ["<rootDir>/src/**/*.test.ts", "<rootDir>/test/**/*.test.ts"],
     testEnvironment: fileURLToPath(new URL("env.mjs", import.meta.url)),
-    testTimeout: 30_000, // the first import of tfjs and the first ONNX session count too
+    // Jest's cleanup of a test file's globals would reach the constructors that env.mjs shares with the main realm.
+    testEnvironmentOptions: { globalsCleanup: "off" },
+    testTimeout: 120_000, // a machine may stall; the first import of tfjs and the first ONNX session count too
     maxWorkers: 2,
     extensionsToTreatAsEsm: [".ts"],
     transform: {

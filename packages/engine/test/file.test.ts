@@ -127,6 +127,13 @@ describe("loadProgram()", () => {
     await writeFile(path, encodeModel({ ...model, graph: { ...model.graph, initializer: [outside] } }));
     await expect(loadProgram(path)).rejects.toThrow(/tensor "leak" lies in another file, which is not followed/);
 
+    for (const dim of [[{ dimValue: 1e12 }], [{ dimValue: -1 }], [{}]]) {
+      const type = { tensorType: { elemType: 1, shape: { dim } } };
+      const input = model.graph.input.map((info) => ({ ...info, type }));
+      await writeFile(path, encodeModel({ ...model, graph: { ...model.graph, input } } as never));
+      await expect(loadProgram(path)).rejects.toThrow(/"state\/w" has shape \(.*\), expected static sizes/);
+    }
+
     const broken = { ...model.graph, node: model.graph.node.map((node) => ({ ...node, opType: "NoSuchOperator" })) };
     await writeFile(path, encodeModel({ ...model, graph: broken }));
     await expect(loadProgram(path)).rejects.toThrow(

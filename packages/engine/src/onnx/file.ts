@@ -1,7 +1,7 @@
 import { open, readFile, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { ProgramFailedError } from "../errors.js";
-import type { Graph } from "../ir/graph.js";
+import { sizeOf, type Graph } from "../ir/graph.js";
 import { OnnxExecutor } from "../runtime/onnx-executor.js";
 import type { ProgramFields } from "../runtime/executor.js";
 import type { SessionOptions } from "../runtime/ort-session.js";
@@ -17,6 +17,9 @@ const PROGRAM_KEY = "madformer.program";
 
 /** A protobuf message cannot be larger; ONNX files of this size would need a second file for their weights. */
 const MAX_FILE_BYTES = 2 ** 31 - 1;
+
+/** A tensor of a file may have this many elements: what a typed array holds. */
+const MAX_ELEMENTS = 2 ** 32;
 
 /** What a program writes into the metadata of its model. */
 export function programMetadata(name: string, { updated }: ProgramFields): Record<string, string> {
@@ -122,7 +125,13 @@ function fieldsOfModel(path: string, model: OnnxModel): ProgramFields {
       throw new SyntaxError(
         `Cannot load "${path}": "${name}" has element type ${type?.tensorType?.elemType}, which programs do not have`,
       );
-    return { name, dtype, shape: (type.tensorType.shape?.dim ?? []).map(({ dimValue }) => dimValue) };
+    const shape = (type.tensorType.shape?.dim ?? []).map(({ dimValue }) => dimValue);
+    const fits = shape.every((size) => Number.isSafeInteger(size) && size >= 0) && sizeOf(shape) <= MAX_ELEMENTS;
+    if (!fits)
+      throw new SyntaxError(
+        `Cannot load "${path}": "${name}" has shape (${shape.join(", ")}), expected static sizes and at most ${MAX_ELEMENTS} elements`,
+      );
+    return { name, dtype, shape };
   };
   const names = [...model.graph.input, ...model.graph.output].map(({ name }) => name);
   const odd = names.find((name) => ![STATE, INPUTS, NEXT_STATE, OUTPUTS].some((prefix) => name.startsWith(prefix)));
