@@ -121,8 +121,12 @@ describe("pushScalars()", () => {
     );
   });
 
-  test("keeps paddings and neighbors of another number", () => {
+  test("keeps paddings and neighbors of another number, and what is not filled", () => {
     const filled = t.filled(3, [2, 3]);
+    t.expectUntouched(t.graphOf(t.concat(0, filled, filled, t.filled(2, [2, 3]))), pushScalars);
+    const ids = t.input("ids", [4], "int32");
+    t.expectUntouched(t.graphOf(makeNode({ kind: "gather", axis: 1 }, [t.unary("exp", x()), ids])), pushScalars);
+    t.expectUntouched(t.graphOf(t.pad(t.unary("exp", x()), [1, 0], [0, 0], 3)), pushScalars);
     t.expectUntouched(
       t.graphOf(t.pad(filled, [1, 0], [0, 0], 0), t.concat(0, filled, t.filled(2, [2, 3]))),
       pushScalars,
@@ -154,6 +158,17 @@ describe("pushScalars()", () => {
       }
     });
 
+    test("down to a number, and leaves axes without copies to the reduction", () => {
+      t.expectRewritten(t.graphOf(t.reduce("sum", t.filled(2, [2, 3]), [0, 1])), pushScalars, {
+        from: ["broadcast", "reduce.sum"],
+        to: ["reshape", "reduce.sum", "mul"], // of one element: foldShapes() and foldConstants() know what to do
+      });
+      t.expectRewritten(t.graphOf(t.reduce("sum", t.broadcast(t.input("x", [2]), [3, 2]), [1])), pushScalars, {
+        from: ["broadcast", "reduce.sum"],
+        to: ["reshape", "reduce.sum", "broadcast"],
+      });
+    });
+
     test("for any and all, and whole numbers", () => {
       const copies = t.broadcast(t.input("b", [2], "bool"), [3, 2]);
       const counts = t.broadcast(t.input("n", [2], "int32"), [3, 2]);
@@ -178,6 +193,18 @@ describe("pushScalars()", () => {
       to: ["matmul", "matmul"],
     });
     t.expectUntouched(t.graphOf(t.matmul(t.broadcast(t.input("column", [2, 1]), [2, 3]), b)), pushScalars);
+  });
+
+  test("keeps the batch axes of a matmul that its addend has too", () => {
+    const [a, b] = [t.broadcast(t.input("a", [2, 3]), [4, 2, 3]), t.input("b", [3, 5])];
+    const op = t.matmul(a, b).op;
+    t.expectUntouched(t.graphOf(makeNode(op, [a, b, t.input("c", [4, 2, 5])])), pushScalars);
+    t.expectRewritten(t.graphOf(makeNode(op, [a, b, t.broadcast(t.input("c", [4, 1, 5]), [4, 2, 5])])), pushScalars, {
+      from: ["broadcast", "broadcast", "matmul"],
+      to: ["broadcast", "matmul"],
+    });
+    const batched = makeNode(op, [a, t.input("d", [4, 3, 5]), t.input("c", [4, 2, 5])]);
+    t.expectRewritten(t.graphOf(batched), pushScalars, { from: ["broadcast", "matmul"], to: ["matmul"] });
   });
 
   test("leaves of the gradient of a mean what tfjs means by it", () => {

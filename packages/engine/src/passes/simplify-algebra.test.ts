@@ -56,6 +56,11 @@ describe("simplifyAlgebra(): numbers that change nothing", () => {
     const yes = t.scalar(1, "bool");
     const no = t.scalar(0, "bool");
     becomes(t.unary("not", t.unary("not", b)), []);
+    const [m, n] = [t.input("m", [3], "int32"), t.input("n", [3], "int32")];
+    const equal = (fn: "equal" | "notEqual") => makeNode({ kind: "compare", fn }, [m, n]);
+    becomes(t.unary("not", equal("equal")), ["notEqual"]);
+    becomes(t.unary("not", equal("notEqual")), ["equal"]);
+    stays(t.unary("not", t.less(m, n))); // NaN is neither less nor not
     becomes(t.binary("and", b, yes), []);
     becomes(t.binary("or", no, b), []);
     becomes(t.binary("or", b, b), []);
@@ -92,6 +97,9 @@ describe("simplifyAlgebra(): signs", () => {
     becomes(t.unary("abs", neg(x())), ["abs"]);
     becomes(t.unary("abs", square(x())), ["square"]);
     becomes(t.unary("sqrt", square(x())), ["abs"]);
+    expect(becomes(square(t.mul(x(), num(3))), ["square", "mul"]).op).toMatchObject({ fn: "mul" });
+    const scaled = t.mul(x(), num(3));
+    stays(square(scaled), scaled);
   });
 
   test("leave products and quotients, and meet others there", () => {
@@ -155,6 +163,15 @@ describe("simplifyAlgebra(): numbers", () => {
     expect(becomes(t.mul(t.div(column, x()), num(3)), ["mul", "div"]).op).toMatchObject({ fn: "div" });
     const shared = t.mul(x(), column);
     stays(t.mul(shared, num(3)), shared);
+    stays(
+      t.mul(t.div(x(), column), num(3)),
+      t.mul(t.mul(x(), column), num(0)),
+      t.mul(t.mul(x(), column), num(Infinity)),
+    );
+    const [n, m] = [t.input("n", [4, 1], "int32"), t.input("m", [4, 8], "int32")];
+    stays(t.mul(t.div(n, m), num(3, "int32")));
+    expect(becomes(t.mul(t.mul(m, n), num(3, "int32")), ["mul", "mul"]).inputs[1]!.shape).toEqual([4, 1]);
+    expect(becomes(t.mul(t.mul(x(), column), num(3)), ["mul", "mul"]).inputs[1]!.shape).toEqual([4, 1]);
   });
 
   test("otherwise leave a product, for what comes after it", () => {
@@ -173,7 +190,12 @@ describe("simplifyAlgebra(): small tensors", () => {
       [4, 8],
       [4, 1],
     ]);
-    // Their own product would be large.
+    expect(becomes(t.mul(b, t.mul(x(), a)), ["mul", "mul"]).inputs.map(({ shape }) => shape)).toEqual([
+      [4, 8],
+      [4, 1],
+    ]);
+    // Their own product would be large, or none of them is.
+    stays(t.mul(t.mul(t.input("row", [8]), a), b), t.mul(t.mul(x(), y()), b), t.mul(t.mul(x(), a), y()));
     stays(t.mul(t.mul(x(), a), t.input("row", [8])));
     const shared = t.mul(x(), a);
     stays(t.mul(shared, b), shared);
@@ -199,6 +221,7 @@ describe("simplifyAlgebra(): small tensors", () => {
       t.reduce("sum", t.mul(x(), row), [1]),
       t.reduce("sum", t.div(column, x()), [1]),
       t.reduce("max", t.mul(x(), column), [1]),
+      t.reduce("sum", t.mul(x(), column), [0, 1]),
     );
   });
 });
@@ -245,7 +268,7 @@ describe("simplifyAlgebra(): reductions", () => {
     becomes(t.reduce("sum", t.mul(x(), num(3)), [0]), ["reduce.sum", "mul"]);
     becomes(t.reduce("mean", neg(x()), [0]), ["reduce.mean", "neg"]);
     becomes(t.reduce("sumSquare", t.mul(x(), num(3)), [0]), ["reduce.sumSquare", "mul"]);
-    stays(t.reduce("max", t.mul(x(), num(3)), [0]));
+    stays(t.reduce("max", t.mul(x(), num(3)), [0]), t.reduce("sumSquare", t.mul(x(), num(1e30)), [0]));
     const scaled = t.mul(x(), num(3));
     stays(t.reduce("sum", scaled, [0]), scaled);
   });
@@ -273,7 +296,8 @@ describe("simplifyAlgebra(): gradients", () => {
     const [a, b, c] = [x(), y(), t.input("c", [4, 1])];
     becomes(t.add(t.mul(a, c), t.mul(c, b)), ["add", "mul"]);
     becomes(t.sub(t.mul(a, b), t.mul(c, a)), ["sub", "mul"]);
-    becomes(t.add(t.mul(a, num(3)), t.mul(b, num(3))), ["mul", "mul", "add"]); // equal, but not the same node
+    stays(t.add(t.mul(a, num(3)), t.mul(b, num(3)))); // equal, but not the same node
+    stays(t.add(t.mul(a, c), t.unary("exp", a)), t.add(t.unary("exp", c), t.mul(a, c)));
     const shared = t.mul(a, c);
     stays(t.add(shared, t.mul(c, b)), shared);
     stays(t.add(t.mul(a, t.input("d", [4, 1])), t.mul(c, b)));
@@ -294,17 +318,32 @@ describe("simplifyAlgebra(): gradients", () => {
       });
       expect(result.outputs[1]!.node.inputs).toContain(dy);
     }
-    const other = t.unary("sigmoid", dy);
-    becomes(t.add(t.mul(dy, s), t.mul(t.mul(dy, a), t.mul(s, t.sub(num(1), other)))), [
-      "sigmoid",
-      "sigmoid",
-      "sub",
-      "mul",
-      "mul",
-      "mul",
-      "mul",
-      "add",
-    ]);
+  });
+
+  test("what only looks like the gradient of x · sigmoid(x) stays", () => {
+    const [a, dy] = [x(), y()];
+    const s = t.unary("sigmoid", a);
+    const one = (of: Node) => t.sub(num(1), of);
+    const direct = () => t.mul(dy, s);
+    const inner = () => t.mul(t.mul(dy, a), t.mul(s, one(s)));
+    stays(
+      t.add(direct(), t.mul(t.mul(dy, a), t.mul(s, one(t.unary("sigmoid", dy))))),
+      t.add(direct(), t.mul(t.mul(dy, a), t.mul(s, t.sub(num(2), s)))),
+      t.add(direct(), t.mul(t.mul(dy, a), t.mul(t.unary("exp", a), one(s)))),
+      t.add(direct(), t.mul(t.mul(dy, t.unary("exp", a)), t.mul(s, one(s)))),
+      t.add(direct(), t.mul(t.mul(t.unary("exp", dy), a), t.mul(s, one(s)))),
+      t.add(t.mul(dy, t.unary("tanh", a)), inner()),
+      t.add(direct(), t.unary("exp", inner())),
+    );
+    for (const share of [
+      (terms: Node) => terms.inputs[0]!,
+      (terms: Node) => terms.inputs[1]!,
+      (terms: Node) => terms.inputs[1]!.inputs[0]!,
+      (terms: Node) => terms.inputs[1]!.inputs[1]!,
+    ]) {
+      const terms = t.add(direct(), inner());
+      stays(terms, share(terms));
+    }
   });
 
   test("x · sigmoid(x) is silu(x), if the sigmoid serves nothing else", () => {

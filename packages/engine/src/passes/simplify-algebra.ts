@@ -232,7 +232,7 @@ function siluGradient(direct: Node, inner: Node, { make, uses }: Rewriting): Nod
       if (!isBinary(dx, "mul") || !isBinary(slope, "mul") || uses(dx) !== 1 || uses(slope) !== 1) continue;
       const rest = slope.inputs.find((factor) => isBinary(factor, "sub") && scalarValue(operand(factor)) === 1);
       if (!rest || rest.inputs[1] !== s || !slope.inputs.includes(s)) continue;
-      if (!dx.inputs.includes(d) || !dx.inputs.includes(x) || (d === x && dx.inputs[0] !== dx.inputs[1])) continue;
+      if (d === x || !dx.inputs.includes(d) || !dx.inputs.includes(x)) continue;
       const mul = { kind: "binary", fn: "mul" } as const;
       const bend = make(mul, make(mul, x, s), rest);
       const product = make(mul, make({ kind: "binary", fn: "add" }, s, bend), d);
