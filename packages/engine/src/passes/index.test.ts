@@ -312,13 +312,13 @@ describe("optimize()", () => {
     fc.assert(
       fc.property(fc.array(fc.nat(1 << 20), { minLength: 40, maxLength: 260 }), (numbers) => {
         const graph = randomGraph(numbers);
-        // Folded in float32, these are not what they are in float64; everything else is exact.
-        const rounds = t.operations(graph).some((name) => ["sigmoid", "tanh", "pow"].includes(name));
+        // Folded in float32, or by the float32 reciprocal of a count, these are not what they are in float64; all else is exact.
+        const rounds = t.operations(graph).some((name) => ["sigmoid", "tanh", "pow", "reduce.mean"].includes(name));
         const { graph: optimized } = optimize(graph);
         t.expectSameMeaning(graph, optimized, rounds ? 1e-5 : 1e-12);
         expect(optimize(optimized).graph).toBe(optimized); // nothing was left to do
       }),
-      { numRuns: Number(process.env["FUZZ"] ?? 200) },
+      process.env["FUZZ"] ? { numRuns: Number(process.env["FUZZ"]) } : { numRuns: 200, seed: 20251124 },
     );
   });
 });
