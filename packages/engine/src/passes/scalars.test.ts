@@ -203,8 +203,15 @@ describe("pushScalars()", () => {
       from: ["broadcast", "broadcast", "matmul"],
       to: ["broadcast", "matmul"],
     });
-    const batched = makeNode(op, [a, t.input("d", [4, 3, 5]), t.input("c", [4, 2, 5])]);
-    t.expectRewritten(t.graphOf(batched), pushScalars, { from: ["broadcast", "matmul"], to: ["matmul"] });
+    const [addend, d] = [t.input("c", [4, 2, 5]), t.input("d", [4, 3, 5])];
+    for (const inputs of [
+      [a, d, addend],
+      [t.input("e", [4, 2, 3]), t.broadcast(b, [4, 3, 5]), addend],
+    ])
+      t.expectRewritten(t.graphOf(makeNode(op, inputs)), pushScalars, {
+        from: ["broadcast", "matmul"],
+        to: ["matmul"],
+      });
   });
 
   test("leaves of the gradient of a mean what tfjs means by it", () => {
