@@ -1,0 +1,103 @@
+import { randomBytes } from "node:crypto";
+import { open, rename, rm, type FileHandle } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { reasonOf } from "./byte-source.js";
+
+/** A file being written, under a temporary name. */
+export interface FileWriter {
+  /** Where the next `append` writes. */
+  readonly position: number;
+  append(bytes: Uint8Array): Promise<void>;
+  /** Replaces bytes that were written before. */
+  patch(bytes: Uint8Array, position: number): Promise<void>;
+}
+
+/** Small writes are gathered to this many bytes, so that a thousand tiny records are not a thousand system calls. */
+const BUFFER_BYTES = 1 << 20;
+
+/**
+ * Writes a file whole or not at all: under a temporary name in the same folder, flushed to the disk, then renamed. Who
+ * reads `path` sees the old file or the new one; if `write` throws, the old one stays and nothing is left behind.
+ *
+ * @throws {Error} If it cannot be written; `cause` is the system's error. What `write` throws passes unchanged.
+ */
+export async function writeAtomically(path: string, write: (file: FileWriter) => Promise<void>): Promise<void> {
+  const folder = dirname(path);
+  const temporary = join(folder, `.${basename(path)}.${randomBytes(6).toString("hex")}.tmp`);
+  let handle: FileHandle;
+  try {
+    handle = await open(temporary, "wx");
+  } catch (cause) {
+    throw new Error(`Cannot write ${JSON.stringify(path)}: ${reasonOf(cause)}`, { cause });
+  }
+  try {
+    const writer = new BufferedWriter(handle);
+    try {
+      await write(writer);
+      await writer.flush();
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await rename(temporary, path);
+    await syncFolder(folder);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
+}
+
+class BufferedWriter implements FileWriter {
+  private readonly buffer = new Uint8Array(BUFFER_BYTES);
+  private buffered = 0;
+  private flushed = 0;
+
+  constructor(private readonly handle: FileHandle) {}
+
+  get position(): number {
+    return this.flushed + this.buffered;
+  }
+
+  async append(bytes: Uint8Array): Promise<void> {
+    if (this.buffered + bytes.length > BUFFER_BYTES) await this.flush();
+    if (bytes.length > BUFFER_BYTES) {
+      await writeAll(this.handle, bytes, this.flushed);
+      this.flushed += bytes.length;
+    } else {
+      this.buffer.set(bytes, this.buffered);
+      this.buffered += bytes.length;
+    }
+  }
+
+  async patch(bytes: Uint8Array, position: number): Promise<void> {
+    if (position >= this.flushed) this.buffer.set(bytes, position - this.flushed);
+    else {
+      await this.flush(); // part of it may still be here
+      await writeAll(this.handle, bytes, position);
+    }
+  }
+
+  async flush(): Promise<void> {
+    await writeAll(this.handle, this.buffer.subarray(0, this.buffered), this.flushed);
+    this.flushed += this.buffered;
+    this.buffered = 0;
+  }
+}
+
+/** Writes at most 1 GiB per call: a system call takes less than 2 GiB, and may write less than it was given. */
+async function writeAll(handle: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
+  for (let done = 0; done < bytes.length;) {
+    const length = Math.min(bytes.length - done, 2 ** 30);
+    done += (await handle.write(bytes, done, length, position + done)).bytesWritten;
+  }
+}
+
+/** Makes the new name durable. Not every system lets a folder be opened; there the rename has to do. */
+async function syncFolder(folder: string): Promise<void> {
+  try {
+    const handle = await open(folder, "r");
+    await handle.sync().finally(() => handle.close());
+  } catch {
+    // Windows
+  }
+}

@@ -1,0 +1,137 @@
+import { writeAtomically } from "../file/atomic-file.js";
+import { allocate, ByteSource } from "../file/byte-source.js";
+import {
+  bytesOf,
+  dtypeBytes,
+  dtypeOf,
+  elementCount,
+  elementsOf,
+  formatShape,
+  isDataOf,
+  swapBytes,
+  type DType,
+  type TensorData,
+  type TensorValue,
+} from "../tensor/dtype.js";
+import { formatNpyHeader, parseNpyHeader, type NpyHeader } from "./npy-header.js";
+
+/** An array of a `.npy` or `.npz` file: little-endian and row-major, whatever the file was. */
+export type NpyArray = TensorValue;
+
+/** An array to write. Without `dtype` it is that of the class of `data`. */
+export interface NpyInput {
+  readonly dtype?: DType;
+  readonly shape: readonly number[];
+  readonly data: TensorData;
+}
+
+/** numpy writes about 100 bytes; 64 axes of 19 digits take 1.3 kB. */
+export const MAX_HEADER_BYTES = 65536;
+
+/** Where the header ends: what it says, and how many bytes of data follow. */
+export interface NpyLayout extends NpyHeader {
+  readonly dataOffset: number;
+  readonly dataBytes: number;
+}
+
+/**
+ * Reads the header of a `.npy` file.
+ *
+ * @param start The first bytes: up to `MAX_HEADER_BYTES` and 12 more.
+ * @throws {FormatError} If they are no header that is supported.
+ */
+export function readNpyLayout(start: Uint8Array, source: ByteSource, what: string): NpyLayout {
+  const fail = (problem: string): Error => source.error(what ? `${what}: ${problem}` : problem);
+  if (start.length < 12 || Buffer.from(start.subarray(0, 6)).toString("latin1") !== "\x93NUMPY")
+    throw fail("it does not start as a .npy file does");
+  const [major, minor] = [start[6] ?? 0, start[7] ?? 0];
+  if (major < 1 || major > 3 || minor !== 0) throw fail(`its version is ${major}.${minor}, expected 1.0, 2.0 or 3.0`);
+  const view = new DataView(start.buffer, start.byteOffset, start.byteLength);
+  const textOffset = major === 1 ? 10 : 12;
+  const textBytes = major === 1 ? view.getUint16(8, true) : view.getUint32(8, true);
+  if (textBytes > MAX_HEADER_BYTES) throw fail(`its header takes ${textBytes} bytes, more than ${MAX_HEADER_BYTES}`);
+  const dataOffset = textOffset + textBytes;
+  if (dataOffset > start.length) throw fail(`its header ends at byte ${dataOffset}, but it holds ${start.length}`);
+  const text = Buffer.from(start.subarray(textOffset, dataOffset)).toString(major === 3 ? "utf8" : "latin1");
+  const header = parseNpyHeader(text, fail);
+  return { ...header, dataOffset, dataBytes: elementCount(header.shape) * dtypeBytes(header.dtype) };
+}
+
+/** Data as it is in a file, made little-endian and row-major. `bytes` is used up: swapped in place, or returned. */
+export function decodeNpy(layout: NpyLayout, bytes: Uint8Array, source: ByteSource): NpyArray {
+  const { dtype, bigEndian, fortranOrder, shape } = layout;
+  const size = dtypeBytes(dtype);
+  if (bigEndian) swapBytes(bytes, size);
+  const rowMajor = fortranOrder && shape.length > 1 ? transposed(bytes, shape, size, source) : bytes;
+  return { dtype, shape, data: elementsOf(dtype, rowMajor) };
+}
+
+/** Column-major bytes in row-major order: walks the result, keeping the place in the source. */
+function transposed(bytes: Uint8Array, shape: readonly number[], size: number, source: ByteSource): Uint8Array {
+  const strides = shape.map((_, axis) => shape.slice(0, axis).reduce((a, b) => a * b, size));
+  const result = allocate(bytes.length, source, "it");
+  const index = shape.map(() => 0);
+  let from = 0;
+  for (let to = 0; to < bytes.length; to += size) {
+    for (let k = 0; k < size; k++) result[to + k] = bytes[from + k] ?? 0;
+    for (let axis = shape.length - 1; axis >= 0; axis--) {
+      const [next, stride, length] = [(index[axis] ?? 0) + 1, strides[axis] ?? 0, shape[axis] ?? 1];
+      from += stride;
+      if (next < length) {
+        index[axis] = next;
+        break;
+      }
+      index[axis] = 0;
+      from -= length * stride;
+    }
+  }
+  return result;
+}
+
+/**
+ * Reads a `.npy` file: float64/32/16, int and uint of 8 to 64 bits, bool; either byte order, either element order.
+ *
+ * @throws {FormatError} If it is damaged, or holds anything else (objects, strings, structures).
+ */
+export async function readNpy(path: string): Promise<NpyArray> {
+  await using source = await ByteSource.open(path);
+  return await readNpyFrom(source); // awaited: the file is closed at the end of this function
+}
+
+/** The same from an open source. Borrowed. */
+export async function readNpyFrom(source: ByteSource): Promise<NpyArray> {
+  const layout = await readNpyHeaderFrom(source);
+  return decodeNpy(layout, await source.read(layout.dataOffset, layout.dataBytes, "its data"), source);
+}
+
+/** The header alone; that the data is there is checked. */
+export async function readNpyHeaderFrom(source: ByteSource): Promise<NpyLayout> {
+  const layout = readNpyLayout(await source.read(0, Math.min(source.size, MAX_HEADER_BYTES + 12)), source, "");
+  const { dataOffset, dataBytes } = layout;
+  if (dataOffset + dataBytes !== source.size)
+    throw source.error(`its data ends at byte ${dataOffset + dataBytes}, but the file holds ${source.size}`);
+  return layout;
+}
+
+/**
+ * Writes a `.npy` file with the bytes that `numpy.save` writes.
+ *
+ * @throws {RangeError} If `data` has not as many elements as `shape`. {TypeError} If `data` is not what holds `dtype`.
+ */
+export async function writeNpy(path: string, array: NpyInput): Promise<void> {
+  const parts = encodeNpy(array, path);
+  await writeAtomically(path, async (file) => {
+    for (const part of parts) await file.append(part);
+  });
+}
+
+/** Header and data of a `.npy` file. The data is a view of the caller's. */
+export function encodeNpy({ shape, data, dtype = dtypeOf(data) }: NpyInput, name: string): [Uint8Array, Uint8Array] {
+  if (!isDataOf(dtype, data))
+    throw new TypeError(`Cannot write ${JSON.stringify(name)}: ${dtype} is not held in a ${data.constructor.name}`);
+  if (elementCount(shape) !== data.length)
+    throw new RangeError(
+      `Cannot write ${JSON.stringify(name)}: ${data.length} elements do not have the shape ${formatShape(shape)}`,
+    );
+  return [formatNpyHeader(dtype, shape), bytesOf(data)];
+}

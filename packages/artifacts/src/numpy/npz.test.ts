@@ -1,0 +1,193 @@
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { ByteSource } from "../file/byte-source.js";
+import { FormatError } from "../format-error.js";
+import { readNpyFrom, readNpy, writeNpy } from "./npy.js";
+import { readNpz, readNpzFrom, readNpzHeadersFrom, writeNpz } from "./npz.js";
+
+let folder: string;
+beforeAll(async () => (folder = await mkdtemp(join(tmpdir(), "npz-"))));
+afterAll(() => rm(folder, { recursive: true }));
+
+/** A `.npy` file with this header literal. */
+function npy(literal: string, data: Uint8Array = new Uint8Array(0), version = 1): Uint8Array {
+  const text = Buffer.from(literal + "\n", version === 3 ? "utf8" : "latin1");
+  const length = version === 1 ? Uint16Array.of(text.length) : Uint32Array.of(text.length);
+  const magic = Buffer.from([0x93, ...Buffer.from("NUMPY"), version, 0]);
+  return Buffer.concat([magic, new Uint8Array(length.buffer), text, data]);
+}
+
+const parse = (file: Uint8Array) => readNpyFrom(ByteSource.of(file, "x.npy"));
+const bytes = (...values: number[]) => Uint8Array.from(values);
+
+describe("readNpy()", () => {
+  test.each([
+    ["<i2", bytes(1, 2, 255, 255), "int16", Int16Array.of(0x0201, -1)],
+    [">i2", bytes(1, 2, 255, 254), "int16", Int16Array.of(0x0102, -2)],
+    [">f8", bytes(0x3f, 0xf8, 0, 0, 0, 0, 0, 0, 0xc0, 0, 0, 0, 0, 0, 0, 0), "float64", Float64Array.of(1.5, -2)],
+    ["<f4", bytes(0, 0, 0xc0, 0x3f, 0, 0, 0, 0xc0), "float32", Float32Array.of(1.5, -2)],
+    [">f2", bytes(0x3e, 0, 0xc0, 0), "float16", Uint16Array.of(0x3e00, 0xc000)],
+    ["|u1", bytes(7, 255), "uint8", Uint8Array.of(7, 255)],
+    ["|i1", bytes(7, 255), "int8", Int8Array.of(7, -1)],
+    ["|b1", bytes(1, 0), "bool", Uint8Array.of(1, 0)],
+    [">u4", bytes(0, 0, 0, 1, 255, 255, 255, 254), "uint32", Uint32Array.of(1, 0xfffffffe)],
+    [">i8", bytes(0, 0, 0, 0, 0, 0, 0, 1, ...Array<number>(8).fill(255)), "int64", BigInt64Array.of(1n, -1n)],
+  ])("reads %s", async (descr, data, dtype, expected) => {
+    const array = await parse(npy(`{'descr': '${descr}', 'fortran_order': False, 'shape': (2,), }`, data));
+    expect(array).toEqual({ dtype, shape: [2], data: expected });
+  });
+
+  test("brings column-major order into row-major order, in three axes", async () => {
+    const value = (i: number, j: number, k: number) => 100 * i + 10 * j + k;
+    const [columnMajor, rowMajor]: [number[], number[]] = [[], []];
+    for (let k = 0; k < 4; k++)
+      for (let j = 0; j < 3; j++) for (let i = 0; i < 2; i++) columnMajor.push(value(i, j, k));
+    for (let i = 0; i < 2; i++) for (let j = 0; j < 3; j++) for (let k = 0; k < 4; k++) rowMajor.push(value(i, j, k));
+    const file = npy(
+      `{'descr': '<i2', 'fortran_order': True, 'shape': (2, 3, 4)}`,
+      Buffer.from(Int16Array.from(columnMajor).buffer),
+    );
+    expect((await parse(file)).data).toEqual(Int16Array.from(rowMajor));
+  });
+
+  test.each([
+    [2, "{'shape': (), 'descr': '|u1', 'fortran_order': False}"],
+    [3, `{"descr": "|u1", "fortran_order": False, "shape": ( ),}   `],
+    [1, "{'descr': '|u1', 'fortran_order': True, 'shape': (1L, )}"],
+  ])("reads headers of version %d: %s", async (version, literal) => {
+    expect((await parse(npy(literal, bytes(9), version))).data).toEqual(bytes(9));
+  });
+
+  test.each([
+    ["Python objects", "{'descr': '|O', 'fortran_order': False, 'shape': ()}", /Python objects \(dtype "\|O"\)/],
+    ["strings", "{'descr': '<U5', 'fortran_order': False, 'shape': ()}", /dtype "<U5" is not supported/],
+    ["structures", "{'descr': [('a', '<f8')], 'fortran_order': False, 'shape': ()}", /structured array/],
+    [
+      "a negative size",
+      "{'descr': '|u1', 'fortran_order': False, 'shape': (-1,)}",
+      /"-1,\)}\\n" at character .* expected a size of 0 or more/,
+    ],
+    [
+      "a call",
+      "{'descr': __import__('os').system('id'), 'fortran_order': False, 'shape': ()}",
+      /expected a quoted dtype/,
+    ],
+    ["a missing key", "{'descr': '|u1', 'shape': ()}", /lacks one of/],
+    ["a repeated key", "{'descr': '|u1', 'descr': '|u1', 'fortran_order': False, 'shape': ()}", /"descr" twice/],
+    ["another key", "{'descr': '|u1', 'more': True, 'fortran_order': False, 'shape': ()}", /the key "more"/],
+    ["words after its end", "{'descr': '|u1', 'fortran_order': False, 'shape': ()} x", /expected its end/],
+    [
+      "a product past 2^53",
+      `{'descr': '|u1', 'fortran_order': False, 'shape': (${2 ** 30}, ${2 ** 30})}`,
+      /can be counted/,
+    ],
+    [
+      "a size past the file",
+      "{'descr': '<f8', 'fortran_order': False, 'shape': (4,)}",
+      /data ends at byte \d+, but the file holds/,
+    ],
+    ["100 axes", `{'descr': '|u1', 'fortran_order': False, 'shape': (${"1, ".repeat(100)})}`, /more than 64 axes/],
+  ])("refuses %s", async (_, literal, message) => {
+    const reading = parse(npy(literal, bytes(0)));
+    await expect(reading).rejects.toThrow(FormatError);
+    await expect(reading).rejects.toThrow(message);
+  });
+
+  test("refuses a header of 4 GiB, an unknown version and other files", async () => {
+    const large = npy("{}", undefined, 2);
+    large.set([255, 255, 255, 255], 8);
+    await expect(parse(large)).rejects.toThrow("its header takes 4294967295 bytes");
+    await expect(parse(npy("{}", undefined, 9))).rejects.toThrow("version is 9.0");
+    await expect(parse(Buffer.from("hello, hello, hello"))).rejects.toThrow("does not start as");
+    await expect(parse(bytes())).rejects.toThrow('Cannot read "x.npy"');
+  });
+});
+
+describe("writeNpy()", () => {
+  test("writes what it reads, with data at a multiple of 64 bytes", async () => {
+    const path = join(folder, "a.npy");
+    const data = Float32Array.of(1, 2, 3, 4, 5, 6);
+    await writeNpy(path, { shape: [2, 3], data });
+    expect(await readNpy(path)).toEqual({ dtype: "float32", shape: [2, 3], data });
+    const file = await readFile(path);
+    expect(file.length).toBe(128 + 24);
+    // As numpy 2 writes it.
+    expect(file.toString("latin1", 10, 128)).toBe(
+      "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }".padEnd(117) + "\n",
+    );
+  });
+
+  test("refuses a wrong shape, an array that cannot hold the dtype, and bfloat16", async () => {
+    const path = join(folder, "never.npy");
+    await expect(writeNpy(path, { shape: [7], data: new Float32Array(6) })).rejects.toThrow(
+      "6 elements do not have the shape (7,)",
+    );
+    await expect(writeNpy(path, { dtype: "float64", shape: [6], data: new Float32Array(6) })).rejects.toThrow(
+      TypeError,
+    );
+    await expect(writeNpy(path, { dtype: "bfloat16", shape: [1], data: new Uint16Array(1) })).rejects.toThrow(
+      "no such dtype",
+    );
+    expect(await readdir(folder)).not.toContain("never.npy");
+  });
+});
+
+describe("readNpz() and writeNpz()", () => {
+  const arrays = {
+    mu: { shape: [3], data: Float64Array.of(1, 2, 3) },
+    "sigma/x": { shape: [2, 2], data: Int32Array.of(1, 2, 3, 4) },
+    half: { dtype: "float16" as const, shape: [2], data: Uint16Array.of(0x3c00, 0) },
+    __proto__x: { shape: [0, 5], data: new BigInt64Array(0) },
+    flag: { dtype: "bool" as const, shape: [], data: Uint8Array.of(1) },
+  };
+
+  test.each([true, false])("give back what they were given (compress: %s)", async (compress) => {
+    const path = join(folder, `${compress}.npz`);
+    await writeNpz(path, arrays, { compress });
+    const read = await readNpz(path);
+    expect(Object.keys(read)).toEqual(Object.keys(arrays));
+    for (const [name, { shape, data }] of Object.entries(arrays)) expect(read[name]).toMatchObject({ shape, data });
+    expect(read["half"]?.dtype).toBe("float16");
+    expect(read["flag"]?.dtype).toBe("bool");
+    const headers = await readNpzHeadersFrom(ByteSource.of(await readFile(path)));
+    expect(headers.map(({ name, layout }) => [name, layout.shape])).toEqual(
+      Object.entries(arrays).map(([name, { shape }]) => [name, shape]),
+    );
+  });
+
+  test("give equal bytes for equal arrays", async () => {
+    const [a, b] = [join(folder, "1.npz"), join(folder, "2.npz")];
+    await writeNpz(a, arrays);
+    await writeNpz(b, arrays);
+    expect(await readFile(a)).toEqual(await readFile(b));
+  });
+
+  test("read no more than maxBytes", async () => {
+    const path = join(folder, "bomb.npz");
+    await writeNpz(path, { zeros: { shape: [1_000_000], data: new Uint8Array(1_000_000) } });
+    await expect(readNpz(path, { maxBytes: 1_000_000 })).rejects.toThrow(
+      'entry "zeros.npy" has 1000128 bytes, more than 1000000',
+    );
+    expect((await readNpz(path, { maxBytes: 1_000_128 }))["zeros"]?.data).toHaveLength(1_000_000);
+  });
+
+  test("keep the old file and leave nothing behind when writing fails", async () => {
+    const path = join(folder, "kept.npz");
+    await writeFile(path, "old");
+    const before = await readdir(folder);
+    await expect(
+      writeNpz(path, { a: { shape: [1], data: Uint8Array.of(1) }, b: { shape: [2], data: Uint8Array.of(1) } }),
+    ).rejects.toThrow(RangeError);
+    expect(await readFile(path, "utf8")).toBe("old");
+    expect(await readdir(folder)).toEqual(before);
+  });
+
+  test("name an entry that is no array", async () => {
+    const path = join(folder, "named.npz");
+    await writeNpz(path, { a: { shape: [1], data: Uint8Array.of(1) } }, { compress: false });
+    const file = await readFile(path);
+    const text = file.toString("latin1").replaceAll("a.npy", "a.txt");
+    await expect(readNpzFrom(ByteSource.of(Buffer.from(text, "latin1")))).rejects.toThrow('entry "a.txt" is no array');
+  });
+});
