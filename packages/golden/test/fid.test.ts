@@ -1,0 +1,142 @@
+/** Features, resizes, statistics and distances of the reference's FID, as this project computes them. */
+import { compile, spec } from "@madformer/engine";
+import {
+  INCEPTION_DIMS,
+  INCEPTION_SIDE,
+  InceptionExtractor,
+  readInceptionWeights,
+  resizeBilinear,
+  type InceptionWeights,
+  type TensorSource,
+} from "@madformer/fid";
+import { expectClose, goldenTensors, META, toleranceOf, type GoldenTensor } from "./golden.js";
+
+/** What `meta.json` says about the network and the distances. */
+const { inception: FACTS, frechet: FRECHET } = META as {
+  readonly inception: {
+    readonly base_seed: number;
+    readonly keys: readonly (readonly [key: string, shape: number[]])[];
+    readonly weights_digest: Readonly<Record<string, Digest>>;
+    readonly float64_max_abs_diff: Readonly<Record<string, number>>;
+  };
+  readonly frechet: { readonly distance: Readonly<Record<string, number>> };
+};
+
+const ENGINES = ["onnx", "cpu"] as const;
+
+/** Weights by the portable rule of the set's README. */
+class PortableWeights implements TensorSource {
+  private readonly shapes = new Map<string, number[]>(FACTS.keys);
+  private readonly baseSeed = FACTS.base_seed;
+
+  has(name: string): boolean {
+    return this.shapes.has(name);
+  }
+
+  read(name: string): Promise<{ shape: number[]; data: Float32Array }> {
+    return Promise.resolve(this.make(name));
+  }
+
+  make(name: string): { shape: number[]; data: Float32Array } {
+    const shape = this.shapes.get(name);
+    if (!shape) throw new RangeError(`no weights "${name}"`);
+    const n = shape.reduce((product, size) => product * size, 1);
+    const [lo, hi] = this.range(name, n / (shape[0] ?? 1));
+    let h = 0x811c9dc5;
+    for (const byte of Buffer.from(name)) h = Math.imul(h ^ byte, 0x01000193);
+    h = (h ^ this.baseSeed) >>> 0;
+    const data = new Float32Array(n);
+    for (let i = 0; i < n; i++) {
+      let x = (h + Math.imul(i, 0x9e3779b9)) >>> 0;
+      x = Math.imul(x ^ (x >>> 16), 0x85ebca6b);
+      x = Math.imul(x ^ (x >>> 13), 0xc2b2ae35);
+      x = (x ^ (x >>> 16)) >>> 0;
+      data[i] = lo + (hi - lo) * ((x >>> 8) / 2 ** 24);
+    }
+    return { shape, data };
+  }
+
+  private range(name: string, fanIn: number): [number, number] {
+    if (name.endsWith(".conv.weight") || name === "fc.weight") return [-Math.sqrt(6 / fanIn), Math.sqrt(6 / fanIn)];
+    if (name.endsWith(".bn.weight") || name.endsWith(".running_var")) return [0.5, 1.5];
+    if (name.endsWith(".bn.bias")) return [-0.5, 0.5];
+    if (name.endsWith(".running_mean")) return [-0.2, 0.2];
+    if (name === "fc.bias") return [-0.1, 0.1];
+    return [0, 0]; // num_batches_tracked
+  }
+}
+
+const portable = new PortableWeights();
+const inception = goldenTensors("inception.safetensors");
+const images = inception["images_uint8_nhwc"] as GoldenTensor;
+const [N = 0, height = 0, width = 0] = images.shape;
+const pixels = Uint8Array.from(images.data);
+
+describe("Inception features", () => {
+  let weights: InceptionWeights;
+  beforeAll(async () => void (weights = await readInceptionWeights(portable, 2048)));
+
+  test.each(Object.entries(FACTS.weights_digest))(
+    "the generator makes the weights that the digest of %s describes",
+    (name, digest) => {
+      const { shape, data } = portable.make(name);
+      expect(shape).toEqual(digest.shape);
+      expect([...data.subarray(0, digest.first.length)]).toEqual(digest.first);
+      expect(data.at(-1)).toBe(digest.last);
+      expect(data.reduce((sum, x) => sum + x, 0)).toBeCloseTo(digest.sum, 6);
+      expect(data.reduce((sum, x) => sum + Math.abs(x), 0)).toBeCloseTo(digest.abs_sum, 6);
+    },
+  );
+
+  test.each(INCEPTION_DIMS)("of %d channels are the reference's", async (dims) => {
+    await using extractor = await InceptionExtractor.create(weights, {
+      dims,
+      imageSize: { height, width },
+      batchImages: N - 1, // the last batch is short
+      engine: "onnx",
+    });
+    const features = await extractor.features(pixels);
+    const noise = FACTS.float64_max_abs_diff[dims]!;
+    expectClose(features, inception[`features.${dims}`]!.data, toleranceOf(noise), `features.${dims}`);
+  });
+
+  test("on the cpu engine are the reference's", async () => {
+    const [dims] = INCEPTION_DIMS;
+    await using extractor = await InceptionExtractor.create(weights, {
+      dims,
+      imageSize: { height, width },
+      batchImages: 1,
+      engine: "cpu",
+    });
+    const features = await extractor.features(pixels.subarray(0, height * width * 3));
+    const noise = FACTS.float64_max_abs_diff[dims]!;
+    expectClose(features, inception[`features.${dims}`]!.data.slice(0, dims), toleranceOf(noise));
+  });
+
+  test.each(ENGINES)("see images resized as the reference does, on the %s engine", async (engine) => {
+    const size = { height: INCEPTION_SIDE, width: INCEPTION_SIDE };
+    await using program = await compile(
+      (_, { images }) => ({ outputs: { resized: resizeBilinear(images, size) } }),
+      {
+        inputs: { images: spec([1, height, width, 3]) },
+      },
+      { engine },
+    );
+    const first = Float32Array.from(pixels.subarray(0, height * width * 3), (byte) => byte / 255);
+    const { resized } = await program.run({ images: first });
+    const expected = inception["resized299.rows0_8"] as GoldenTensor; // (1, 3, rows, side)
+    const [, C = 0, rows = 0, side = 0] = expected.shape;
+    const actual = new Float32Array(C * rows * side);
+    for (let c = 0; c < C; c++)
+      for (let at = 0; at < rows * side; at++) actual[c * rows * side + at] = resized[at * C + c]!;
+    console.log(engine, expectClose(actual, expected.data, 1e-5, "resized299"));
+  });
+});
+
+interface Digest {
+  readonly shape: number[];
+  readonly first: number[];
+  readonly last: number;
+  readonly sum: number;
+  readonly abs_sum: number;
+}
