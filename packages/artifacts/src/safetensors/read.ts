@@ -1,0 +1,122 @@
+import { ByteSource } from "../file/byte-source.js";
+import { quote } from "../format-error.js";
+import { toFloat32 } from "../tensor/convert.js";
+import { dtypeBytes, elementsOf, type DType, type TensorValue } from "../tensor/dtype.js";
+import { parseSafetensorsHeader, type SafetensorsEntry, type SafetensorsHeader } from "./header.js";
+
+/** The limit of the format's own reader. */
+const MAX_HEADER_BYTES = 100_000_000;
+
+/**
+ * Opens a `.safetensors` file. Only its header is read; a tensor is read when it is asked for.
+ *
+ * @returns Yours to close: `await using file = await openSafetensors(path)`.
+ * @throws {FormatError} If the header is damaged, or does not fit the file.
+ *
+ * @example
+ * await using file = await openSafetensors("weights.safetensors");
+ * for (const name of file.names) console.log(name, file.tensor(name).shape);
+ * const weight = await file.readFloat32("blocks.0.weight");
+ */
+export async function openSafetensors(path: string): Promise<SafetensorsFile> {
+  const source = await ByteSource.open(path);
+  try {
+    return await SafetensorsFile.from(source);
+  } catch (error) {
+    await source.close();
+    throw error;
+  }
+}
+
+/** An open `.safetensors` file. */
+export class SafetensorsFile implements AsyncDisposable {
+  /** Tensors in the order of their data. */
+  readonly names: readonly string[];
+  readonly metadata: Readonly<Record<string, string>>;
+
+  private constructor(
+    private readonly source: ByteSource,
+    private readonly header: SafetensorsHeader,
+    private readonly dataOffset: number,
+  ) {
+    this.names = [...header.tensors.keys()];
+    this.metadata = header.metadata;
+  }
+
+  /** @param source Owned from now on: closed with the file. */
+  static async from(source: ByteSource): Promise<SafetensorsFile> {
+    if (source.size < 8) throw source.error(`it holds ${source.size} bytes, too few for a safetensors file`);
+    const length = new DataView((await source.read(0, 8)).buffer).getBigUint64(0, true);
+    if (length > MAX_HEADER_BYTES)
+      throw source.error(`its header takes ${length} bytes, more than ${MAX_HEADER_BYTES}`);
+    const bytes = await source.read(8, Number(length), "its header");
+    let text: string;
+    try {
+      text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+    } catch (cause) {
+      throw source.error("its header is no UTF-8", cause);
+    }
+    const dataOffset = 8 + bytes.length;
+    const header = parseSafetensorsHeader(text, source.size - dataOffset, (problem) => source.error(problem));
+    return new SafetensorsFile(source, header, dataOffset);
+  }
+
+  has(name: string): boolean {
+    return this.header.tensors.has(name);
+  }
+
+  /**
+   * What a tensor is, without reading it.
+   *
+   * @throws {FormatError} If the file has no such tensor.
+   */
+  tensor(name: string): { readonly dtype: DType; readonly shape: readonly number[] } {
+    const { dtype, shape } = this.entry(name);
+    return { dtype, shape };
+  }
+
+  /** Reads a tensor. Each call reads it again; the array is yours. */
+  async read(name: string): Promise<TensorValue> {
+    const { dtype, shape, start, end } = this.entry(name);
+    const bytes = await this.source.read(this.dataOffset + start, end - start, `tensor ${quote(name)}`);
+    return { dtype, shape, data: elementsOf(dtype, bytes) };
+  }
+
+  /**
+   * Reads rows [from, to) of a tensor: a slice of its first axis.
+   *
+   * @throws {RangeError} If they are not all there, or the tensor is a scalar.
+   */
+  async readRows(name: string, from: number, to: number): Promise<TensorValue> {
+    const { dtype, shape, start } = this.entry(name);
+    const [rows, ...rest] = shape;
+    if (
+      rows === undefined ||
+      !(Number.isInteger(from) && Number.isInteger(to) && from >= 0 && from <= to && to <= rows)
+    )
+      throw new RangeError(`Cannot read rows ${from} to ${to} of tensor ${quote(name)}: it has ${rows ?? "no"} rows`);
+    const rowBytes = rest.reduce((a, b) => a * b, dtypeBytes(dtype));
+    const at = this.dataOffset + start + from * rowBytes;
+    const bytes = await this.source.read(at, (to - from) * rowBytes, `tensor ${quote(name)}`);
+    return { dtype, shape: [to - from, ...rest], data: elementsOf(dtype, bytes) };
+  }
+
+  /** Reads a tensor as float32, whatever it is. float16 and bfloat16 are exact; wider types are rounded. */
+  async readFloat32(name: string): Promise<Float32Array> {
+    return toFloat32(await this.read(name));
+  }
+
+  async close(): Promise<void> {
+    await this.source.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  private entry(name: string): SafetensorsEntry {
+    const entry = this.header.tensors.get(name);
+    if (!entry) throw this.source.error(`it has no tensor ${quote(name)}`);
+    return entry;
+  }
+}
