@@ -16,18 +16,19 @@ export interface SafetensorsHeader {
   readonly tensors: ReadonlyMap<string, SafetensorsEntry>;
 }
 
+/** In the order in which the format's own writer puts them: by element size, large first. */
 export const DTYPE_NAMES = {
+  U64: "uint64",
+  I64: "int64",
   F64: "float64",
   F32: "float32",
-  F16: "float16",
-  BF16: "bfloat16",
-  I64: "int64",
+  U32: "uint32",
   I32: "int32",
+  BF16: "bfloat16",
+  F16: "float16",
+  U16: "uint16",
   I16: "int16",
   I8: "int8",
-  U64: "uint64",
-  U32: "uint32",
-  U16: "uint16",
   U8: "uint8",
   BOOL: "bool",
 } as const satisfies Record<string, DType>;

@@ -1,5 +1,5 @@
 import { writeAtomically } from "../file/atomic-file.js";
-import { dtypeBytes } from "../tensor/dtype.js";
+import type { DType } from "../tensor/dtype.js";
 import { bytesOfInput, checkInput, type TensorInput } from "../tensor/input.js";
 import { DTYPE_NAMES } from "./header.js";
 
@@ -7,7 +7,7 @@ const NAME_OF = Object.fromEntries(Object.entries(DTYPE_NAMES).map(([name, dtype
 
 /**
  * Writes a `.safetensors` file, tensor by tensor: what functions make is in memory one at a time. Tensors are ordered as
- * the format's own writer does, by element size (large first) and then by name, so that the bytes depend on nothing but
+ * the format's own writer does, by dtype (large elements first) and then by name, so that the bytes depend on nothing but
  * content. The file appears under its name when it is complete.
  *
  * @param tensors By name. Borrowed.
@@ -22,7 +22,9 @@ export async function writeSafetensors(
   const inputs = Object.entries(tensors).map(([name, input]) => checkInput(name, input));
   if (Object.hasOwn(tensors, "__metadata__"))
     throw new TypeError('Cannot write tensor "__metadata__": the name is taken');
-  inputs.sort((a, b) => dtypeBytes(b.dtype) - dtypeBytes(a.dtype) || (a.name < b.name ? -1 : 1));
+  const order = Object.values(DTYPE_NAMES) as DType[];
+  const rank = new Map(order.map((dtype, i) => [dtype, i]));
+  inputs.sort((a, b) => (rank.get(a.dtype) ?? 0) - (rank.get(b.dtype) ?? 0) || (a.name < b.name ? -1 : 1));
 
   const fields: string[] = [];
   const field = (name: string, value: unknown): number =>
