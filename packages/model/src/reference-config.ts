@@ -1,0 +1,66 @@
+import type { z } from "zod";
+import { madformerConfig, type MadformerConfig } from "./config.js";
+
+/** A model's settings in the names of the reference's constructor; what is left out has its default there. */
+export interface ReferenceSettings {
+  readonly hidden_size?: number;
+  readonly num_heads?: number;
+  readonly depth?: number;
+  readonly diff_depth?: number;
+  readonly ar_len?: number;
+  readonly pre_downsample_block_size?: number;
+  readonly latent_channels?: number;
+  readonly intermediate_size?: number;
+  readonly rms_norm_eps?: number;
+  readonly qk_norm_eps?: number;
+  readonly no_qk_norm?: boolean;
+  readonly unet_block_out_channels?: readonly number[];
+  readonly unet_num_layers_per_block?: readonly number[];
+  readonly unet_transformer_layers_per_block?: readonly number[];
+  readonly unet_resnet_groups?: number;
+  readonly unet_num_heads?: number;
+  readonly unet_time_emb_dim?: number;
+  readonly clear_clean?: boolean;
+  readonly clear_cond?: boolean;
+  readonly denoising_mlp?: boolean;
+}
+
+/**
+ * The config of a model of the reference, with the released code's behaviour throughout.
+ *
+ * Source: spec section 1.
+ *
+ * @param settings Other fields, such as a checkpoint's `args` have, are ignored: they do not change the model.
+ * @throws {ConfigError} If the result is not a valid config.
+ */
+export function configFromReference(settings: ReferenceSettings): MadformerConfig {
+  const s = settings;
+  const depth = s.depth ?? 28;
+  const diffusionLayers = s.diff_depth ?? 14;
+  const input: z.input<typeof MadformerConfig> = {
+    latentChannels: s.latent_channels ?? 4,
+    blocks: s.ar_len ?? 16,
+    blockSide: Math.sqrt(s.pre_downsample_block_size ?? 1024),
+    width: s.hidden_size ?? 1152,
+    heads: s.num_heads ?? 18,
+    mlpWidth: s.intermediate_size ?? 4096,
+    arLayers: depth - diffusionLayers,
+    diffusionLayers,
+    unet: {
+      channels: s.unet_block_out_channels ?? [512, 1024],
+      layers: s.unet_num_layers_per_block ?? [2, 2],
+      attention: (s.unet_transformer_layers_per_block ?? [0, 1]).map((layers) => layers === 1),
+      groups: s.unet_resnet_groups ?? 8,
+      heads: s.unet_num_heads ?? 8,
+      timeChannels: s.unet_time_emb_dim ?? 128,
+    },
+    normEps: s.rms_norm_eps ?? 1e-5,
+    qkNorm: !(s.no_qk_norm ?? false),
+    qkNormEps: s.qk_norm_eps ?? 1e-6,
+    clearClean: s.clear_clean ?? false,
+    clearCond: s.clear_cond ?? false,
+    denoisingMlp: s.denoising_mlp ?? false,
+    quirks: "reference",
+  };
+  return madformerConfig(input);
+}

@@ -1,0 +1,96 @@
+import { spec, type TensorSpec } from "@madformer/engine";
+import * as tf from "@tensorflow/tfjs-core";
+import { geometryOf, type MadformerConfig } from "../config.js";
+import { madformerSpecs } from "../madformer.js";
+import { trainingLoss, type LossConfig, type Losses, type TrainingBatch } from "./loss.js";
+import { adamw, clipFactor, globalNorm, STEP_SCALARS, type OptimizerConfig } from "./optimizer.js";
+
+type Tensors = Record<string, tf.Tensor>;
+
+/** State of training: parameters, AdamW's moments and the moving average, each by the parameters' keys. */
+export interface TrainingState {
+  readonly params: Tensors;
+  readonly m: Tensors;
+  readonly v: Tensors;
+  readonly ema: Tensors;
+}
+
+/** Losses, and gradients by key; null where the loss does not depend on a parameter: its gradient is exactly 0. */
+export interface LossGradients {
+  readonly losses: Losses;
+  readonly gradients: Readonly<Record<string, tf.Tensor | null>>;
+}
+
+/** The training loss with its gradients for all parameters. */
+export function lossGradients(
+  params: Tensors,
+  config: MadformerConfig,
+  batch: TrainingBatch,
+  loss: LossConfig,
+): LossGradients {
+  const names = Object.keys(params);
+  let losses: Losses | undefined;
+  // As tf.valueAndGrads, but a parameter that the loss does not depend on is no error.
+  const { grads } = tf.engine().gradients<tf.Tensor>(
+    () => {
+      losses = trainingLoss(params, config, batch, loss);
+      return losses.loss;
+    },
+    names.map((name) => params[name] as tf.Tensor),
+    null as unknown as tf.Scalar,
+    true,
+  );
+  if (!losses) throw new Error("unreachable: the loss was not called");
+  return { losses, gradients: Object.fromEntries(names.map((name, i) => [name, grads[i] ?? null])) };
+}
+
+/** Shapes of what a training step takes, for `compile`. */
+export function trainSignature(config: MadformerConfig, batchImages: number) {
+  const { T, P } = geometryOf(config);
+  const latents = spec([batchImages, T, P, config.latentChannels] as const);
+  const parameters: Record<string, TensorSpec> = Object.fromEntries(
+    Object.entries(madformerSpecs(config)).map(([key, { shape }]) => [key, spec(shape)]),
+  );
+  return {
+    state: { params: parameters, m: parameters, v: parameters, ema: parameters },
+    inputs: {
+      latents,
+      noise: latents,
+      t: spec([batchImages, T] as const, "int32"),
+      scalars: spec([STEP_SCALARS.length] as const),
+    },
+  };
+}
+
+/**
+ * One training step as a pure function: noise is added, losses and gradients taken, gradients clipped by their norm, then
+ * AdamW and the moving average, for all parameters. Compile it with `trainSignature`; `stepScalars` makes its `scalars`.
+ *
+ * Source: spec section 9, with float32 throughout.
+ *
+ * @returns `(state, inputs) -> { state, outputs: { loss, image, hidden, clean, gradNorm } }`; the norm is that before clipping.
+ */
+export function trainStep(config: MadformerConfig, loss: LossConfig, optimizer: OptimizerConfig) {
+  return (state: TrainingState, inputs: TrainingBatch & { readonly scalars: tf.Tensor1D }) => {
+    const { losses, gradients } = tf.tidy(
+      "gradients",
+      () => lossGradients(state.params, config, inputs, loss) as never,
+    ) as LossGradients;
+    return tf.tidy("optimizer", () => {
+      const gradNorm = globalNorm(Object.values(gradients).filter((g): g is tf.Tensor => g !== null));
+      const clip = optimizer.maxGradNorm > 0 ? clipFactor(gradNorm, optimizer.maxGradNorm) : 1;
+      const next = { params: {} as Tensors, m: {} as Tensors, v: {} as Tensors, ema: {} as Tensors };
+      for (const [key, gradient] of Object.entries(gradients)) {
+        const [value, m, v, ema] = [state.params, state.m, state.v, state.ema].map(
+          (part) => part[key] as tf.Tensor,
+        ) as [tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor];
+        const updated = adamw({ value, m, v, ema }, gradient, clip, inputs.scalars, optimizer);
+        next.params[key] = updated.value;
+        next.m[key] = updated.m;
+        next.v[key] = updated.v;
+        next.ema[key] = updated.ema;
+      }
+      return { state: { ...next }, outputs: { ...losses, gradNorm } };
+    });
+  };
+}
