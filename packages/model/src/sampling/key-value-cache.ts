@@ -9,30 +9,18 @@ export interface KeyValues {
  * the first tokens filled and the others zero.
  */
 export class KeyValueCache {
-  private readonly layers = new Map<number, { k: Float32Array; v: Float32Array }>();
-  private readonly filled = new Map<number, number>();
-  private capacity = 0;
+  private readonly layers = new Map<number, { k: Float32Array; v: Float32Array; capacity: number; filled: number }>();
 
   /**
    * @param heads N · H: heads of all images.
    * @param width D.
+   * @param room Tokens that every layer has room for from the start; more is made when it is needed.
    */
   constructor(
     private readonly heads: number,
     private readonly width: number,
+    private readonly room = 0,
   ) {}
-
-  /** Makes room for this many tokens in every layer; what is there stays. */
-  reserve(capacity: number): void {
-    if (capacity <= this.capacity) return;
-    for (const entry of this.layers.values())
-      for (const name of ["k", "v"] as const) {
-        const wider = new Float32Array(this.heads * capacity * this.width);
-        this.copyRows(entry[name], this.capacity, wider, capacity, 0);
-        entry[name] = wider;
-      }
-    this.capacity = capacity;
-  }
 
   /**
    * Appends the tokens of a block to a layer.
@@ -41,18 +29,33 @@ export class KeyValueCache {
    */
   append(layer: number, own: KeyValues): void {
     const tokens = own.k.length / (this.heads * this.width);
-    const start = this.filled.get(layer) ?? 0;
-    if (start + tokens > this.capacity) this.reserve(start + tokens);
-    const entry = this.read(layer);
-    for (const name of ["k", "v"] as const) this.copyRows(own[name], tokens, entry[name], this.capacity, start);
-    this.filled.set(layer, start + tokens);
+    const entry = this.entry(layer);
+    const end = entry.filled + tokens;
+    const capacity = Math.max(entry.capacity, end);
+    for (const name of ["k", "v"] as const) {
+      if (capacity > entry.capacity) {
+        const wider = new Float32Array(this.heads * capacity * this.width);
+        this.copyRows(entry[name], entry.capacity, wider, capacity, 0);
+        entry[name] = wider;
+      }
+      this.copyRows(own[name], tokens, entry[name], capacity, entry.filled);
+    }
+    entry.capacity = capacity;
+    entry.filled = end;
   }
 
   /** What a layer holds: (heads, capacity, D) each. Borrowed; changes with the next append. */
   read(layer: number): KeyValues {
+    return this.entry(layer);
+  }
+
+  private entry(layer: number) {
     let entry = this.layers.get(layer);
-    const size = this.heads * this.capacity * this.width;
-    if (!entry) this.layers.set(layer, (entry = { k: new Float32Array(size), v: new Float32Array(size) }));
+    if (!entry) {
+      const size = this.heads * this.room * this.width;
+      entry = { k: new Float32Array(size), v: new Float32Array(size), capacity: this.room, filled: 0 };
+      this.layers.set(layer, entry);
+    }
     return entry;
   }
 

@@ -100,9 +100,8 @@ export class Sampler implements AsyncDisposable {
         `Cannot sample: the noise has ${noise.length} elements, expected (${N}, ${T}, ${P}, ${config.latentChannels})`,
       );
     const times = await this.timesOf(plan.steps);
-    const cache = new KeyValueCache(N * config.heads, D);
     const room = T - 1;
-    if (this.shared) cache.reserve(room * M);
+    const cache = new KeyValueCache(N * config.heads, D, this.shared ? room * M : 0);
     const result = new Float32Array(noise.length);
     let before: Float32Array | undefined;
 

@@ -29,19 +29,29 @@ export function lossGradients(
   loss: LossConfig,
 ): LossGradients {
   const names = Object.keys(params);
-  let losses: Losses | undefined;
-  // As tf.valueAndGrads, but a parameter that the loss does not depend on is no error.
-  const { grads } = tf.engine().gradients<tf.Tensor>(
+  const terms: Omit<Losses, "loss">[] = [];
+  // As tf.valueAndGrads, but a parameter that the loss does not depend on is no error. What the function makes besides its
+  // result is freed when it returns: the terms are kept by name.
+  const { value, grads } = tf.engine().gradients(
     () => {
-      losses = trainingLoss(params, config, batch, loss);
-      return losses.loss;
+      const { loss: total, image, hidden, clean } = trainingLoss(params, config, batch, loss);
+      terms.push({ image: tf.keep(image), hidden: tf.keep(hidden), clean: tf.keep(clean) });
+      return tf.clone(total); // the total may be the image term itself
     },
     names.map((name) => params[name] as tf.Tensor),
-    null as unknown as tf.Scalar,
+    null as unknown as tf.Scalar, // the gradient starts as 1
     true,
   );
-  if (!losses) throw new Error("unreachable: the loss was not called");
-  return { losses, gradients: Object.fromEntries(names.map((name, i) => [name, grads[i] ?? null])) };
+  const [{ image, hidden, clean }] = terms as [Omit<Losses, "loss">];
+  const released = (kept: tf.Scalar): tf.Scalar => {
+    const copy = tf.clone(kept);
+    kept.dispose();
+    return copy;
+  };
+  return {
+    losses: { loss: value, image: released(image), hidden: released(hidden), clean: released(clean) },
+    gradients: Object.fromEntries(names.map((name, i) => [name, grads[i] ?? null])),
+  };
 }
 
 /** Shapes of what a training step takes, for `compile`. */
@@ -72,10 +82,7 @@ export function trainSignature(config: MadformerConfig, batchImages: number) {
  */
 export function trainStep(config: MadformerConfig, loss: LossConfig, optimizer: OptimizerConfig) {
   return (state: TrainingState, inputs: TrainingBatch & { readonly scalars: tf.Tensor1D }) => {
-    const { losses, gradients } = tf.tidy(
-      "gradients",
-      () => lossGradients(state.params, config, inputs, loss) as never,
-    ) as LossGradients;
+    const { losses, gradients } = lossGradients(state.params, config, inputs, loss);
     return tf.tidy("optimizer", () => {
       const gradNorm = globalNorm(Object.values(gradients).filter((g): g is tf.Tensor => g !== null));
       const clip = optimizer.maxGradNorm > 0 ? clipFactor(gradNorm, optimizer.maxGradNorm) : 1;
