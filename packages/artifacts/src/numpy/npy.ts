@@ -13,6 +13,7 @@ import {
   type TensorData,
   type TensorValue,
 } from "../tensor/dtype.js";
+import { gather } from "../tensor/strided.js";
 import { formatNpyHeader, parseNpyHeader, type NpyHeader } from "./npy-header.js";
 
 /** An array of a `.npy` or `.npz` file: little-endian and row-major, whatever the file was. */
@@ -66,25 +67,11 @@ export function decodeNpy(layout: NpyLayout, bytes: Uint8Array, source: ByteSour
   return { dtype, shape, data: elementsOf(dtype, rowMajor) };
 }
 
-/** Column-major bytes in row-major order: walks the result, keeping the place in the source. */
+/** Column-major bytes in row-major order. */
 function transposed(bytes: Uint8Array, shape: readonly number[], size: number, source: ByteSource): Uint8Array {
-  const strides = shape.map((_, axis) => shape.slice(0, axis).reduce((a, b) => a * b, size));
+  const strides = shape.map((_, axis) => shape.slice(0, axis).reduce((a, b) => a * b, 1));
   const result = allocate(bytes.length, source, "it");
-  const index = shape.map(() => 0);
-  let from = 0;
-  for (let to = 0; to < bytes.length; to += size) {
-    for (let k = 0; k < size; k++) result[to + k] = bytes[from + k] ?? 0;
-    for (let axis = shape.length - 1; axis >= 0; axis--) {
-      const [next, stride, length] = [(index[axis] ?? 0) + 1, strides[axis] ?? 0, shape[axis] ?? 1];
-      from += stride;
-      if (next < length) {
-        index[axis] = next;
-        break;
-      }
-      index[axis] = 0;
-      from -= length * stride;
-    }
-  }
+  gather(bytes, shape, strides, size, result);
   return result;
 }
 

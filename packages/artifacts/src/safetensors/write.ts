@@ -22,8 +22,7 @@ export async function writeSafetensors(
   const inputs = Object.entries(tensors).map(([name, input]) => checkInput(name, input));
   if (Object.hasOwn(tensors, "__metadata__"))
     throw new TypeError('Cannot write tensor "__metadata__": the name is taken');
-  const order = Object.values(DTYPE_NAMES) as DType[];
-  const rank = new Map(order.map((dtype, i) => [dtype, i]));
+  const rank = new Map<DType, number>(Object.values(DTYPE_NAMES).map((dtype, i) => [dtype, i]));
   inputs.sort((a, b) => (rank.get(a.dtype) ?? 0) - (rank.get(b.dtype) ?? 0) || (a.name < b.name ? -1 : 1));
 
   const fields: string[] = [];

@@ -235,8 +235,18 @@ export async function readZipEntry(
     if (bytes.length !== entry.sizeBytes)
       throw source.error(`${what} inflates to ${bytes.length} bytes or more, but says ${entry.sizeBytes}`);
   }
-  if (crc32(bytes) !== entry.crc) throw source.error(`${what} is damaged: its CRC-32 does not match`);
+  checkCrc(bytes, entry, source);
   return bytes;
+}
+
+/**
+ * Checks all bytes of an entry. A CRC of 0 is no CRC: PyTorch writes it when told to compute none.
+ *
+ * @throws {FormatError} If they do not match their CRC.
+ */
+export function checkCrc(bytes: Uint8Array, entry: ZipEntry, source: ByteSource): void {
+  if (entry.crc !== 0 && crc32(bytes) !== entry.crc)
+    throw source.error(`entry ${quote(entry.name)} is damaged: its CRC-32 does not match`);
 }
 
 /**

@@ -1,0 +1,187 @@
+import { ByteSource } from "../file/byte-source.js";
+import { quote, type FormatError } from "../format-error.js";
+import { checkTree } from "../pickle/check-tree.js";
+import { PickleGlobal } from "../pickle/global.js";
+import { unpickle } from "../pickle/machine.js";
+import { dtypeBytes, type DType } from "../tensor/dtype.js";
+import { readZipDirectory, readZipEntry, type ZipEntry } from "../zip/read.js";
+import { buildTorchObject, findTorchGlobal, STORAGE_DTYPES } from "./globals.js";
+import { TorchStorage } from "./storage.js";
+import { TorchTensor } from "./tensor.js";
+import type { Namespace, TorchValue } from "./value.js";
+
+/** PyTorch writes some 100 bytes per tensor. */
+const MAX_PICKLE_BYTES = 64 * 2 ** 20;
+
+/** The newest version of the archive that PyTorch 2.13 reads. */
+const MAX_VERSION = 10;
+
+/** How a file from before PyTorch 1.6 begins: a pickle of its magic number, or a tar archive. */
+const LEGACY = Buffer.from("80028a0a6cfc9c46f9206aa850192e", "hex");
+
+/**
+ * Opens a file that `torch.save` wrote: `.pt`, `.pth`, `.bin`, of PyTorch 1.6 or newer. What it holds is there at once;
+ * tensors are read when they are asked for.
+ *
+ * Nothing in the file is run. Its pickle may call the few functions that state dicts, optimizers and arguments are made
+ * of (`torch/globals.ts`), which are ours; any other is an error that names it.
+ *
+ * @returns Yours to close: `await using file = await openTorch(path)`. Tensors can be read until then.
+ * @throws {FormatError} If it is damaged, too old, or uses anything that is not allowed.
+ *
+ * @example
+ * await using file = await openTorch("0010000.pt");
+ * for (const [name, tensor] of file.tensors("ema")) console.log(name, tensor.shape);
+ */
+export async function openTorch(path: string): Promise<TorchFile> {
+  const source = await ByteSource.open(path);
+  try {
+    return await TorchFile.from(source);
+  } catch (error) {
+    await source.close();
+    throw error;
+  }
+}
+
+/** An open PyTorch file. */
+export class TorchFile implements AsyncDisposable {
+  private constructor(
+    private readonly source: ByteSource,
+    /** What was saved. It holds itself nowhere and is nested at most 500 deep, so it can be walked as a tree. */
+    readonly value: TorchValue,
+  ) {}
+
+  /** @param source Owned from now on: closed with the file. */
+  static async from(source: ByteSource): Promise<TorchFile> {
+    await refuseLegacy(source);
+    const entries = await readZipDirectory(source);
+    const pickles = entries.filter(({ name }) => /^[^/]+\/data\.pkl$/.test(name));
+    const [pickle] = pickles;
+    if (!pickle || pickles.length > 1)
+      throw source.error(`it is no PyTorch file: it has ${pickles.length} records data.pkl, expected one`);
+    const root = pickle.name.slice(0, -"data.pkl".length);
+    const records = new Map(entries.map((entry) => [entry.name, entry]));
+    const small = async (name: string): Promise<string | undefined> => {
+      const entry = records.get(root + name);
+      return (
+        entry &&
+        Buffer.from(await readZipEntry(source, entry, 64))
+          .toString("latin1")
+          .trim()
+      );
+    };
+    const version = await small("version");
+    if (version !== undefined && !(/^\d+$/.test(version) && Number(version) <= MAX_VERSION))
+      throw source.error(`its version is ${quote(version)}, expected at most ${MAX_VERSION}`);
+    const byteOrder = (await small("byteorder")) ?? "little";
+    if (byteOrder !== "little" && byteOrder !== "big")
+      throw source.error(`its byte order is ${quote(byteOrder)}, expected "little" or "big"`);
+
+    const storages = new Map<string, TorchStorage>();
+    const fail = (problem: string): Error => source.error(problem);
+    const value = unpickle(await readZipEntry(source, pickle, MAX_PICKLE_BYTES), {
+      findGlobal: findTorchGlobal,
+      build: buildTorchObject,
+      fail,
+      persistentLoad: (id) => storageOf(id, source, root, records, storages, byteOrder === "big"),
+    });
+    checkTree(value, fieldsOf, fail);
+    return new TorchFile(source, value as TorchValue);
+  }
+
+  /**
+   * An entry of the dict that was saved, or of one in it: `get("opt", "state", 0)`.
+   *
+   * @returns undefined if there is none.
+   */
+  get(...keys: readonly (string | number)[]): TorchValue | undefined {
+    let value: TorchValue | undefined = this.value;
+    for (const key of keys) {
+      if (value instanceof Map) value = (value as ReadonlyMap<unknown, TorchValue>).get(key);
+      else if (isNamespace(value)) value = value.fields[key];
+      else if (Array.isArray(value)) value = (value as TorchValue[])[key as number];
+      else return undefined;
+    }
+    return value;
+  }
+
+  /**
+   * The tensors of a state dict, in its order.
+   *
+   * @param keys Where it is, as in `get`; nothing if it is all that was saved.
+   * @throws {FormatError} If there is something else.
+   */
+  tensors(...keys: readonly (string | number)[]): ReadonlyMap<string, TorchTensor> {
+    const dict = this.get(...keys);
+    const where = keys.length ? keys.map((key) => `[${JSON.stringify(key)}]`).join("") : "the file";
+    if (!(dict instanceof Map)) throw this.source.error(`${where} is no dict of tensors`);
+    for (const [name, tensor] of dict as Map<unknown, unknown>)
+      if (typeof name !== "string" || !(tensor instanceof TorchTensor))
+        throw this.source.error(`${where} is no dict of tensors: ${quote(String(name))} is none`);
+    return dict as ReadonlyMap<string, TorchTensor>;
+  }
+
+  /** The error to throw about this file. */
+  error(problem: string): FormatError {
+    return this.source.error(problem);
+  }
+
+  async close(): Promise<void> {
+    await this.source.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
+export function isNamespace(value: unknown): value is Namespace<TorchValue> {
+  return (value as Namespace | null | undefined)?.kind === "namespace";
+}
+
+function fieldsOf(value: object): Iterable<unknown> {
+  return isNamespace(value) ? Object.values(value.fields) : [];
+}
+
+/** The storage of a persistent id: `("storage", class, record, device, elements)`. One object per record and dtype. */
+function storageOf(
+  id: unknown,
+  source: ByteSource,
+  root: string,
+  records: ReadonlyMap<string, ZipEntry>,
+  storages: Map<string, TorchStorage>,
+  bigEndian: boolean,
+): TorchStorage {
+  const [kind, type, key, , elements] = (Array.isArray(id) ? id : []) as unknown[];
+  if (
+    kind !== "storage" ||
+    !(type instanceof PickleGlobal) ||
+    typeof key !== "string" ||
+    typeof elements !== "number" ||
+    elements < 0
+  )
+    throw source.error("its pickle has a persistent id that is no storage");
+  const dtype: DType | undefined = STORAGE_DTYPES[type.name];
+  if (!dtype) throw source.error(`its pickle has a storage of the class ${type.name}`);
+  const entry = records.get(`${root}data/${key}`);
+  if (!entry) throw source.error(`it lacks the record of storage ${quote(key)}`);
+  if (entry.sizeBytes < elements * dtypeBytes(dtype))
+    throw source.error(
+      `storage ${quote(key)} holds ${entry.sizeBytes} bytes, too few for ${elements} elements of ${dtype}`,
+    );
+  const name = `${dtype} ${key}`;
+  const storage = storages.get(name) ?? new TorchStorage(source, entry, key, dtype, bigEndian);
+  storages.set(name, storage);
+  return storage;
+}
+
+async function refuseLegacy(source: ByteSource): Promise<void> {
+  const start = await source.read(0, Math.min(source.size, LEGACY.length));
+  const tar = source.size > 262 ? Buffer.from(await source.read(257, 5)).toString("latin1") : "";
+  if (LEGACY.equals(start) || tar === "ustar") {
+    const path = JSON.stringify(source.path);
+    throw source.error(
+      `it has the format of PyTorch before 1.6; convert it in Python with torch.save(torch.load(${path}), ${JSON.stringify(`${source.path}.new`)})`,
+    );
+  }
+}
