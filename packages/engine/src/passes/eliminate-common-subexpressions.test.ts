@@ -26,6 +26,17 @@ describe("eliminateCommonSubexpressions()", () => {
     t.expectRewritten(graph, pass, { from: ["mul", "mul", "sub", "sub"], to: ["mul", "sub", "sub"] });
   });
 
+  test("keeps constants apart that differ in one element of many, wherever it is", () => {
+    const x = t.input("x", [5000]);
+    const list = Array.from({ length: 5 }, (_, i) => {
+      const data = new Float32Array(5000);
+      if (i > 0) data[1000 * i + i] = 1;
+      return makeNode({ kind: "constant", dtype: "float32", shape: [5000], data }, []);
+    });
+    const graph = t.graphOf(...[...list, makeNode(list[3]!.op, [])].map((constant) => t.add(x, constant)));
+    t.expectRewritten(graph, pass, { from: [...list, x].map(() => "add"), to: list.map(() => "add") });
+  });
+
   test("makes one of mirrored comparisons", () => {
     const [a, b] = [t.input("a", [2]), t.input("b", [2])];
     const graph = t.graphOf(t.less(a, b), makeNode({ kind: "compare", fn: "greater" }, [b, a]));
