@@ -1,15 +1,21 @@
 /** Features, resizes, statistics and distances of the reference's FID, as this project computes them. */
 import { compile, spec } from "@madformer/engine";
+import { join } from "node:path";
 import {
+  FeatureStatistics,
+  frechetDistance,
   INCEPTION_DIMS,
   INCEPTION_SIDE,
   InceptionExtractor,
   readInceptionWeights,
+  readStatistics,
   resizeBilinear,
+  resizePil,
+  type Gaussian,
   type InceptionWeights,
   type TensorSource,
 } from "@madformer/fid";
-import { expectClose, goldenTensors, META, toleranceOf, type GoldenTensor } from "./golden.js";
+import { expectClose, FOLDER, goldenTensors, META, toleranceOf, type GoldenTensor } from "./golden.js";
 
 /** What `meta.json` says about the network and the distances. */
 const { inception: FACTS, frechet: FRECHET } = META as {
@@ -23,6 +29,9 @@ const { inception: FACTS, frechet: FRECHET } = META as {
 };
 
 const ENGINES = ["onnx", "cpu"] as const;
+
+/** Held here: Jest looks up globals anew at every use, 24 million times and more. */
+const { imul } = Math;
 
 /** Weights by the portable rule of the set's README. */
 class PortableWeights implements TensorSource {
@@ -43,13 +52,13 @@ class PortableWeights implements TensorSource {
     const n = shape.reduce((product, size) => product * size, 1);
     const [lo, hi] = this.range(name, n / (shape[0] ?? 1));
     let h = 0x811c9dc5;
-    for (const byte of Buffer.from(name)) h = Math.imul(h ^ byte, 0x01000193);
+    for (const byte of Buffer.from(name)) h = imul(h ^ byte, 0x01000193);
     h = (h ^ this.baseSeed) >>> 0;
     const data = new Float32Array(n);
     for (let i = 0; i < n; i++) {
-      let x = (h + Math.imul(i, 0x9e3779b9)) >>> 0;
-      x = Math.imul(x ^ (x >>> 16), 0x85ebca6b);
-      x = Math.imul(x ^ (x >>> 13), 0xc2b2ae35);
+      let x = (h + imul(i, 0x9e3779b9)) >>> 0;
+      x = imul(x ^ (x >>> 16), 0x85ebca6b);
+      x = imul(x ^ (x >>> 13), 0xc2b2ae35);
       x = (x ^ (x >>> 16)) >>> 0;
       data[i] = lo + (hi - lo) * ((x >>> 8) / 2 ** 24);
     }
@@ -92,7 +101,7 @@ describe("Inception features", () => {
     await using extractor = await InceptionExtractor.create(weights, {
       dims,
       imageSize: { height, width },
-      batchImages: N - 1, // the last batch is short
+      batchImages: Math.max(1, N - 1), // the last batch is short
       engine: "onnx",
     });
     const features = await extractor.features(pixels);
@@ -129,7 +138,67 @@ describe("Inception features", () => {
     const actual = new Float32Array(C * rows * side);
     for (let c = 0; c < C; c++)
       for (let at = 0; at < rows * side; at++) actual[c * rows * side + at] = resized[at * C + c]!;
-    console.log(engine, expectClose(actual, expected.data, 1e-5, "resized299"));
+    // Both blend two pixels of at most 1 with weights of single precision: a few roundings of 6e-8.
+    expectClose(actual, expected.data, 1e-6, "resized299");
+  });
+});
+
+describe("Fréchet distances", () => {
+  const frechet = goldenTensors("frechet.safetensors");
+  const doubles = (name: string): Float64Array => frechet[name]!.data as Float64Array;
+  const gaussian = (name: string): Gaussian => ({ mu: doubles(`mu.${name}`), sigma: doubles(`sigma.${name}`) });
+  const sets = Object.keys(frechet).flatMap((name) => (name.startsWith("mu.") ? [name.slice(3)] : []));
+
+  test.each(Object.entries(FRECHET.distance))("between %s are the reference's", (pair, expected) => {
+    const [x = "", y = ""] = pair.split(",");
+    const scale = [x, y].flatMap((name) => [...doubles(`mu.${name}`)].map((value) => value ** 2));
+    const size = Math.abs(expected) + scale.reduce((sum, value) => sum + value, 0);
+    // The reference's own root of a singular product is good to 1e-6 (spec 15), and so 1e-7 of what is added up.
+    expect(Math.abs(frechetDistance(gaussian(x), gaussian(y)) - expected)).toBeLessThan(1e-6 + 1e-7 * size);
+    expect(Math.abs(frechetDistance(gaussian(y), gaussian(x)) - expected)).toBeLessThan(1e-6 + 1e-7 * size);
+  });
+
+  test.each(sets)("start from the reference's mean and covariance of %s", (name) => {
+    const features = frechet[`features.${name}`]!;
+    const statistics = new FeatureStatistics(features.shape[1]!);
+    statistics.add(features.data as Float64Array);
+    const { mu, sigma } = statistics.gaussian();
+    const largest = Math.max(...doubles(`features.${name}`).map(Math.abs));
+    expectClose(mu, doubles(`mu.${name}`), 1e-14 * largest, `mu.${name}`); // double precision, a hundred roundings
+    expectClose(sigma, doubles(`sigma.${name}`), 1e-14 * largest ** 2, `sigma.${name}`);
+  });
+
+  test.each(["a", "b"])("can start from numpy's file of %s", async (name) => {
+    const { mu, sigma } = await readStatistics(join(FOLDER, `stats_${name}.npz`));
+    expect([...mu]).toEqual([...doubles(`mu.${name}`)]);
+    expect([...sigma]).toEqual([...doubles(`sigma.${name}`)]);
+  });
+});
+
+describe("PIL's resize", () => {
+  const files = goldenTensors("image.safetensors");
+  const source = files["source_uint8_hwc"] as GoldenTensor;
+  const [height = 0, width = 0, channels = 0] = source.shape;
+  const image = { data: Uint8Array.from(source.data), width, height, channels };
+  const resizes = Object.keys(files).filter((name) => name.startsWith("resize_"));
+
+  test.each(resizes)("makes the same bytes: %s", (name) => {
+    const expected = files[name] as GoldenTensor;
+    const [height = 0, width = 0] = expected.shape;
+    const { data, ...size } = resizePil(image, { width, height });
+    expect(size).toEqual({ width, height, channels });
+    expect([...data]).toEqual([...expected.data]);
+  });
+
+  test("is what the model's images start from", () => {
+    const expected = files["normalized_chw"] as GoldenTensor;
+    const [C = 0, height = 0, width = 0] = expected.shape;
+    const { data } = resizePil(image, { width, height });
+    const normalized = Float32Array.from({ length: data.length }, (_, i) => {
+      const [channel, pixel] = [Math.floor(i / (height * width)), i % (height * width)];
+      return (data[pixel * C + channel]! / 255 - 0.5) / 0.5;
+    });
+    expectClose(normalized, expected.data, 1e-6, "normalized_chw"); // a few roundings of numbers up to 1
   });
 });
 

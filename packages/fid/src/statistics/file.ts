@@ -1,0 +1,40 @@
+import { readNpz, toFloat64, writeNpz } from "@madformer/artifacts";
+import type { Gaussian } from "../frechet.js";
+
+/**
+ * Reads statistics as pytorch-fid stores them: a `.npz` file with `mu` (dims) and `sigma` (dims, dims).
+ *
+ * @throws {FormatError} If the file is damaged.
+ * @throws {RangeError} If an array is missing or has another shape.
+ */
+export async function readStatistics(path: string): Promise<Gaussian> {
+  const arrays = await readNpz(path);
+  const array = (name: string, shapeOf: (dims: number) => number[]): Float64Array => {
+    const found = arrays[name];
+    if (!found)
+      throw new RangeError(
+        `Cannot read statistics from "${path}": it holds ${Object.keys(arrays).join(", ") || "nothing"}, expected mu and sigma`,
+      );
+    const expected = shapeOf(arrays["mu"]?.shape[0] ?? 0);
+    if (found.shape.length !== expected.length || found.shape.some((size, axis) => size !== expected[axis]))
+      throw new RangeError(
+        `Cannot read statistics from "${path}": ${name} has shape (${found.shape.join(", ")}), expected (${expected.join(", ")})`,
+      );
+    return toFloat64(found);
+  };
+  return { mu: array("mu", (dims) => [dims]), sigma: array("sigma", (dims) => [dims, dims]) };
+}
+
+/**
+ * Writes statistics as pytorch-fid reads them, compressed. The file is there completely or not at all.
+ *
+ * @throws {RangeError} If sigma is not of mu's size.
+ */
+export async function writeStatistics(path: string, { mu, sigma }: Gaussian): Promise<void> {
+  const dims = mu.length;
+  if (sigma.length !== dims * dims)
+    throw new RangeError(
+      `Cannot write statistics to "${path}": ${dims} means, but ${sigma.length} covariances, expected ${dims * dims}`,
+    );
+  await writeNpz(path, { mu: { shape: [dims], data: mu }, sigma: { shape: [dims, dims], data: sigma } });
+}
