@@ -17,6 +17,8 @@ export class OnnxBuilder {
   private readonly shared = new Map<string, string>();
   readonly target: OnnxTarget;
   private count = 0;
+  /** Values with their channels first, by the name of the same with its channels last. */
+  private readonly first = new Map<string, string>();
 
   constructor(target: OnnxTarget) {
     this.target = target;
@@ -113,6 +115,34 @@ export class OnnxBuilder {
         ? this.op("Transpose", [of], { perm }, named)
         : this.reshape(this.op("Transpose", [of], { perm }), result, output);
     return reversed ? last([1, 2, 0], this.op("Transpose", [merged], { perm: [0, 2, 1] })) : last(order, merged);
+  }
+
+  /** An image (N,H,W,C) as (N,C,H,W): what it was made of, where `channelsLast` made it. */
+  channelsFirst(name: string, nhwc: Shape): string {
+    const known = this.first.get(name);
+    if (known !== undefined) return known;
+    const first = this.transpose(name, nhwc, [0, 3, 1, 2]);
+    this.first.set(name, first);
+    return first;
+  }
+
+  /** An image (N,C,H,W) as (N,H,W,C), and the other way round for nothing. */
+  channelsLast(name: string, nhwc: Shape, output?: string): string {
+    const [N = 0, H = 0, W = 0, C = 0] = nhwc;
+    const last = this.transpose(name, [N, C, H, W], [0, 2, 3, 1], output);
+    this.first.set(last, name);
+    return last;
+  }
+
+  /** Takes out nodes and initializers that no output needs: transposes that were cancelled. */
+  prune(outputs: readonly string[]): void {
+    const needed = new Set(outputs);
+    for (const node of [...this.nodes].reverse())
+      if (node.output.some((name) => needed.has(name))) for (const name of node.input) needed.add(name);
+    const isNeeded = ({ output }: OnnxNode): boolean => output.some((name) => needed.has(name));
+    this.nodes.splice(0, this.nodes.length, ...this.nodes.filter(isNeeded));
+    const { initializers } = this;
+    initializers.splice(0, initializers.length, ...initializers.filter(({ name }) => needed.has(name)));
   }
 
   private once(key: string, make: () => Omit<OnnxTensor, "name">): string {

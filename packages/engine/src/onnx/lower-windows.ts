@@ -1,4 +1,5 @@
 import { sizeOf, type Node, type Shape, type Window2D } from "../ir/graph.js";
+import { hasChannelsFirst } from "../ir/channels-first.js";
 import { resizeWeights } from "../ir/resize.js";
 import { windowOutput } from "../ir/infer.js";
 import type { OnnxBuilder } from "./builder.js";
@@ -41,9 +42,9 @@ export const lowerConv2d: Lowering<"conv2d"> = (
   out,
 ) => {
   const filter = onnx.transpose(wName, (w as Node).shape, [3, 2, 0, 1]); // HWIO -> OIHW
-  const image = toNchw(onnx, xName, (x as Node).shape);
+  const image = onnx.channelsFirst(xName, (x as Node).shape);
   const y = onnx.op("Conv", [image, filter, ...bias], { ...convAttributes(op.window), group: op.groups });
-  return toNhwc(onnx, y, shape, out.output);
+  return onnx.channelsLast(y, shape, out.output);
 };
 
 export const lowerConv2dInputGrad: Lowering<"conv2dInputGrad"> = (
@@ -140,13 +141,13 @@ function lowerPatchRows(onnx: OnnxBuilder, window: Window2D, shape: Dims4, name:
 }
 
 export const lowerPool: Lowering<"pool"> = (onnx, { op, shape, inputs: [x] }, [name = ""], out) => {
-  const image = toNchw(onnx, name, (x as Node).shape);
+  const image = onnx.channelsFirst(name, (x as Node).shape);
   const { dilations, ...attributes } = convAttributes(op.window);
   const y =
     op.fn === "max"
       ? onnx.op("MaxPool", [image], { ...attributes, dilations })
       : onnx.op("AveragePool", [image], { ...attributes, dilations, count_include_pad: 0 });
-  return toNhwc(onnx, y, shape, out.output);
+  return onnx.channelsLast(y, shape, out.output);
 };
 
 export const lowerPoolGrad: Lowering<"poolGrad"> = (onnx, { op, inputs: [dy, x] }, [dyName = "", xName = ""], out) => {
@@ -196,7 +197,9 @@ function windowShares(window: Window2D, H: number, W: number): Float32Array {
 }
 
 /** Resizing is linear and separable: rows · image · columns, with tables of weights. Nearest picks pixels instead. */
-export const lowerResize: Lowering<"resize" | "resizeGrad"> = (onnx, { op, shape, inputs: [x] }, [name = ""], out) => {
+export const lowerResize: Lowering<"resize" | "resizeGrad"> = (onnx, node, [name = ""], out) => {
+  const { op, shape, inputs } = node;
+  const [x] = inputs;
   const { fn, coordinates } = op;
   const [N, H, W, C] = dims4(x);
   const [height, width] = op.size;
@@ -225,6 +228,14 @@ export const lowerResize: Lowering<"resize" | "resizeGrad"> = (onnx, { op, shape
       });
       return Float32Array.from(weights);
     });
+  if (hasChannelsFirst(node)) {
+    // (height, H) x (N, C, H, W), then (N·C·height, W) x (W, width).
+    const columns = onnx.transpose(matrix(W, width), [width, W], [1, 0]);
+    const image = onnx.channelsFirst(name, [N, H, W, C]);
+    const tall = onnx.reshape(onnx.op("MatMul", [matrix(H, height), image]), [N * C * height, W]);
+    const wide = onnx.reshape(onnx.op("MatMul", [tall, columns]), [N, C, height, width]);
+    return onnx.channelsLast(wide, shape, out.output);
+  }
   // Rows first: (height, H) x (N, H, W·C); then columns: (width, W) x (N·height, W, C).
   const tall = onnx.op("MatMul", [matrix(H, height), onnx.reshape(name, [N, H, W * C])]);
   const wide = onnx.op("MatMul", [matrix(W, width), onnx.reshape(tall, [N * height, W, C])]);

@@ -1,4 +1,5 @@
 import { nodesOf, sizeOf, type Graph, type Node, type Op, type OpKind } from "../ir/graph.js";
+import { lowerChannelsFirst } from "./channels-first.js";
 import { MICROSOFT, OnnxBuilder, valueInfo, type OnnxTarget } from "./builder.js";
 import { lowerBinary, lowerCompare, lowerSelect, lowerUnary } from "./lower-elementwise.js";
 import {
@@ -234,7 +235,9 @@ export function lowerToOnnx(
     }
     const lower = LOWERINGS[node.op.kind] as Lowering<OpKind>;
     const first = onnx.nodes.length;
-    names.set(node, lower(onnx, node, inputs, output === undefined ? {} : { output }));
+    const out = output === undefined ? {} : { output };
+    const inPlace = lowerChannelsFirst(onnx, node, inputs, out, (operands) => lower(onnx, node, operands, {}));
+    names.set(node, inPlace ?? lower(onnx, node, inputs, out));
     if (onnx.nodes.length === first && output !== undefined)
       onnx.add("Identity", [names.get(node) as string], [output]);
   }
@@ -243,6 +246,7 @@ export function lowerToOnnx(
       if (names.get(node) !== name) onnx.add("Identity", [names.get(node) as string], [name]);
     } else onnx.add("Identity", [names.get(node) as string], [name]);
   }
+  onnx.prune(graph.outputs.map(({ name }) => name));
   return {
     irVersion: IR_VERSION,
     producerName: "madformer",

@@ -2,7 +2,7 @@ import { operationsOf, type Graph, type Node, type Shape, type Window2D } from "
 import { makeNode } from "../ir/infer.js";
 import { eliminateCommonSubexpressions } from "./eliminate-common-subexpressions.js";
 import { productsForConvolutions } from "./products-for-convolutions.js";
-import { expectRewritten, expectUntouched, graphOf, input } from "./testing.js";
+import { constant, expectRewritten, expectUntouched, graphOf, input, unary } from "./testing.js";
 
 const window = (size: number, pad: number, stride = 1, dilation = 1): Window2D => ({
   size: [size, size],
@@ -40,6 +40,29 @@ describe("productsForConvolutions()", () => {
       });
     },
   );
+
+  test("leaves convolutions with constant filters among their like, and takes those apart that stand alone", () => {
+    const filter = (...shape: [number, number, number, number]): Node =>
+      constant(new Array<number>(shape.reduce((a, b) => a * b)).fill(0.5), shape);
+    const conv = (x: Node, w: Node, win: Window2D): Node =>
+      makeNode({ kind: "conv2d", window: win, groups: 1 }, [x, w]);
+    const large = conv(input("x", [1, 12, 12, 3]), filter(3, 3, 3, 4), window(3, 1));
+    const relu = unary("relu", large);
+    const pointwise = conv(relu, filter(1, 1, 4, 2), window(1, 0));
+    const small = conv(pointwise, filter(3, 3, 2, 2), window(3, 0, 2));
+    expectUntouched(graphOf(small), productsForConvolutions);
+
+    const learned = conv(relu, input("w", [1, 1, 4, 2]), window(1, 0));
+    expectRewritten(graphOf(learned), productsForConvolutions, {
+      from: ["conv2d", "relu", "conv2d"],
+      to: ["conv2d", "relu", "reshape", "reshape", "matmul", "reshape"],
+    });
+    const alone = conv(input("x", [1, 12, 12, 3]), filter(1, 1, 3, 4), window(1, 0));
+    expectRewritten(graphOf(alone), productsForConvolutions, {
+      from: ["conv2d"],
+      to: ["reshape", "reshape", "matmul", "reshape"],
+    });
+  });
 
   test("shares the rows between a convolution and the gradient of its filter", () => {
     const [x, win] = [input("x", [2, 4, 4, 3]), window(3, 1)];

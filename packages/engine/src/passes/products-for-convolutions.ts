@@ -1,4 +1,5 @@
 import { isOp, sizeOf, type Graph, type Node, type NodeOf, type Window2D } from "../ir/graph.js";
+import { hasChannelsFirst } from "../ir/channels-first.js";
 import { firstOf, rewrite, type Rewriting, type Rule } from "./rewrite.js";
 
 /**
@@ -46,6 +47,7 @@ const forwardProduct: Rule = (node, context) => {
   const [, rows = 0, columns = 0, O = 0] = node.shape;
   const small = rows * columns <= MAX_PIXELS && patchBytes(window, node.shape, x.shape.at(-1) ?? 0) <= MAX_PATCH_BYTES;
   if (!isPointwise(window) && !small) return undefined;
+  if (isOp(w, "constant") && hasChannelsFirst(x)) return undefined; // it stays among its like
   const filter = context.make({ kind: "reshape", shape: [sizeOf(w.shape) / O, O] }, w); // (h·w·C, O)
   const product = context.make(PLAIN, patchRows(x, window, context), filter, ...bias);
   return context.make({ kind: "reshape", shape: node.shape }, product);
