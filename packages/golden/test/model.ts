@@ -35,7 +35,7 @@ export async function runOnce(
   const state = Object.fromEntries(Object.entries(shapes).map(([key, { shape }]) => [key, spec(shape)]));
   const dtype = ({ data }: GoldenTensor) => (data instanceof Int32Array ? "int32" : "float32");
   await using program = await compile(
-    ({ params }: { params: unknown }, inputs: unknown) => ({ outputs: fn(params as never, inputs as never) }),
+    ((state: { params: never }, inputs: never) => ({ outputs: fn(state.params, inputs) })) as never,
     {
       state: { params: state },
       inputs: Object.fromEntries(
@@ -45,7 +45,7 @@ export async function runOnce(
     { name: "golden", engine, initialState: { params } as never },
   );
   const values = Object.fromEntries(Object.entries(inputs).map(([name, { data }]) => [name, data]));
-  return (await program.run(values as never)) as unknown as Record<string, Float32Array>;
+  return (await program.run(values as never)) as Record<string, Float32Array>;
 }
 
 /** NCHW images -> NHWC, which has the elements of a block of latent pixels in their order. */

@@ -1,5 +1,7 @@
+import { compile, spec } from "@madformer/engine";
 import {
   addNoise,
+  COEFFICIENTS,
   coefficientsOf,
   ddim,
   ddimTimesteps,
@@ -11,7 +13,7 @@ import {
   solverUpdate,
   type SolverPlan,
 } from "@madformer/model";
-import * as tf from "@tensorflow/tfjs-core";
+import type * as tf from "@tensorflow/tfjs-core";
 import { expectClose, goldenJson, goldenTensors, META, toleranceOf, type GoldenTensor } from "./golden.js";
 import { configOf, nhwc, runOnce, weightsOf } from "./model.js";
 
@@ -57,29 +59,31 @@ test("addNoise() equals the reference's scheduler", async () => {
 const sequences = (schedules.step_sequences.schedulers as string[]).flatMap((scheduler) =>
   (schedules.step_sequences.steps as number[]).map((steps) => [scheduler, steps] as const),
 );
-test.each(sequences)("%s takes %d steps as the reference's scheduler", (scheduler, steps) => {
+test.each(sequences)("%s takes %d steps as the reference's scheduler", async (scheduler, steps) => {
   const plan = SOLVERS[scheduler]!(steps);
   const part = (name: string) => tensors[`step.${scheduler}.${steps}.${name}`]!.data as Float32Array;
   const [outputs, expected] = [part("model_output"), part("prev_sample")];
   let x = part("x_init");
   let previous = new Float32Array(x.length);
-  plan.steps.forEach((step, i) => {
+  const latents = spec([x.length]);
+  const update = (_: unknown, inputs: Record<string, tf.Tensor1D>) => {
+    const [x, output, previous, coefficients] = ["x", "output", "previous", "coefficients"].map((name) => inputs[name]);
+    return { outputs: { ...solverUpdate(x!, output!, previous!, coefficients!, plan.clip) } };
+  };
+  await using program = await compile(
+    update as never,
+    { inputs: { x: latents, output: latents, previous: latents, coefficients: spec([COEFFICIENTS.length]) } },
+    { name: scheduler },
+  );
+  for (const [i, step] of plan.steps.entries()) {
     const at = (data: Float32Array) => data.slice(i * x.length, (i + 1) * x.length);
-    const result = tf.tidy(() => {
-      const { next, data } = solverUpdate(
-        tf.tensor1d(x),
-        tf.tensor1d(at(outputs)),
-        tf.tensor1d(previous),
-        tf.tensor1d(coefficientsOf(step)),
-        plan.clip,
-      );
-      return { next: next.dataSync<"float32">(), data: data.dataSync<"float32">() } as never;
-    }) as { next: Float32Array<ArrayBuffer>; data: Float32Array<ArrayBuffer> };
+    const inputs = { x, output: at(outputs), previous, coefficients: coefficientsOf(step) };
+    const result = (await program.run(inputs as never)) as Record<"next" | "data", Float32Array<ArrayBuffer>>;
     // Predictions of the data are up to hundreds while the noise is large (alpha is 0.006), and float32 keeps 7 digits.
     const scale = Math.max(1, ...result.data.map(Math.abs));
     expectClose(result.next, at(expected), 1e-6 * scale, `step ${i}`);
     [x, previous] = [result.next, result.data];
-  });
+  }
 });
 
 const runs = Object.entries(META.sample.runs as Record<string, Record<string, unknown>>);

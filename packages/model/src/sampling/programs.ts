@@ -6,7 +6,7 @@ import { networkTime } from "../madformer.js";
 import { attend } from "../nn/attend.js";
 import { Scope, type Parameters } from "../parameters.js";
 import { completeLayer, projectHeads } from "../transformer/layer.js";
-import { ropeOfBlocks, ropeTables, type RopeTables } from "../transformer/rope.js";
+import { ropePartners, ropeValues, type RopeTables } from "../transformer/rope.js";
 import { downLevels, upLevels } from "../unet/levels.js";
 import { downsample, embed, timeShifts, upsample, type TimeShifts } from "../unet/unet.js";
 
@@ -151,29 +151,24 @@ function attendCached(
   );
 }
 
-/** The rotary tables of a block whose number is known only at the run: slices of the inputs. */
-function ropeSpecs(config: MadformerConfig, blocks: number) {
+/** The rotary tables of a block, whose number is known only at the run. */
+function ropeSpecs(config: MadformerConfig) {
   const { M, D } = geometryOf(config);
-  return { cos: spec([blocks * M, D] as const), sin: spec([blocks * M, D] as const) };
+  return { cos: spec([M, D] as const), sin: spec([M, D] as const) };
 }
 
-/** Rotary tables of some blocks as inputs of a program: [start, end). */
-export function ropeInputs(
-  config: MadformerConfig,
-  start: number,
-  end: number,
-): { cos: Float32Array; sin: Float32Array } {
-  const { M } = geometryOf(config);
-  return tf.tidy(() => {
-    const { cos, sin } = ropeOfBlocks(ropeTables(config), M, start, end);
-    return { cos: cos.dataSync<"float32">(), sin: sin.dataSync<"float32">() } as never;
-  });
+/** Rotary tables of one block, as inputs of a program. */
+export function ropeInputs(config: MadformerConfig, block: number): { cos: Float32Array; sin: Float32Array } {
+  const { M, D } = geometryOf(config);
+  const { cos, sin } = ropeValues(config);
+  const part = (values: Float32Array): Float32Array => values.slice(block * M * D, (block + 1) * M * D);
+  return { cos: part(cos), sin: part(sin) };
 }
 
 const tablesOf = (config: MadformerConfig, { cos, sin }: { cos: tf.Tensor2D; sin: tf.Tensor2D }): RopeTables => ({
   cos,
   sin,
-  partners: ropeTables(config).partners,
+  partners: ropePartners(config),
 });
 
 /** Keys and values that a run leaves behind, by layer. */
@@ -186,7 +181,7 @@ type Own = Record<string, tf.Tensor3D>;
 export function firstProgram(config: MadformerConfig) {
   const { M } = geometryOf(config);
   return {
-    inputs: { boi: spec([1, M, config.width] as const), rope: ropeSpecs(config, 1) },
+    inputs: { boi: spec([1, M, config.width] as const), rope: ropeSpecs(config) },
     run: (p: Parameters, inputs: { boi: tf.Tensor3D; rope: { cos: tf.Tensor2D; sin: tf.Tensor2D } }) => {
       const none: Cache = { keys: {}, values: {}, mask: undefined };
       const [keys, values]: [Own, Own] = [{}, {}];
@@ -232,8 +227,8 @@ export function contextProgram(shape: SamplingShape) {
   const inputs = {
     latents: spec([N, P, latentChannels] as const),
     shifts: spec([1, shiftChannels(config, "down")] as const),
-    clean: ropeSpecs(config, 1),
-    noised: ropeSpecs(config, 1),
+    clean: ropeSpecs(config),
+    noised: ropeSpecs(config),
     ...cacheSpecs(shape, read),
   };
   const run = (p: Parameters, inputs: Tree) => {
@@ -284,7 +279,7 @@ export function denoiseProgram(shape: SamplingShape, clip: boolean) {
     coefficients: spec([COEFFICIENTS.length] as const),
     down: spec([1, shiftChannels(config, "down")] as const),
     up: spec([1, shiftChannels(config, "up")] as const),
-    rope: ropeSpecs(config, 1),
+    rope: ropeSpecs(config),
     ...cacheSpecs(
       shape,
       cachedLayers(config).filter((layer) => layer >= arLayers),

@@ -116,17 +116,20 @@ export class Sampler implements AsyncDisposable {
       let x = gatherBlock(noise, N, T, block, size);
       let previousData = new Float32Array(x.length);
       const program = await this.denoise(shape, plan.clip);
+      const fixed = {
+        ...(condition ? { condition } : {}),
+        rope: ropeInputs(config, block),
+        ...this.cacheInputs(program, cache, block),
+      };
       for (const [step, coefficients] of plan.steps.entries()) {
         signal?.throwIfAborted();
         const inputs: Values = {
           x,
           previousData,
-          ...(condition ? { condition } : {}),
           coefficients: coefficientsOf(coefficients),
           down: times.down(step),
           up: times.up(step),
-          rope: ropeInputs(config, block, block + 1),
-          ...this.cacheInputs(program, cache, block),
+          ...fixed,
         };
         const {
           noise: predicted,
@@ -187,7 +190,7 @@ export class Sampler implements AsyncDisposable {
       if (config.clearCond) return undefined;
       const { inputs, run } = firstProgram(config);
       const program = await this.program("first", inputs, run as never);
-      const values = { boi: this.weights["boi_block"], rope: ropeInputs(config, 0, 1) };
+      const values = { boi: this.weights["boi_block"], rope: ropeInputs(config, 0) };
       const first = (await program.run(values as never)) as unknown as ContextResult;
       const repeated = (part: Record<string, Float32Array> = {}): Record<string, Float32Array> =>
         Object.fromEntries(Object.entries(part).map(([layer, data]) => [layer, repeat(data, N)]));
@@ -201,8 +204,8 @@ export class Sampler implements AsyncDisposable {
     const values = {
       latents: before,
       shifts,
-      clean: ropeInputs(config, block - 1, block),
-      noised: ropeInputs(config, block, block + 1),
+      clean: ropeInputs(config, block - 1),
+      noised: ropeInputs(config, block),
       ...this.cacheInputs(program, cache, finished),
     };
     const result = (await program.run(values as never)) as unknown as ContextResult;

@@ -51,6 +51,27 @@ export interface RopeTables {
 }
 
 /**
+ * Cosines and sines for all tokens of an image, block after block, as plain numbers.
+ *
+ * @returns (T·M, D) float32 each.
+ */
+export function ropeValues(config: MadformerConfig): { readonly cos: Float32Array; readonly sin: Float32Array } {
+  const { T, M, D, grid, tokenSide } = geometryOf(config);
+  const half = D / 2;
+  const angles = ropeAngles(grid * tokenSide, half, config.quirks.ropeExponents);
+  const { rows, columns } = tokenPositions(config);
+  const [cos, sin] = [new Float32Array(T * M * D), new Float32Array(T * M * D)];
+  for (let token = 0; token < T * M; token++)
+    for (let j = 0; j < D; j++) {
+      const position = (j < half ? rows[token] : columns[token]) ?? 0;
+      const angle = angles[position * half + (j % half)] ?? 0;
+      cos[token * D + j] = Math.cos(angle);
+      sin[token * D + j] = Math.sin(angle);
+    }
+  return { cos, sin };
+}
+
+/**
  * Tables of two-dimensional rotary embeddings for all tokens of an image, block after block. Positions are global.
  *
  * Source: Su et al. 2021, arXiv:2104.09864, for one axis; spec section 8.
@@ -58,26 +79,16 @@ export interface RopeTables {
  * dimension turned by its row's angle is paired with one turned by its column's.
  */
 export function ropeTables(config: MadformerConfig): RopeTables {
-  const { T, M, D, grid, tokenSide } = geometryOf(config);
-  const side = grid * tokenSide;
-  const half = D / 2;
-  const angles = ropeAngles(side, half, config.quirks.ropeExponents);
-  const { rows, columns } = tokenPositions(config);
-  const table = (of: (angle: number) => number): tf.Tensor2D => {
-    const values = new Float32Array(T * M * D);
-    for (let token = 0; token < T * M; token++)
-      for (let j = 0; j < D; j++) {
-        const position = (j < half ? rows[token] : columns[token]) ?? 0;
-        values[token * D + j] = of(angles[position * half + (j % half)] ?? 0);
-      }
-    return tf.tensor2d(values, [T * M, D]);
-  };
-  return { cos: table(Math.cos), sin: table(Math.sin), partners: partners(D, config.quirks.ropePairs) };
+  const { T, M, D } = geometryOf(config);
+  const { cos, sin } = ropeValues(config);
+  const table = (values: Float32Array): tf.Tensor2D => tf.tensor2d(values, [T * M, D]);
+  return { cos: table(cos), sin: table(sin), partners: ropePartners(config) };
 }
 
 /** The matrix R of `x R`: the second half of each group, negated, comes first; the first half comes second. */
-function partners(D: number, pairs: MadformerConfig["quirks"]["ropePairs"]): tf.Tensor2D {
-  const group = pairs === "across-axes" ? D : D / 2;
+export function ropePartners(config: MadformerConfig): tf.Tensor2D {
+  const { D } = geometryOf(config);
+  const group = config.quirks.ropePairs === "across-axes" ? D : D / 2;
   const matrix = new Float32Array(D * D);
   for (let j = 0; j < D; j++) {
     const [start, at] = [j - (j % group), j % group];

@@ -1,0 +1,89 @@
+import { z } from "zod";
+import { ConfigError } from "../config.js";
+
+/** What fixes an autoencoder's weights and what it computes. */
+export const AutoencoderConfig = z
+  .strictObject({
+    imageChannels: z.int().positive().default(3).describe("Channels of an image"),
+    latentChannels: z.int().positive().default(4).describe("Channels of a latent pixel"),
+    channels: z
+      .array(z.int().positive())
+      .min(1)
+      .readonly()
+      .default([128, 256, 512, 512])
+      .describe("Channels by level, finest first; each further level halves the side"),
+    layers: z
+      .int()
+      .positive()
+      .default(2)
+      .describe("Residual blocks of a level in the encoder; the decoder has one more"),
+    groups: z.int().positive().default(32).describe("Groups of the group normalization; divides all channels"),
+    midAttention: z.boolean().default(true).describe("Self-attention with one head at the coarsest level"),
+    quantConv: z.boolean().default(true).describe("A 1x1 convolution after the encoder"),
+    postQuantConv: z.boolean().default(true).describe("A 1x1 convolution before the decoder"),
+    scalingFactor: z
+      .number()
+      .positive()
+      .default(0.18215)
+      .describe("Latents are multiplied with this, which brings their variance near 1"),
+  })
+  .refine((c) => c.channels.every((n) => n % c.groups === 0), {
+    path: ["groups"],
+    error: "groups must divide the channels of every level",
+  })
+  .readonly();
+export type AutoencoderConfig = z.infer<typeof AutoencoderConfig>;
+
+/** Image pixels along a side of a latent pixel. */
+export function downsamplingFactor({ channels }: AutoencoderConfig): number {
+  return 2 ** (channels.length - 1);
+}
+
+/** The defaults are those of `stabilityai/sd-vae-ft-mse`. Spec section 14. */
+export const SD_VAE: AutoencoderConfig = AutoencoderConfig.parse({});
+
+/** The fields of diffusers' `config.json` that matter here. */
+const DiffusersConfig = z.object({
+  _class_name: z.literal("AutoencoderKL").optional(),
+  in_channels: z.int().positive().default(3),
+  out_channels: z.int().positive().default(3),
+  latent_channels: z.int().positive().default(4),
+  block_out_channels: z.array(z.int().positive()).min(1),
+  layers_per_block: z.int().positive().default(1),
+  norm_num_groups: z.int().positive().default(32),
+  act_fn: z.literal("silu").default("silu"),
+  down_block_types: z.array(z.literal("DownEncoderBlock2D")).optional(),
+  up_block_types: z.array(z.literal("UpDecoderBlock2D")).optional(),
+  mid_block_add_attention: z.boolean().default(true),
+  use_quant_conv: z.boolean().default(true),
+  use_post_quant_conv: z.boolean().default(true),
+  scaling_factor: z.number().positive().default(0.18215),
+  shift_factor: z.null().optional(),
+});
+
+/**
+ * The config of an autoencoder from the `config.json` that diffusers wrote beside its weights.
+ *
+ * @throws {ConfigError} If it is no AutoencoderKL, or has a part that this one has not.
+ */
+export function autoencoderConfigFromDiffusers(json: unknown): AutoencoderConfig {
+  const parsed = DiffusersConfig.safeParse(json);
+  const result = parsed.success
+    ? AutoencoderConfig.safeParse({
+        imageChannels: parsed.data.in_channels,
+        latentChannels: parsed.data.latent_channels,
+        channels: parsed.data.block_out_channels,
+        layers: parsed.data.layers_per_block,
+        groups: parsed.data.norm_num_groups,
+        midAttention: parsed.data.mid_block_add_attention,
+        quantConv: parsed.data.use_quant_conv,
+        postQuantConv: parsed.data.use_post_quant_conv,
+        scalingFactor: parsed.data.scaling_factor,
+      })
+    : parsed;
+  if (result.success) return result.data as AutoencoderConfig;
+  const problems = result.error.issues.map(({ path, message }) => `${path.join(".") || "config"}: ${message}`);
+  throw new ConfigError(`The autoencoder's config is not one that can be used: ${problems.join("; ")}`, {
+    cause: result.error,
+  });
+}
