@@ -41,7 +41,7 @@ export function frechetDistance(a: Gaussian, b: Gaussian): number {
       throw new RangeError(
         `Cannot compare statistics: ${name} has ${mu.length} means and ${sigma.length} covariances, expected ${n} and ${n * n}`,
       );
-    if (!mu.every(Number.isFinite) || !sigma.every(Number.isFinite))
+    if (!isFiniteThroughout(mu) || !isFiniteThroughout(sigma))
       throw new RangeError(`Cannot compare statistics: ${name} has a number that is not finite`);
   }
   let distance = 0;
@@ -61,7 +61,8 @@ function traceOfRoot(s1: Float64Array, s2: Float64Array, n: number): number {
     const buffer = buffers[i]!;
     for (let row = 0; row < n; row++) buffer.data.set(sigma.subarray(row * n, (row + 1) * n), row * N);
     const factor = choleskyFactor(workspace, buffer, n, packed[0]);
-    const largest = sigma.reduce((most, x) => Math.max(most, x), 0);
+    let largest = 0;
+    for (let row = 0; row < n; row++) largest = Math.max(largest, sigma[row * n + row]!);
     if (factor.remainder < -NEGATIVE_SHARE * largest)
       throw new RangeError(
         `Cannot compare statistics: sigma of ${i === 0 ? "a" : "b"} is not positive semidefinite: a variance of ${factor.remainder} is left`,
@@ -118,12 +119,28 @@ function congruence(
 /** Packs columns [first, first + k) of S with rows and columns in another order, as `packRows` does. */
 function packReordered(s: Float64Array, n: number, order: Int32Array, first: number, k: number, to: Matrix): Packed {
   const panels = padded(n) / 4;
-  to.data.fill(0, 0, panels * 4 * k);
   const columns = order.subarray(first, Math.min(first + k, n));
-  for (let i = 0; i < n; i++) {
-    const row = order[i]! * n;
-    let at = (i >> 2) * 4 * k + (i & 3);
-    for (let j = 0; j < columns.length; j++, at += 4) to.data[at] = s[row + columns[j]!]!;
+  to.data.fill(0, 0, panels * 4 * k);
+  for (let panel = 0; panel < panels; panel++) {
+    // Rows past the end repeat the last: nothing looks at what becomes of them.
+    const [a, b, c, d] = [0, 1, 2, 3].map((row) => order[Math.min(4 * panel + row, n - 1)]! * n) as Four;
+    let at = panel * 4 * k;
+    for (const column of columns) {
+      to.data[at] = s[a + column]!;
+      to.data[at + 1] = s[b + column]!;
+      to.data[at + 2] = s[c + column]!;
+      to.data[at + 3] = s[d + column]!;
+      at += 4;
+    }
   }
   return { at: to.at, k, panels };
+}
+
+type Four = [number, number, number, number];
+
+/** Sums of what is not finite are not finite either; finite ones may overflow, and are looked at one by one. */
+function isFiniteThroughout(values: Float64Array): boolean {
+  let sum = 0;
+  for (let i = 0; i < values.length; i++) sum += values[i]!;
+  return Number.isFinite(sum) || values.every(Number.isFinite);
 }

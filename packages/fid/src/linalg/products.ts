@@ -39,10 +39,13 @@ export function packRows(from: Matrix, firstRow: number, first: number, k: numbe
   const { data, columns: stride } = from;
   const panels = (from.rows - firstRow) / 4;
   for (let panel = 0; panel < panels; panel++) {
-    for (let row = 0; row < 4; row++) {
-      let at = panel * 4 * k + row;
-      const source = (firstRow + 4 * panel + row) * stride + first;
-      for (let column = 0; column < k; column++, at += 4) to.data[at] = data[source + column]!;
+    let at = panel * 4 * k;
+    const source = (firstRow + 4 * panel) * stride + first;
+    for (let column = source; column < source + k; column++, at += 4) {
+      to.data[at] = data[column]!;
+      to.data[at + 1] = data[column + stride]!;
+      to.data[at + 2] = data[column + 2 * stride]!;
+      to.data[at + 3] = data[column + 3 * stride]!;
     }
   }
   return { at: to.at, k, panels };
