@@ -13,7 +13,8 @@ function roundHalfEven(x: number): number {
 /** Timesteps of `steps` solver steps: spread evenly over 999 to 0, the last one, 0, left out. Spec section 11. */
 export function dpmTimesteps(steps: number): Int32Array {
   const last = TRAIN_TIMESTEPS - 1;
-  return Int32Array.from({ length: steps }, (_, i) => roundHalfEven(((steps - i) * last) / steps));
+  const stride = last / steps; // multiplied as NumPy's linspace does: 15 · (999 / 30) is a little less than 499.5
+  return Int32Array.from({ length: steps }, (_, i) => (i === 0 ? last : roundHalfEven((steps - i) * stride)));
 }
 
 /**
