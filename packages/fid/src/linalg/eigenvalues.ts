@@ -1,8 +1,5 @@
 import type { Tridiagonal } from "./tridiagonal.js";
 
-/** Iterations that one eigenvalue may take; two are usual. */
-const MAX_ITERATIONS = 60;
-
 /**
  * Eigenvalues of a symmetric tridiagonal matrix by QL iterations with implicit shifts, in no particular order.
  *
@@ -12,20 +9,24 @@ const MAX_ITERATIONS = 60;
  */
 export function eigenvaluesOf({ diagonal, beside }: Tridiagonal): Float64Array {
   const n = diagonal.length;
-  const d = diagonal.slice();
-  const e = new Float64Array(n); // e[i] between i and i + 1
-  e.set(beside.subarray(1));
-  for (let low = 0; low < n; low++) {
-    for (let iteration = 0; ; iteration++) {
-      let high = low;
-      while (high < n - 1 && Math.abs(e[high]!) > Number.EPSILON * (Math.abs(d[high]!) + Math.abs(d[high + 1]!)))
-        high++;
-      if (high === low) break;
-      if (iteration === MAX_ITERATIONS) throw new RangeError("Cannot find the eigenvalues: the matrix is not finite");
-      sweep(d, e, low, high);
-    }
-  }
-  return d;
+  let scale = 0;
+  for (const x of [diagonal, beside]) for (const value of x) scale = Math.max(scale, Math.abs(value)); // NaN stays
+  if (scale === 0) return new Float64Array(n);
+  if (!Number.isFinite(scale)) throw new RangeError("Cannot find eigenvalues: an element of the matrix is not finite");
+  // Squares of elements neither overflow nor vanish if the largest is one.
+  const d = diagonal.map((value) => value / scale);
+  const e = new Float64Array(n); // e[i] stands between i and i + 1
+  for (let i = 1; i < n; i++) e[i - 1] = beside[i]! / scale;
+  for (let low = 0; low < n; low++)
+    for (let high = endOfBlock(d, e, low); high > low; high = endOfBlock(d, e, low)) sweep(d, e, low, high);
+  return d.map((value) => value * scale);
+}
+
+/** The last row that hangs together with row `low`: behind it is zero, but for rounding. */
+function endOfBlock(d: Float64Array, e: Float64Array, low: number): number {
+  let i = low;
+  while (i < d.length - 1 && Math.abs(e[i]!) > Number.EPSILON * (Math.abs(d[i]!) + Math.abs(d[i + 1]!))) i++;
+  return i;
 }
 
 /** One QL step on rows [low, high], with the shift of Wilkinson. */

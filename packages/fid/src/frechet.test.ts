@@ -1,0 +1,96 @@
+import { frechetDistance, type Gaussian } from "./frechet.js";
+import { jacobiEigenvalues, randomRows, semidefinite, times } from "./linalg/testing.js";
+
+const gaussian = (mu: readonly number[], sigma: readonly number[][]): Gaussian => ({
+  mu: Float64Array.from(mu),
+  sigma: Float64Array.from(sigma.flat()),
+});
+const trace = (a: readonly number[][]): number => a.reduce((sum, row, i) => sum + row[i]!, 0);
+const zeros = (n: number): number[] => new Array<number>(n).fill(0);
+const diagonal = (values: readonly number[]): number[][] =>
+  values.map((value, i) => values.map((_, j) => (i === j ? value : 0)));
+
+describe("frechetDistance()", () => {
+  test("is the squared distance of the means where covariances are equal", () => {
+    const sigma = semidefinite(20, 50);
+    const [m, n] = randomRows(2, 20, 2) as [number[], number[]];
+    const expected = m.reduce((sum, x, i) => sum + (x - n[i]!) ** 2, 0);
+    expect(frechetDistance(gaussian(m, sigma), gaussian(n, sigma))).toBeCloseTo(expected, 10);
+  });
+
+  test("is a sum over the axes where covariances are diagonal", () => {
+    const [a, b] = [
+      [4, 1, 0, 9, 0.25],
+      [1, 0, 0, 16, 4],
+    ];
+    const expected = a.reduce((sum, x, i) => sum + (Math.sqrt(x) - Math.sqrt(b[i]!)) ** 2, 0);
+    const mu = zeros(5);
+    expect(frechetDistance(gaussian(mu, diagonal(a)), gaussian(mu, diagonal(b)))).toBeCloseTo(expected, 13);
+  });
+
+  // The eigenvalues of S1 S2 are those of X2 S1 X2ᵀ for S2 = X2ᵀ X2: a small matrix where S2 has low rank.
+  test.each([
+    [30, 60, 45],
+    [67, 80, 10],
+    [67, 10, 80],
+    [70, 20, 31],
+    [12, 1, 1],
+  ])("agrees with eigenvalues by another route: %d dims, ranks %d and %d", (n, rankA, rankB) => {
+    const [a, x] = [semidefinite(n, rankA, 3), randomRows(rankB, n, 4)];
+    const b = semidefinite(n, rankB, 4);
+    const product = times(
+      times(x, a),
+      x[0]!.map((_, j) => x.map((row) => row[j]!)),
+    );
+    const values = jacobiEigenvalues(product).slice(-Math.min(n, rankA, rankB)); // the others are zero
+    const root = values.reduce((sum, value) => sum + Math.sqrt(Math.max(0, value)), 0);
+    const expected = trace(a) + trace(b) - 2 * root;
+    const mu = zeros(n);
+    for (const found of [
+      frechetDistance(gaussian(mu, a), gaussian(mu, b)),
+      frechetDistance(gaussian(mu, b), gaussian(mu, a)),
+    ])
+      expect(Math.abs(found - expected)).toBeLessThan(1e-9 * (trace(a) + trace(b)));
+  });
+
+  test.each([
+    [40, 100],
+    [40, 40],
+    [40, 12],
+    [40, 1],
+  ])("is nothing between equals, %d dims of rank %d", (n, rank) => {
+    const sigma = semidefinite(n, rank);
+    const [mu] = randomRows(1, n, 7) as [number[]];
+    expect(Math.abs(frechetDistance(gaussian(mu, sigma), gaussian(mu, sigma)))).toBeLessThan(1e-9 * trace(sigma));
+  });
+
+  test("needs no variance at all", () => {
+    const sigma = semidefinite(9, 20);
+    const none = diagonal(zeros(9));
+    const mu = zeros(9);
+    expect(frechetDistance(gaussian(mu, sigma), gaussian(mu, none))).toBeCloseTo(trace(sigma), 10);
+    expect(frechetDistance(gaussian(mu, none), gaussian([...zeros(8), 2], none))).toBe(4);
+  });
+
+  test("does not change what it is given", () => {
+    const [a, b] = [gaussian(zeros(8), semidefinite(8, 9, 1)), gaussian(zeros(8), semidefinite(8, 3, 2))];
+    const before = [a.sigma.slice(), b.sigma.slice()];
+    frechetDistance(a, b);
+    expect([a.sigma, b.sigma]).toEqual(before);
+  });
+
+  test("refuses sizes that differ, numbers that are not finite, and what is no covariance", () => {
+    const good = gaussian([0, 0], diagonal([1, 2]));
+    const compare = (other: Gaussian) => () => frechetDistance(good, other);
+    expect(compare(gaussian([0], [[1]]))).toThrow("b has 1 means and 1 covariances, expected 2 and 4");
+    expect(compare(gaussian([0, 0], [[1]]))).toThrow("b has 2 means and 1 covariances, expected 2 and 4");
+    expect(compare(gaussian([0, NaN], diagonal([1, 2])))).toThrow("b has a number that is not finite");
+    expect(compare(gaussian([0, 0], diagonal([Infinity, 2])))).toThrow("b has a number that is not finite");
+    expect(compare(gaussian([0, 0], diagonal([1, -2])))).toThrow("sigma of b is not positive semidefinite");
+  });
+
+  test("takes large numbers for what they are", () => {
+    const large = gaussian([0, 0], diagonal([1.5e308, 1.5e308]));
+    expect(() => frechetDistance(large, large)).not.toThrow();
+  });
+});
