@@ -87,17 +87,38 @@ export async function readNpy(path: string): Promise<NpyArray> {
 
 /** The same from an open source. Borrowed. */
 export async function readNpyFrom(source: ByteSource): Promise<NpyArray> {
-  const layout = await readNpyHeaderFrom(source);
-  return decodeNpy(layout, await source.read(layout.dataOffset, layout.dataBytes, "its data"), source);
+  return (await NpyFile.from(source)).read();
 }
 
-/** The header alone; that the data is there is checked. */
-export async function readNpyHeaderFrom(source: ByteSource): Promise<NpyLayout> {
-  const layout = readNpyLayout(await source.read(0, Math.min(source.size, MAX_HEADER_BYTES + 12)), source, "");
-  const { dataOffset, dataBytes } = layout;
-  if (dataOffset + dataBytes !== source.size)
-    throw source.error(`its data ends at byte ${dataOffset + dataBytes}, but the file holds ${source.size}`);
-  return layout;
+/** An open `.npy` file: its header was read, its data was not. */
+export class NpyFile implements AsyncDisposable {
+  private constructor(
+    private readonly source: ByteSource,
+    readonly layout: NpyLayout,
+  ) {}
+
+  /** @param source Owned from now on: closed with the file. */
+  static async from(source: ByteSource): Promise<NpyFile> {
+    const layout = readNpyLayout(await source.read(0, Math.min(source.size, MAX_HEADER_BYTES + 12)), source, "");
+    const { dataOffset, dataBytes } = layout;
+    if (dataOffset + dataBytes !== source.size)
+      throw source.error(`its data ends at byte ${dataOffset + dataBytes}, but the file holds ${source.size}`);
+    return new NpyFile(source, layout);
+  }
+
+  /** Reads the array. Each call reads it again; it is yours. */
+  async read(): Promise<NpyArray> {
+    const { dataOffset, dataBytes } = this.layout;
+    return decodeNpy(this.layout, await this.source.read(dataOffset, dataBytes, "its data"), this.source);
+  }
+
+  async close(): Promise<void> {
+    await this.source.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
 }
 
 /**

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { ByteSource } from "../file/byte-source.js";
 import { FormatError } from "../format-error.js";
 import { readNpyFrom, readNpy, writeNpy } from "./npy.js";
-import { readNpz, readNpzFrom, readNpzHeadersFrom, writeNpz } from "./npz.js";
+import { readNpz, readNpzFrom, NpzFile, writeNpz } from "./npz.js";
 
 let folder: string;
 beforeAll(async () => (folder = await mkdtemp(join(tmpdir(), "npz-"))));
@@ -150,10 +150,11 @@ describe("readNpz() and writeNpz()", () => {
     for (const [name, { shape, data }] of Object.entries(arrays)) expect(read[name]).toMatchObject({ shape, data });
     expect(read["half"]?.dtype).toBe("float16");
     expect(read["flag"]?.dtype).toBe("bool");
-    const headers = await readNpzHeadersFrom(ByteSource.of(await readFile(path)));
-    expect(headers.map(({ name, layout }) => [name, layout.shape])).toEqual(
+    const headers = await NpzFile.from(ByteSource.of(await readFile(path)));
+    expect(headers.names.map((name) => [name, headers.array(name).shape])).toEqual(
       Object.entries(arrays).map(([name, { shape }]) => [name, shape]),
     );
+    for (const name of headers.names) expect(await headers.read(name)).toEqual(read[name]);
   });
 
   test("give equal bytes for equal arrays", async () => {

@@ -47,24 +47,73 @@ export async function readNpzFrom(source: ByteSource, options: ReadNpzOptions = 
   return arrays;
 }
 
-/** An array of a `.npz` file that was not read yet. */
-export interface NpzItem {
-  readonly name: string;
-  readonly layout: NpyLayout;
-  /** Bytes it takes in the file. */
-  readonly storedBytes: number;
-  readonly entry: ZipEntry;
+/**
+ * Opens a `.npz` file. Only the headers of its arrays are read; an array is read when it is asked for.
+ *
+ * @returns Yours to close.
+ * @throws {FormatError} If the archive or a header in it is damaged or not supported.
+ */
+export async function openNpz(path: string): Promise<NpzFile> {
+  const source = await ByteSource.open(path);
+  try {
+    return await NpzFile.from(source);
+  } catch (error) {
+    await source.close();
+    throw error;
+  }
 }
 
-/** Names and headers of the arrays, without their data. */
-export async function readNpzHeadersFrom(source: ByteSource): Promise<NpzItem[]> {
-  const items: NpzItem[] = [];
-  for (const entry of await readZipDirectory(source)) {
-    const start = await readZipEntryStart(source, entry, MAX_HEADER_BYTES + 12);
-    const layout = layoutOf(start, entry, source);
-    items.push({ name: arrayName(entry, source), layout, storedBytes: entry.storedBytes, entry });
+/** An open `.npz` file. */
+export class NpzFile implements AsyncDisposable {
+  readonly names: readonly string[];
+
+  private constructor(
+    private readonly source: ByteSource,
+    private readonly arrays: ReadonlyMap<string, { readonly entry: ZipEntry; readonly layout: NpyLayout }>,
+  ) {
+    this.names = [...arrays.keys()];
   }
-  return items;
+
+  /** @param source Owned from now on: closed with the file. */
+  static async from(source: ByteSource): Promise<NpzFile> {
+    const arrays = new Map<string, { entry: ZipEntry; layout: NpyLayout }>();
+    for (const entry of await readZipDirectory(source)) {
+      const layout = layoutOf(await readZipEntryStart(source, entry, MAX_HEADER_BYTES + 12), entry, source);
+      arrays.set(arrayName(entry, source), { entry, layout });
+    }
+    return new NpzFile(source, arrays);
+  }
+
+  /** What an array is, without reading it. */
+  array(name: string): NpyLayout {
+    return this.find(name).layout;
+  }
+
+  /**
+   * Reads an array. Each call reads it again; it is yours.
+   *
+   * @param maxBytes No more than this is inflated.
+   */
+  async read(name: string, maxBytes = Math.max(2 ** 30, this.source.size)): Promise<NpyArray> {
+    const { entry } = this.find(name);
+    const bytes = await readZipEntry(this.source, entry, maxBytes);
+    const layout = layoutOf(bytes, entry, this.source);
+    return decodeNpy(layout, bytes.subarray(layout.dataOffset), this.source);
+  }
+
+  async close(): Promise<void> {
+    await this.source.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  private find(name: string): { readonly entry: ZipEntry; readonly layout: NpyLayout } {
+    const found = this.arrays.get(name);
+    if (!found) throw this.source.error(`it has no array ${quote(name)}`);
+    return found;
+  }
 }
 
 function arrayName({ name }: ZipEntry, source: ByteSource): string {

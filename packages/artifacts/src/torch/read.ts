@@ -175,13 +175,17 @@ function storageOf(
   return storage;
 }
 
-async function refuseLegacy(source: ByteSource): Promise<void> {
+/** Whether it is a file of PyTorch before 1.6. */
+export async function isLegacyTorch(source: ByteSource): Promise<boolean> {
   const start = await source.read(0, Math.min(source.size, LEGACY.length));
   const tar = source.size > 262 ? Buffer.from(await source.read(257, 5)).toString("latin1") : "";
-  if (LEGACY.equals(start) || tar === "ustar") {
-    const path = JSON.stringify(source.path);
-    throw source.error(
-      `it has the format of PyTorch before 1.6; convert it in Python with torch.save(torch.load(${path}), ${JSON.stringify(`${source.path}.new`)})`,
-    );
-  }
+  return LEGACY.equals(start) || tar === "ustar";
+}
+
+async function refuseLegacy(source: ByteSource): Promise<void> {
+  if (!(await isLegacyTorch(source))) return;
+  const [from, to] = [source.path, `${source.path}.new`].map((path) => JSON.stringify(path));
+  throw source.error(
+    `it has the format of PyTorch before 1.6; convert it in Python with torch.save(torch.load(${from}), ${to})`,
+  );
 }

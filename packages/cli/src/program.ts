@@ -1,0 +1,69 @@
+import { readFileSync } from "node:fs";
+import { Command, CommanderError } from "commander";
+import { inspectCommand } from "./commands/inspect.js";
+
+/** Where a command's output goes. Results go to `out`, all else to `err`. */
+export interface Io {
+  readonly out: (text: string) => void;
+  readonly err: (text: string) => void;
+  /** Width of the terminal, if `out` is one. */
+  readonly columns?: number | undefined;
+  /** Whether errors show where they come from. */
+  readonly debug?: boolean;
+}
+
+/** One subcommand. It throws what went wrong. */
+export type MakeCommand = (io: Io) => Command;
+
+/** All subcommands, in the order of `--help`. */
+const COMMANDS: readonly MakeCommand[] = [inspectCommand];
+
+const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
+  version: string;
+};
+
+const EXIT = { done: 0, failed: 1, usage: 2 } as const;
+
+/**
+ * Runs `madformer` with these arguments.
+ *
+ * @returns The exit code: 0 done, 1 failed, 2 wrong usage.
+ */
+export async function run(args: readonly string[], io: Io): Promise<number> {
+  const program = new Command("madformer")
+    .description("MADFormer: images by blocks, autoregressive across them and diffusion within.")
+    .version(version, "-V, --version", "print the version")
+    .helpOption("-h, --help", "print this help")
+    .helpCommand("help [command]", "print the help of a command")
+    .option("--debug", "show where an error comes from (or set MADFORMER_DEBUG)")
+    .addHelpText("after", "\nExit codes: 0 done, 1 failed, 2 wrong usage.");
+  for (const make of COMMANDS) program.addCommand(make(io));
+  for (const command of [program, ...program.commands]) {
+    command
+      .exitOverride()
+      .showHelpAfterError(`(madformer ${command === program ? "" : `${command.name()} `}--help says more)`);
+    command.configureOutput({ writeOut: io.out, writeErr: io.err });
+    if (io.columns !== undefined) command.configureOutput({ getOutHelpWidth: () => Math.min(io.columns ?? 100, 100) });
+  }
+  try {
+    if (args.length === 0) {
+      program.outputHelp({ error: true });
+      return EXIT.usage;
+    }
+    await program.parseAsync(args, { from: "user" });
+    return EXIT.done;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage; // it has printed why
+    const debug = io.debug === true || program.opts<{ debug?: boolean }>().debug === true || args.includes("--debug");
+    io.err(`${describe(error, debug)}\n`);
+    return EXIT.failed;
+  }
+}
+
+/** An error in one sentence, or with its stack and causes. */
+function describe(error: unknown, debug: boolean): string {
+  if (!(error instanceof Error)) return `Error: ${String(error)}`;
+  if (!debug) return error.message;
+  const cause = error.cause === undefined ? "" : `\nCaused by: ${describe(error.cause, debug)}`;
+  return `${error.stack ?? error.message}${cause}`;
+}
