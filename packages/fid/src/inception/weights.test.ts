@@ -1,0 +1,91 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { torchTensor, writeSafetensors, writeTorch } from "@madformer/artifacts";
+import { openInceptionWeights } from "./file.js";
+import { drawnTensors, sourceOf, type DrawnTensors } from "./testing.js";
+import { INCEPTION_DIMS, inceptionUnits } from "./units.js";
+import { readInceptionWeights } from "./weights.js";
+
+const tensors = drawnTensors(64);
+
+describe("inceptionUnits()", () => {
+  test("has the network's parameters, but for the classifier's", () => {
+    const sizes = [...inceptionUnits(2048).values()].map(
+      ({ channelsIn, channelsOut, kernel: [height, width] }) => channelsOut * (channelsIn * height * width + 2),
+    );
+    expect(sizes).toHaveLength(94);
+    const classifier = 1008 * 2048 + 1008;
+    expect(sizes.reduce((sum, size) => sum + size, 0) + classifier).toBe(23_850_960); // spec 15
+  });
+
+  test("grows with the features", () => {
+    expect(INCEPTION_DIMS.map((dims) => inceptionUnits(dims).size)).toEqual([3, 5, 70, 94]);
+  });
+});
+
+describe("readInceptionWeights()", () => {
+  test("folds the batch normalization into the convolution, height and width first", async () => {
+    const { dims, units } = await readInceptionWeights(sourceOf(tensors), 64);
+    expect(dims).toBe(64);
+    const name = "Conv2d_2a_3x3";
+    const { kernel, bias } = units.get(name)!;
+    const part = (key: string): number[] => [...tensors.get(`${name}.${key}`)!.data];
+    const [filter, weight, shift] = [part("conv.weight"), part("bn.weight"), part("bn.bias")];
+    const [mean, variance] = [part("bn.running_mean"), part("bn.running_var")];
+    const [O, I, H, W] = tensors.get(`${name}.conv.weight`)!.shape as [number, number, number, number];
+    // Normalizing by hand: ((w - mean) / sqrt(variance + 0.001)) · weight + shift.
+    const normalized = (o: number, x: number): number =>
+      ((x - mean[o]!) / Math.sqrt(variance[o]! + 1e-3)) * weight[o]! + shift[o]!;
+    for (const [o, i, y, x] of [
+      [0, 0, 0, 0],
+      [31, 5, 2, 1],
+      [7, 31, 1, 2],
+    ] as const) {
+      const w = filter[((o * I + i) * H + y) * W + x]!;
+      expect(kernel[((y * W + x) * I + i) * O + o]! + bias[o]!).toBeCloseTo(normalized(o, w), 6);
+      expect(bias[o]).toBeCloseTo(normalized(o, 0), 6);
+    }
+  });
+
+  test("names what is missing, and what has another shape", async () => {
+    const key = "Conv2d_2b_3x3.bn.running_var";
+    const without = new Map([...tensors].filter(([name]) => name !== key));
+    await expect(readInceptionWeights(sourceOf(without), 64)).rejects.toThrow(
+      `1 tensors are missing, among them "${key}"`,
+    );
+    await expect(readInceptionWeights(sourceOf(tensors), 192)).rejects.toThrow("10 tensors are missing");
+    const turned: DrawnTensors = new Map(tensors).set(key, { shape: [8, 8], data: new Float32Array(64) });
+    await expect(readInceptionWeights(sourceOf(turned), 64)).rejects.toThrow(
+      `"${key}" has shape (8, 8), expected (64)`,
+    );
+    const narrow: DrawnTensors = new Map(tensors).set(key, { shape: [63], data: new Float32Array(63) });
+    await expect(readInceptionWeights(sourceOf(narrow), 64)).rejects.toThrow("has shape (63), expected (64)");
+  });
+});
+
+describe("openInceptionWeights()", () => {
+  let folder = "";
+  beforeAll(async () => void (folder = await mkdtemp(join(tmpdir(), "fid-"))));
+  afterAll(() => rm(folder, { recursive: true }));
+  const all = Object.fromEntries([...tensors, ["fc.weight", { shape: [2, 2], data: new Float32Array(4) }]]);
+
+  test("reads safetensors and PyTorch's files alike, and ignores what else they hold", async () => {
+    const [safetensors, torch] = [join(folder, "weights.safetensors"), join(folder, "weights.pth")];
+    await writeSafetensors(safetensors, all);
+    await writeTorch(
+      torch,
+      new Map(Object.entries(all).map(([name, { shape, data }]) => [name, torchTensor({ shape, data })])),
+    );
+    const expected = await readInceptionWeights(sourceOf(tensors), 64);
+    expect(await openInceptionWeights(safetensors, 64)).toEqual(expected);
+    expect(await openInceptionWeights(torch, 64)).toEqual(expected);
+    await expect(openInceptionWeights(torch)).rejects.toThrow(`"${torch}": Cannot read Inception weights: 455 tensors`);
+  });
+
+  test("refuses other files", async () => {
+    const path = join(folder, "weights.onnx");
+    await writeFile(path, "");
+    await expect(openInceptionWeights(path)).rejects.toThrow('its name ends in ".onnx", expected .safetensors');
+  });
+});
