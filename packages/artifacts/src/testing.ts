@@ -1,0 +1,72 @@
+/** What the tests of this package share: archives and pickles written by hand. */
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { readFile } from "node:fs/promises";
+import { writeAtomically } from "./file/atomic-file.js";
+import { ByteSource } from "./file/byte-source.js";
+import { TorchFile } from "./torch/read.js";
+import { ZipWriter, type ZipWriterOptions } from "./zip/write.js";
+
+/** Runs `use` in a new folder, and removes it. */
+export async function inFolder<T>(use: (folder: string) => Promise<T>): Promise<T> {
+  const folder = await mkdtemp(join(tmpdir(), "artifacts-"));
+  try {
+    return await use(folder);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+/** The bytes of an archive with these entries. */
+export async function zipOf(
+  entries: Readonly<Record<string, Uint8Array | string>>,
+  options: ZipWriterOptions & { compress?: boolean } = {},
+): Promise<Buffer> {
+  return inFolder(async (folder) => {
+    const path = join(folder, "x.zip");
+    await writeAtomically(path, async (file) => {
+      const zip = new ZipWriter(file, options);
+      for (const [name, content] of Object.entries(entries))
+        await zip.add(name, Buffer.from(content as string), { compress: options.compress ?? false });
+      await zip.end();
+    });
+    return readFile(path);
+  });
+}
+
+/** The bytes that `write` writes to a file. */
+export async function written(write: (path: string) => Promise<void>): Promise<Buffer> {
+  return inFolder(async (folder) => {
+    const path = join(folder, "x");
+    await write(path);
+    return readFile(path);
+  });
+}
+
+/** Opens a PyTorch file made of this pickle, without its protocol and STOP, and these records. */
+export async function openPickle(
+  pickle: readonly (number | string)[],
+  records: Readonly<Record<string, Uint8Array | string>> = {},
+): Promise<TorchFile> {
+  const archive = await zipOf({ "x/data.pkl": pickleOf(pickle), ...records });
+  return TorchFile.from(ByteSource.of(archive, "x.pt"));
+}
+
+/** Instructions as bytes: numbers are bytes, strings are Latin-1 text. */
+export function pickleOf(pickle: readonly (number | string)[]): Buffer {
+  return Buffer.concat([
+    Buffer.from([0x80, 2]),
+    ...pickle.map((part) => (typeof part === "number" ? Buffer.from([part]) : Buffer.from(part, "latin1"))),
+    Buffer.from("."),
+  ]);
+}
+
+/** Writes bytes to a file of a new folder and calls `use` with its path. */
+export async function withFile<T>(bytes: Uint8Array, use: (path: string) => Promise<T>): Promise<T> {
+  return inFolder(async (folder) => {
+    const path = join(folder, "file");
+    await writeFile(path, bytes);
+    return use(path);
+  });
+}
