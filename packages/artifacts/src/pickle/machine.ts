@@ -111,12 +111,12 @@ class Machine {
       case 0x54:
         return this.push(this.text(this.length(4))); // BINSTRING
       case 0x43:
-        return this.push(this.take(this.length(1)).slice()); // SHORT_BINBYTES
+        return this.push(Uint8Array.from(this.take(this.length(1)))); // SHORT_BINBYTES
       case 0x42:
-        return this.push(this.take(this.length(4)).slice()); // BINBYTES
+        return this.push(Uint8Array.from(this.take(this.length(4)))); // BINBYTES
       case 0x8e: // BINBYTES8
       case 0x96: // BYTEARRAY8
-        return this.push(this.take(this.length(8)).slice());
+        return this.push(Uint8Array.from(this.take(this.length(8))));
 
       case 0x28: // MARK
         this.charge(CONTAINER);

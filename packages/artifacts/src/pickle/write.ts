@@ -24,13 +24,13 @@ export class PersistentId {
   constructor(readonly id: readonly unknown[]) {}
 }
 
-/** Deep enough for any data; a value that holds itself is deeper than any. */
+/** Deep enough for any data. */
 const MAX_DEPTH = 500;
 
 /**
  * Writes a pickle of protocol 2, the one that PyTorch writes: its loader for untrusted files reads no other.
  *
- * null, boolean and string are None, bool and str; a whole number is an int and any other a float; a bigint is an int;
+ * null, boolean and string are None, bool and str; a whole number below 2⁵³ is an int and any other a float; a bigint is an int;
  * Uint8Array is bytes; an array is a list, a frozen array a tuple; a Map or a plain object is a dict; OrderedDict and Set
  * are themselves. Strings and containers that occur twice are one object when read. Other objects are `writeObject`'s.
  */
@@ -38,7 +38,7 @@ export class PickleWriter {
   private readonly bytes: number[] = [0x80, 2]; // PROTO 2
   private readonly parts: Uint8Array[] = [];
   private readonly memo = new Map<unknown, number>();
-  private depth = 0;
+  private readonly open = new Set<object>(); // containers that are being written
 
   /** The keys of the dicts that are being written, outermost first: where a value is, for messages. */
   readonly path: unknown[] = [];
@@ -66,13 +66,14 @@ export class PickleWriter {
     if (typeof value === "string") return this.text(value);
     if (typeof value === "bigint") return this.integer(value);
     if (typeof value === "number")
-      return Number.isInteger(value) && !Object.is(value, -0) ? this.integer(value) : this.float(value);
+      return Number.isSafeInteger(value) && !Object.is(value, -0) ? this.integer(value) : this.float(value);
     if (typeof value !== "object") throw new TypeError(`Cannot pickle a value of type ${typeof value}`);
-    if (this.depth === MAX_DEPTH)
-      throw new RangeError(`Cannot pickle a value that holds itself, or is nested more than ${MAX_DEPTH} levels deep`);
-    this.depth++;
+    if (this.open.size === MAX_DEPTH)
+      throw new RangeError(`Cannot pickle a value nested more than ${MAX_DEPTH} levels deep`);
+    if (this.open.has(value)) throw new RangeError("Cannot pickle a value that holds itself");
+    this.open.add(value);
     this.object(value);
-    this.depth--;
+    this.open.delete(value);
   }
 
   private object(value: object): void {

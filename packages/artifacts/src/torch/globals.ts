@@ -64,7 +64,7 @@ function bytesFrom([value, encoding]: readonly unknown[]): Uint8Array | undefine
   if (value instanceof Uint8Array) return value.slice();
   // Protocol 2 has no bytes: they are text of the characters 0 to 255.
   if (typeof value === "string" && /^latin-?1$/.test(typeof encoding === "string" ? encoding : ""))
-    return Buffer.from(value, "latin1");
+    return Uint8Array.from(Buffer.from(value, "latin1"));
   return undefined;
 }
 

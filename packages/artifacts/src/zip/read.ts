@@ -260,7 +260,9 @@ export async function readZipEntryStart(
   length: number,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const start = await entryDataOffset(source, entry);
-  const stored = await source.read(start, Math.min(entry.storedBytes, length), `entry ${quote(entry.name)}`);
+  // What hardly shrinks may grow by a few bytes.
+  const needed = entry.deflated ? length + 1024 : length;
+  const stored = await source.read(start, Math.min(entry.storedBytes, needed), `entry ${quote(entry.name)}`);
   if (!entry.deflated) return stored;
   try {
     const maxOutputLength = Math.min(stored.length * MAX_RATIO + 1, entry.sizeBytes + 1);
