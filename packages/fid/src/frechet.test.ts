@@ -72,6 +72,27 @@ describe("frechetDistance()", () => {
     expect(frechetDistance(gaussian(mu, none), gaussian([...zeros(8), 2], none))).toBe(4);
   });
 
+  // The product of such covariances is zero: its eigenvalues are rounding, of either sign.
+  test.each([1, 2, 3, 4])("is the sum of all variances where no direction is shared (%d)", (seed) => {
+    const basis: number[][] = [];
+    for (const row of randomRows(6, 12, seed)) {
+      for (const other of [...basis, ...basis]) {
+        const along = row.reduce((sum, x, i) => sum + x * other[i]!, 0);
+        other.forEach((x, i) => (row[i] = row[i]! - along * x));
+      }
+      const norm = Math.hypot(...row);
+      basis.push(row.map((x) => x / norm));
+    }
+    const spanned = (rows: readonly number[][]): number[][] =>
+      times(
+        rows[0]!.map((_, j) => rows.map((row) => row[j]!)),
+        rows,
+      );
+    const [a, b] = [spanned(basis.slice(0, 3)), spanned(basis.slice(3))];
+    const mu = zeros(12);
+    expect(frechetDistance(gaussian(mu, a), gaussian(mu, b))).toBeCloseTo(6, 6);
+  });
+
   test("does not change what it is given", () => {
     const [a, b] = [gaussian(zeros(8), semidefinite(8, 9, 1)), gaussian(zeros(8), semidefinite(8, 3, 2))];
     const before = [a.sigma.slice(), b.sigma.slice()];

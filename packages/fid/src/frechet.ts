@@ -71,7 +71,6 @@ function traceOfRoot(s1: Float64Array, s2: Float64Array, n: number): number {
   }) as [CholeskyFactor, CholeskyFactor];
   const [factored, other, free] = one.rank <= two.rank ? [one, s2, buffers[1]] : [two, s1, buffers[0]];
   const { rank } = factored;
-  if (rank === 0) return 0;
 
   const product = congruence(workspace, factored, other, n, free, buffers[2], packed);
   const reflections = [0, 1].map(() => workspace.matrix(2 * TRIDIAGONAL_BLOCK, n)) as [Matrix, Matrix];

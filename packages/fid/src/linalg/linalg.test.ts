@@ -167,6 +167,15 @@ describe("tridiagonalize() and eigenvaluesOf()", () => {
     }
   });
 
+  test("lose no digits where a row is nearly tridiagonal already", () => {
+    for (const sign of [1, -1]) {
+      const a = symmetric(5, 2);
+      [3e-9, -2e-9, 1e-9, sign].forEach((x, j) => ((a[4]![j] = x), (a[j]![4] = x)));
+      const found = eigenvaluesOf(reduce(a)).sort();
+      jacobiEigenvalues(a).forEach((value, i) => expect(Math.abs(found[i]! - value)).toBeLessThan(1e-14 * 10));
+    }
+  });
+
   test("refuse what is not finite", () => {
     for (const [diagonal, beside] of [
       [1, Infinity],

@@ -64,7 +64,6 @@ export function tridiagonalize(
         kernels.axpy(-alongW, address(vw, s), address(wv, t), quads);
         kernels.axpy(-alongV, address(wv, s), address(wv, t), quads);
       }
-      w.fill(0, i);
       const along = kernels.dot(address(wv, t), address(vw, t), quads);
       for (let j = 0; j < i; j++) w[j] = tau * (w[j]! - (tau / 2) * along * v[j]!);
     }

@@ -78,8 +78,8 @@ function resizeRows(data: Uint8Array, height: number, to: number, columns: numbe
   return result;
 }
 
-/** Weights may add up to a little more than one. */
-const toByte = (sum: number): number => Math.min(255, sum >> PRECISION);
+/** PIL clips here, to no effect: rounding would have to add 8,224 to the weights, and adds half of one to each. */
+const toByte = (sum: number): number => sum >> PRECISION;
 
 /** What each of `to` pixels is made of, out of `from`. */
 function tapsOf(from: number, to: number): Taps[] {

@@ -80,6 +80,14 @@ describe("FeatureStatistics", () => {
     );
   });
 
+  test("merges nothing with nothing, and goes on", () => {
+    const statistics = new FeatureStatistics(DIMS);
+    statistics.merge(new FeatureStatistics(DIMS));
+    expect(statistics.count).toBe(0);
+    statistics.add(x);
+    expectClose(statistics.covariance(), covariance, TOLERANCE);
+  });
+
   test("does not change what it merges", () => {
     const [a, b] = [new FeatureStatistics(DIMS), new FeatureStatistics(DIMS)];
     a.add(x.subarray(0, 60));

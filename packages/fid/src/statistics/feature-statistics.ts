@@ -165,7 +165,6 @@ export class FeatureStatistics {
     for (let i = 0; i < dims; i++) mean[i] = mean[i]! / waiting;
     for (let row = 0; row < waiting; row++)
       for (let i = 0; i < dims; i++) data[row * columns + i] = data[row * columns + i]! - mean[i]!;
-    data.fill(0, waiting * columns);
     this.waiting = 0;
     this.move(mean, waiting, data.subarray(waiting * columns));
     this.addRows(waiting + 1);
