@@ -354,7 +354,7 @@ class Machine {
       throw this.fail(`its pickle has an integer of ${size} bytes, more than ${MAX_INTEGER_BYTES}`);
     const digits = Buffer.from(this.take(size)).reverse().toString("hex");
     const value = size ? BigInt.asIntN(8 * size, BigInt(`0x${digits}`)) : 0n;
-    return BigInt(Number(value)) === value && Number.isSafeInteger(Number(value)) ? Number(value) : value;
+    return Number.isSafeInteger(Number(value)) ? Number(value) : value; // past 2^53 a double is never safe
   }
 
   private text(size: number): string {

@@ -45,6 +45,7 @@ describe("writeTorch() and openTorch()", () => {
         2n ** 53n,
         -(2n ** 63n),
         2n ** 70n,
+        2n ** 1100n,
         -(2n ** 71n),
       ],
     ],
