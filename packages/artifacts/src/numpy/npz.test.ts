@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ByteSource } from "../file/byte-source.js";
 import { FormatError } from "../format-error.js";
+import { zipOf } from "../testing.js";
 import { readNpyFrom, readNpy, writeNpy } from "./npy.js";
 import { readNpz, readNpzFrom, NpzFile, writeNpz } from "./npz.js";
 
@@ -102,6 +103,22 @@ describe("readNpy()", () => {
     await expect(parse(Buffer.from("hello, hello, hello"))).rejects.toThrow("does not start as");
     await expect(parse(bytes())).rejects.toThrow('Cannot read "x.npy"');
   });
+});
+
+test("readNpy() and readNpz() refuse bytes after the data", async () => {
+  const file = npy("{'descr': '|u1', 'fortran_order': False, 'shape': (1,)}", bytes(1, 2));
+  await expect(parse(file)).rejects.toThrow(/its data ends at byte \d+, but the file holds/);
+  const archive = ByteSource.of(await zipOf({ "a.npy": file }));
+  await expect(readNpzFrom(archive)).rejects.toThrow(/array "a\.npy" ends at byte \d+, but its entry holds/);
+  await expect(NpzFile.from(archive)).rejects.toThrow(/array "a\.npy" ends at byte \d+, but its entry holds/);
+});
+
+test("readNpz() counts all arrays against maxBytes", async () => {
+  const path = join(folder, "two.npz");
+  const array = { shape: [500], data: new Uint8Array(500) }; // 628 bytes with its header
+  await writeNpz(path, { a: array, b: array });
+  await expect(readNpz(path, { maxBytes: 1255 })).rejects.toThrow('entry "b.npy" has 628 bytes, more than 627');
+  expect(Object.keys(await readNpz(path, { maxBytes: 1256 }))).toEqual(["a", "b"]);
 });
 
 describe("writeNpy()", () => {

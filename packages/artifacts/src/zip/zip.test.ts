@@ -1,16 +1,19 @@
+import { crc32 } from "node:zlib";
+import { writeAtomically } from "../file/atomic-file.js";
 import { ByteSource } from "../file/byte-source.js";
 import { FormatError } from "../format-error.js";
-import { zipOf } from "../testing.js";
+import { written, zipOf } from "../testing.js";
 import { entryDataOffset, readZipDirectory, readZipEntry, readZipEntryStart } from "./read.js";
+import { ZipWriter } from "./write.js";
 
 const open = (bytes: Uint8Array) => readZipDirectory(ByteSource.of(bytes, "x.zip"));
 
 /** All contents, inflated and checked. */
-async function contents(bytes: Uint8Array): Promise<Record<string, string>> {
+async function contents(bytes: Uint8Array, maxBytes = 1e6): Promise<Record<string, string>> {
   const source = ByteSource.of(bytes, "x.zip");
   const found: Record<string, string> = {};
   for (const entry of await readZipDirectory(source))
-    found[entry.name] = Buffer.from(await readZipEntry(source, entry, 1e6)).toString("latin1");
+    found[entry.name] = Buffer.from(await readZipEntry(source, entry, maxBytes)).toString("latin1");
   return found;
 }
 
@@ -39,6 +42,57 @@ describe("ZipWriter and readZipDirectory()", () => {
     const signature = Buffer.from("PK\x06\x06");
     expect((await zipOf(FILES, { zip64: true })).includes(signature)).toBe(true);
     expect((await zipOf(FILES)).includes(signature)).toBe(false);
+  });
+});
+
+describe("ZipWriter", () => {
+  test("writes the CRC of pieces, empty ones and large ones too, in both places", async () => {
+    const pieces = [Buffer.from("ab"), Buffer.alloc(0), Buffer.alloc(3 << 20, 7), Buffer.alloc(0)];
+    const bytes = await written((path) =>
+      writeAtomically(path, async (file) => {
+        const zip = new ZipWriter(file, { alignBytes: 64 });
+        const stream = async function* () {
+          yield* pieces;
+        };
+        await zip.addStream("a", 2 + (3 << 20), stream());
+        await zip.addStream("b", 2 + (3 << 20), stream());
+        await zip.end();
+      }),
+    );
+    const expected = crc32(Buffer.concat(pieces));
+    for (const { name, crc, headerOffset } of await open(bytes)) {
+      expect([name, crc]).toEqual([name, expected]);
+      expect(bytes.readUInt32LE(headerOffset + 14)).toBe(expected);
+    }
+    expect(Object.keys(await contents(bytes, 4 << 20))).toEqual(["a", "b"]);
+  });
+
+  test("asks for version 4.5 where it uses zip64, for 2.0 elsewhere", async () => {
+    for (const [zip64, version] of [
+      [true, 45],
+      [false, 20],
+    ] as const) {
+      const bytes = await zipOf({ a: "x" }, { zip64 });
+      expect(bytes.readUInt16LE(4)).toBe(version);
+      expect(bytes.readUInt16LE(bytes.indexOf("PK\x01\x02") + 6)).toBe(version);
+    }
+  });
+
+  test("refuses more bytes and fewer than were announced", async () => {
+    for (const [bytes, message] of [
+      ["abc", "given more than 2 bytes, expected 2"],
+      ["a", "given 1 bytes, expected 2"],
+    ] as const) {
+      const writing = written((path) =>
+        writeAtomically(path, async (file) => {
+          const stream = async function* () {
+            yield Buffer.from(bytes);
+          };
+          await new ZipWriter(file).addStream("a", 2, stream());
+        }),
+      );
+      await expect(writing).rejects.toThrow(message);
+    }
   });
 });
 
