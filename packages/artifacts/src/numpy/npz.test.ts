@@ -113,6 +113,15 @@ test("readNpy() and readNpz() refuse bytes after the data", async () => {
   await expect(NpzFile.from(archive)).rejects.toThrow(/array "a\.npy" ends at byte \d+, but its entry holds/);
 });
 
+test("readNpz() reads column-major arrays wherever their data starts", async () => {
+  const data = Buffer.from(Float64Array.of(1, 2, 3, 4).buffer);
+  for (const spaces of ["", " ", "  "]) {
+    const file = npy(`{'descr': '<f8', 'fortran_order': True, 'shape': (2, 2)}${spaces}`, data);
+    const { a } = await readNpzFrom(ByteSource.of(await zipOf({ "a.npy": file })));
+    expect(a?.data).toEqual(Float64Array.of(1, 3, 2, 4));
+  }
+});
+
 test("readNpz() counts all arrays against maxBytes", async () => {
   const path = join(folder, "two.npz");
   const array = { shape: [500], data: new Uint8Array(500) }; // 628 bytes with its header

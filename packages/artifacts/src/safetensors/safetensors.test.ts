@@ -134,6 +134,14 @@ describe("writeSafetensors() and openSafetensors()", () => {
     expect(await readdir(folder)).toEqual(before);
   });
 
+  test("stop taking data that never ends", async () => {
+    const data = function* () {
+      for (;;) yield Float32Array.of(1);
+    };
+    const writing = writeSafetensors(join(folder, "endless"), { x: { dtype: "float32", shape: [3], data } });
+    await expect(writing).rejects.toThrow("more elements than (3,)");
+  });
+
   test("close the file when the header is wrong, and say why a file cannot be opened", async () => {
     await expect(openSafetensors(join(folder, "missing"))).rejects.toThrow(
       /^Cannot open ".*missing": there is no such file$/,

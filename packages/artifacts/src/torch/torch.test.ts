@@ -254,6 +254,7 @@ describe("openTorch() refuses", () => {
     ["a list that holds itself", ["]q\0h\0a"], "contains itself"],
     ["a dict that holds itself", ["}q\0", text("a"), "h\0s"], "contains itself"],
     ["a Namespace that holds itself", ["cargparse\nNamespace\n)", 0x81, "q\0}", text("a"), "h\0sb"], "contains itself"],
+    ["a dict that is in one of its keys", ["}q\0]h\0a", 0x85, "Ns"], "contains itself"],
     ["attributes that hold their owner", ["ccollections\nOrderedDict\n)Rq\0}", text("a"), "h\0sb"], "contains itself"],
     ["nesting of 501", [deep("]", 502), deep("a", 501)], "nested more than 500 levels deep"],
     [
