@@ -65,7 +65,7 @@ const FIGURES: Readonly<Record<string, (bench: Bench) => Promise<Omit<Row, "kind
     const start = performance.now();
     const program = (await compile(trainStep(model, loss, optimizer) as never, trainSignature(model, batch) as never, {
       name: "train",
-      initialState: { params, ema: params } as never,
+      initialState: { params, ema: params },
       session,
     })) as unknown as Program;
     const compile_s = (performance.now() - start) / 1000;
@@ -74,8 +74,7 @@ const FIGURES: Readonly<Record<string, (bench: Bench) => Promise<Omit<Row, "kind
     const [latents, noise] = [random("latents", size), random("noise", size)];
     const t = Int32Array.from({ length: batch * T }, (_, i) => (i * 37) % 1000);
     let step = 0;
-    const run = () =>
-      program.run({ latents, noise, t, scalars: stepScalars(optimizer, ++step, 3e-4, 0.9999) } as never);
+    const run = () => program.run({ latents, noise, t, scalars: stepScalars(optimizer, ++step, 3e-4, 0.9999) });
     const median_s = await medianSeconds(run, rounds);
     const { nodes = 0, flops = 0 } = program.graph ? summarize(program.graph) : {};
     await profiled(program);
@@ -117,7 +116,7 @@ const FIGURES: Readonly<Record<string, (bench: Bench) => Promise<Omit<Row, "kind
     const program = await compileEncoder(SD_VAE, weights, { batchImages: 1, height: 256, width: 256 }, { session });
     const images = random("image", 256 * 256 * 3);
     const median_s = await medianSeconds(() => program.run({ images }), rounds);
-    await profiled(program as never);
+    await profiled(program);
     await program.dispose();
     return { median_s: round(median_s), images_per_s: round(1 / median_s), side: 256 };
   },
@@ -127,7 +126,7 @@ const FIGURES: Readonly<Record<string, (bench: Bench) => Promise<Omit<Row, "kind
     const program = await compileDecoder(SD_VAE, weights, { batchImages: 1, height: 256, width: 256 }, { session });
     const latents = random("latents", 32 * 32 * 4);
     const median_s = await medianSeconds(() => program.run({ latents }), rounds);
-    await profiled(program as never);
+    await profiled(program);
     await program.dispose();
     return { median_s: round(median_s), images_per_s: round(1 / median_s), side: 256 };
   },

@@ -160,7 +160,7 @@ export function forward(
     if (layer === config.arLayers) {
       const before = x.noised;
       x.noised = config.clearCond ? noised : tf.add(before as tf.Tensor3D, noised);
-      condition = quirks.condition === "with-noised" ? x.noised : (before as tf.Tensor3D);
+      condition = quirks.condition === "with-noised" ? x.noised : before;
     }
     for (const tower of ["clean", "noised"] as const) if (x[tower]) observe(`blocks.${layer}.in.${tower}`, x[tower]);
     const layerScope = root.in(`blocks.${layer}`);

@@ -81,7 +81,7 @@ export function autoencoderConfigFromDiffusers(json: unknown): AutoencoderConfig
         scalingFactor: parsed.data.scaling_factor,
       })
     : parsed;
-  if (result.success) return result.data as AutoencoderConfig;
+  if (result.success) return result.data;
   const problems = result.error.issues.map(({ path, message }) => `${path.join(".") || "config"}: ${message}`);
   throw new ConfigError(`The autoencoder's config is not one that can be used: ${problems.join("; ")}`, {
     cause: result.error,

@@ -82,5 +82,5 @@ function compilePart(
   );
   const constants = Object.fromEntries(Object.entries(weights).filter(mine));
   const traced = (p: Parameters, inputs: unknown) => ({ outputs: fn(p, inputs as never) });
-  return compile(traced as never, { state: specs, inputs }, { name, constants, ...options } as never) as never;
+  return compile(traced as never, { state: specs, inputs }, { name, constants, ...options });
 }

@@ -108,7 +108,7 @@ export function ropePartners(config: MadformerConfig): tf.Tensor2D {
  */
 export function rotate(x: tf.Tensor3D, { cos, sin, partners }: RopeTables): tf.Tensor3D {
   const [B, L, D] = x.shape;
-  const turned = tf.reshape(tf.matMul(tf.reshape(x, [B * L, D]) as tf.Tensor2D, partners), [B, L, D]); // exact: 0, 1, -1
+  const turned = tf.reshape(tf.matMul(tf.reshape<tf.Rank.R2>(x, [B * L, D]), partners), [B, L, D]); // exact: 0, 1, -1
   return tf.add(tf.mul(x, cos), tf.mul(turned, sin));
 }
 
