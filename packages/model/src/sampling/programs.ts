@@ -59,6 +59,11 @@ function usesNoisedCache(config: MadformerConfig, layer: number): boolean {
 /** Whether the autoregressive layers are needed for the condition. */
 const conditioned = (config: MadformerConfig): boolean => !config.clearCond;
 
+/** Whether finished blocks matter to those that come: as their condition or by their keys and values. */
+export function usesContext(config: MadformerConfig): boolean {
+  return conditioned(config) || cleanLayers(config) > 0;
+}
+
 /** Names and channels of what timesteps add, in the order in which they are packed side by side. */
 function shiftLayout(config: MadformerConfig, way: "down" | "up"): { key: string; channels: number }[] {
   const levels = way === "down" ? downLevels(config.unet) : upLevels(config.unet);
@@ -218,7 +223,7 @@ function noisedLayers(
 /** Program `context`: the block before, finished -> the condition of the block to come, and what it leaves in the cache. */
 export function contextProgram(shape: SamplingShape) {
   const { config, batchImages: N } = shape;
-  const { P, M, layers } = geometryOf(config);
+  const { P, M } = geometryOf(config);
   const { blockSide: side, latentChannels, width: C } = config;
   const throughClean = cleanLayers(config);
   const read = cachedLayers(config).filter(
@@ -263,7 +268,7 @@ export function contextProgram(shape: SamplingShape) {
       values,
     };
   };
-  return { inputs, run, layers };
+  return { inputs, run };
 }
 
 /** Program `denoise`: one step of the solver for one block. */

@@ -1,5 +1,5 @@
 import { compile, spec, type Program, type SessionOptions, type TensorSpec, type EngineName } from "@madformer/engine";
-import * as tf from "@tensorflow/tfjs-core";
+import type * as tf from "@tensorflow/tfjs-core";
 import { geometryOf, type MadformerConfig } from "../config.js";
 import { coefficientsOf, type SolverPlan, type SolverStep } from "../diffusion/solver.js";
 import { madformerSpecs } from "../madformer.js";
@@ -13,6 +13,7 @@ import {
   ropeInputs,
   shiftChannels,
   timeProgram,
+  usesContext,
   type SamplingShape,
 } from "./programs.js";
 
@@ -55,6 +56,7 @@ type Values = Record<string, unknown>;
  */
 export class Sampler implements AsyncDisposable {
   private readonly programs = new Map<string, Promise<Program>>();
+  private disposed = false;
 
   private constructor(
     readonly config: MadformerConfig,
@@ -85,6 +87,7 @@ export class Sampler implements AsyncDisposable {
    * @param signal Stops before the next step when it is aborted.
    * @returns (N, T, P, channels) float32, scaled latents.
    * @throws {RangeError} If the noise has another size.
+   * @throws {Error} If the sampler was disposed.
    */
   async sample(
     plan: SolverPlan,
@@ -94,6 +97,7 @@ export class Sampler implements AsyncDisposable {
     const { config } = this;
     const { batchImages: N } = this.options;
     const { T, P, M, D } = geometryOf(config);
+    if (this.disposed) throw new Error("Cannot sample: the sampler was disposed");
     const size = P * config.latentChannels; // of a block
     if (noise.length !== N * T * size)
       throw new RangeError(
@@ -148,8 +152,9 @@ export class Sampler implements AsyncDisposable {
     return result;
   }
 
-  /** Frees all programs. */
+  /** Frees all programs, once their runs have ended. */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.disposed = true;
     for (const program of this.programs.values()) await (await program).dispose();
     this.programs.clear();
   }
@@ -161,8 +166,8 @@ export class Sampler implements AsyncDisposable {
     const clean = config.quirks.cleanTimestep === "zero" ? 0 : last;
     const t = Float32Array.from([...steps.map(({ timestep }) => timestep), clean]);
     const { inputs, run } = timeProgram(config, t.length);
-    const program = await this.program(`time ${t.length}`, inputs, run as never);
-    const { down, up } = (await program.run({ t } as never)) as unknown as Record<"down" | "up", Float32Array>;
+    const program = await this.program(`time ${t.length}`, inputs, run);
+    const { down, up } = (await program.run({ t })) as unknown as Record<"down" | "up", Float32Array>;
     const row = (packed: Float32Array, way: "down" | "up", step: number): Float32Array => {
       const channels = shiftChannels(config, way);
       return packed.slice(step * channels, (step + 1) * channels);
@@ -189,7 +194,7 @@ export class Sampler implements AsyncDisposable {
     if (before === undefined) {
       if (config.clearCond) return undefined;
       const { inputs, run } = firstProgram(config);
-      const program = await this.program("first", inputs, run as never);
+      const program = await this.program("first", inputs, run);
       const values = { boi: this.weights["boi_block"], rope: ropeInputs(config, 0) };
       const first = (await program.run(values as never)) as unknown as ContextResult;
       const repeated = (part: Record<string, Float32Array> = {}): Record<string, Float32Array> =>
@@ -197,10 +202,11 @@ export class Sampler implements AsyncDisposable {
       appendAll(cache, repeated(first.keys), repeated(first.values));
       return repeat(first.condition as Float32Array, N);
     }
+    if (!usesContext(config)) return undefined;
     // The cache holds what came before the block that is embedded now: one block less.
     const finished = config.clearClean ? block : block - 1;
     const context = contextProgram(this.shared ? shape : { ...shape, cacheBlocks: finished });
-    const program = await this.program(`context ${this.shared ? "" : finished}`, context.inputs, context.run as never);
+    const program = await this.program(`context ${this.shared ? "" : finished}`, context.inputs, context.run);
     const values = {
       latents: before,
       shifts,
@@ -208,14 +214,14 @@ export class Sampler implements AsyncDisposable {
       noised: ropeInputs(config, block),
       ...this.cacheInputs(program, cache, finished),
     };
-    const result = (await program.run(values as never)) as unknown as ContextResult;
+    const result = (await program.run(values)) as unknown as ContextResult;
     appendAll(cache, result.keys, result.values);
     return result.condition;
   }
 
   private denoise({ config, ...shape }: SamplingShape, clip: boolean): Promise<Program> {
     const { inputs, run } = denoiseProgram({ config, ...shape }, clip);
-    return this.program(`denoise ${this.shared ? "" : shape.cacheBlocks}${clip ? " clip" : ""}`, inputs, run as never);
+    return this.program(`denoise ${this.shared ? "" : shape.cacheBlocks}${clip ? " clip" : ""}`, inputs, run);
   }
 
   /** The cache as inputs of a program, where it takes it. */
@@ -247,13 +253,18 @@ export class Sampler implements AsyncDisposable {
       const traced = (params: Parameters, inputs: unknown) => ({
         outputs: run(params, inputs as never) as Record<string, tf.Tensor>,
       });
-      program = compile(traced as never, { state, inputs: inputs as never }, {
-        name: `sampler: ${name}`,
-        constants: this.weights,
-        ...(engine ? { engine } : {}),
-        ...(session ? { session } : {}),
-      } as never) as unknown as Promise<Program>;
+      program = compile(
+        traced as never,
+        { state, inputs: inputs as never },
+        {
+          name: `sampler: ${name}`,
+          constants: this.weights,
+          ...(engine ? { engine } : {}),
+          ...(session ? { session } : {}),
+        },
+      );
       this.programs.set(name, program);
+      program.catch(() => this.programs.delete(name)); // there is nothing to dispose
     }
     return program;
   }
