@@ -1,0 +1,218 @@
+import {
+  ddim,
+  dpmSolver,
+  forward,
+  madformerSpecs,
+  Sampler,
+  type MadformerConfig,
+  type SamplerOptions,
+  type SolverPlan,
+  type StepReport,
+} from "@madformer/model";
+import type * as tf from "@tensorflow/tfjs-core";
+import {
+  compiledFor,
+  differenceOf,
+  draw,
+  expectClose,
+  MODES,
+  tiny,
+  TOLERANCE,
+  valuesOf,
+  weightsOf,
+} from "../src/testing.js";
+import { plainForward } from "./plain.js";
+
+/** Few enough to be quick, and one more than the history that the solver keeps. */
+const STEPS = 3;
+
+async function sample(
+  config: MadformerConfig,
+  plan: SolverPlan,
+  noise: Float32Array,
+  options: Partial<SamplerOptions> = {},
+  weights = weightsOf(config),
+): Promise<Float32Array> {
+  await using sampler = await Sampler.create(config, weights, { batchImages: 1, ...options });
+  return await sampler.sample(plan, noise);
+}
+
+const noiseOf = (config: MadformerConfig, N: number): Float32Array =>
+  draw("noise", N, config.blocks, config.blockSide ** 2, config.latentChannels).data;
+
+/**
+ * Samples without a cache: for every step of every block, the training pass over the whole image. Finished blocks are its
+ * clean blocks; under `clearClean`, where blocks are seen through the noised tower, they are its noised blocks as they were at
+ * their last step. The solver's formula is written out in doubles.
+ */
+async function uncached(config: MadformerConfig, plan: SolverPlan, noise: Float32Array, by: "forward" | "plain") {
+  const { blocks: T } = config;
+  const size = noise.length / T;
+  const shape = [1, T, config.blockSide ** 2, config.latentChannels];
+  const p = valuesOf(madformerSpecs(config), weightsOf(config));
+  const [clean, noised] = [new Float32Array(noise.length), Float32Array.from(noise)];
+  const last = plan.steps.at(-1)!.timestep;
+  const t = new Int32Array(T).fill(last);
+  const cleanT = new Int32Array(T).fill(config.quirks.cleanTimestep === "zero" ? 0 : last);
+  const inputs = {
+    p,
+    cleanX: { shape, data: clean },
+    noisedX: { shape, data: noised },
+    t: { shape: [1, T], data: t },
+    cleanT: { shape: [1, T], data: cleanT },
+  };
+  await using program = await compiledFor(inputs, (all) => {
+    const { p, cleanT, ...batch } = all as Parameters<typeof plainForward>[2] & { p: Record<string, tf.Tensor> };
+    const outputs =
+      by === "forward" ? forward(p, config, batch, ["noisePred"]) : plainForward(p, config, { ...batch, cleanT });
+    return { noise: outputs.noisePred as tf.Tensor };
+  });
+  for (let block = 0; block < T; block++) {
+    const own = [block * size, (block + 1) * size] as const;
+    let x = Array.from(noise.subarray(...own));
+    let previous = x.map(() => 0);
+    for (const { timestep, sigma, alpha, keep, data, previousData, noise: share } of plan.steps) {
+      noised.set(x, own[0]);
+      t[block] = timestep;
+      const predicted = (await program.run(inputs)).noise.subarray(...own);
+      const exact = x.map((value, i) => (value - sigma * predicted[i]!) / alpha);
+      const x0 = plan.clip ? exact.map((value) => Math.min(1, Math.max(-1, value))) : exact;
+      x = x.map((value, i) => keep * value + data * x0[i]! + previousData * previous[i]! + share * predicted[i]!);
+      previous = x0;
+    }
+    clean.set(x, own[0]);
+  }
+  return clean;
+}
+
+/** Programs of one block number each make for most of the time: they are tried where they differ. */
+const PER_BLOCK = ["default", "clear clean", "clear condition", "denoising MLP", "no autoregressive layers"];
+
+describe.each(Object.entries(MODES))("Sampler, %s,", (name, mode) => {
+  test("gives with its cache what the training pass gives without one", async () => {
+    const config = tiny(mode);
+    const [plan, noise] = [ddim(STEPS), noiseOf(config, 1)];
+    const expected = await uncached(config, plan, noise, "forward");
+    const programs = PER_BLOCK.includes(name) ? (["shared", "per-block"] as const) : (["shared"] as const);
+    for (const kind of programs)
+      expectClose(await sample(config, plan, noise, { programs: kind }), expected, TOLERANCE.network, kind);
+  });
+});
+
+describe("Sampler", () => {
+  test.each(["default", "clear clean"] as const)(
+    "does so with the reference's quirks and a solver that looks back (%s)",
+    async (mode) => {
+      const config = tiny({ ...MODES[mode], quirks: "reference" });
+      const [plan, noise] = [dpmSolver(STEPS), noiseOf(config, 1)];
+      const expected = await uncached(config, plan, noise, "plain");
+      // The first prediction of the data is a difference that is divided by 0.006: so are its rounding errors.
+      expectClose(await sample(config, plan, noise), expected, 10 * TOLERANCE.network, mode);
+    },
+  );
+
+  const config = tiny({ arLayers: 1, diffusionLayers: 1 });
+  const weights = weightsOf(config);
+  const plan = ddim(2);
+  const { blocks: T } = config;
+  const size = config.blockSide ** 2 * config.latentChannels;
+
+  test.each(["shared", "per-block"] as const)(
+    "never lets a block see the noise of a later one, and has nothing left over from the run before (%s)",
+    async (programs) => {
+      await using sampler = await Sampler.create(config, weights, { batchImages: 1, programs });
+      const noise = noiseOf(config, 1);
+      const first = await sampler.sample(plan, noise);
+      for (let block = 0; block < T; block++) {
+        const other = Float32Array.from(noise);
+        other.set(draw("other", size).data, block * size);
+        const result = await sampler.sample(plan, other);
+        for (let j = 0; j < T; j++) {
+          const at = [j * size, (j + 1) * size] as const;
+          const { by } = differenceOf(result.subarray(...at), first.subarray(...at));
+          if (j < block) expect(by).toBe(0);
+          else expect(by).toBeGreaterThan(1e-3);
+        }
+      }
+      expect(await sampler.sample(plan, noise)).toEqual(first);
+    },
+  );
+
+  test.each(["default", "clear clean"] as const)("gives an image the same in every batch (%s)", async (mode) => {
+    const config = tiny({ ...MODES[mode], arLayers: 1, diffusionLayers: 1 });
+    const noise = noiseOf(config, 2);
+    const both = await sample(config, plan, noise, { batchImages: 2, programs: "shared" });
+    const half = noise.length / 2;
+    await using one = await Sampler.create(config, weightsOf(config), { batchImages: 1, programs: "shared" });
+    for (const at of [0, half])
+      expectClose(
+        await one.sample(plan, noise.subarray(at, at + half)),
+        both.subarray(at, at + half),
+        TOLERANCE.network,
+        `image ${at / half}`,
+      );
+  });
+
+  test("gives the same on the cpu engine", async () => {
+    const noise = noiseOf(config, 1);
+    const [onnx, cpu] = [await sample(config, plan, noise), await sample(config, plan, noise, { engine: "cpu" })];
+    expectClose(cpu, onnx, TOLERANCE.network);
+  });
+
+  test("takes plans of one step, of other lengths and of other solvers with the same programs", async () => {
+    await using sampler = await Sampler.create(config, weights, { batchImages: 1, programs: "shared" });
+    const noise = noiseOf(config, 1);
+    for (const plan of [ddim(1), ddim(2, { clip: false }), dpmSolver(1)])
+      expectClose(
+        await sampler.sample(plan, noise),
+        await uncached(config, plan, noise, "forward"),
+        10 * TOLERANCE.network, // divided by 0.006 at timestep 999
+        plan.name,
+      );
+  });
+
+  test("tells of every step, and the last one of a block is the block", async () => {
+    await using sampler = await Sampler.create(config, weights, { batchImages: 1, programs: "shared" });
+    const reports: StepReport[] = [];
+    const latents = await sampler.sample(plan, noiseOf(config, 1), { onStep: (report) => reports.push(report) });
+    expect(reports.map(({ block, step }) => [block, step])).toEqual(
+      Array.from({ length: 2 * T }, (_, i) => [Math.floor(i / 2), i % 2]),
+    );
+    for (const { block, step, next, noise } of reports) {
+      expect(noise).toHaveLength(size);
+      if (step === 1) expect(next).toEqual(latents.slice(block * size, (block + 1) * size));
+    }
+  });
+
+  test("stops before the next step when its signal is aborted, and can be used again", async () => {
+    await using sampler = await Sampler.create(config, weights, { batchImages: 1, programs: "shared" });
+    const noise = noiseOf(config, 1);
+    const controller = new AbortController();
+    const seen: number[] = [];
+    const onStep = ({ block, step }: StepReport): void => {
+      seen.push(2 * block + step);
+      if (seen.length === 3) controller.abort(new Error("enough"));
+    };
+    await expect(sampler.sample(plan, noise, { onStep, signal: controller.signal })).rejects.toThrow("enough");
+    expect(seen).toEqual([0, 1, 2]);
+    await expect(sampler.sample(plan, noise, { signal: AbortSignal.abort(new Error("at once")) })).rejects.toThrow(
+      "at once",
+    );
+    expect(await sampler.sample(plan, noise)).toEqual(await sampler.sample(plan, noise));
+  });
+
+  test("says which size of noise it expected", async () => {
+    await using sampler = await Sampler.create(config, weights, { batchImages: 2 });
+    await expect(sampler.sample(plan, new Float32Array(12))).rejects.toThrow(
+      new RangeError("Cannot sample: the noise has 12 elements, expected (2, 4, 16, 3)"),
+    );
+  });
+
+  test("cannot be used once it is disposed", async () => {
+    const sampler = await Sampler.create(config, weights, { batchImages: 1, programs: "shared" });
+    await sampler.sample(plan, noiseOf(config, 1));
+    await sampler[Symbol.asyncDispose]();
+    await sampler[Symbol.asyncDispose]();
+    await expect(sampler.sample(plan, noiseOf(config, 1))).rejects.toThrow("disposed");
+  });
+});
