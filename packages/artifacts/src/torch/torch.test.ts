@@ -207,6 +207,14 @@ describe("writeTorch() and openTorch()", () => {
     expect(await read(0, [], [])).toEqual([0]);
   });
 
+  test("read a tensor that was given attributes, without them", async () => {
+    const plain = tensor("FloatStorage", 2, 0, [2], [1]).slice(0, -1); // without the call
+    const [name, args] = [plain.slice(0, plain.indexOf("(")), plain.slice(plain.indexOf("("))];
+    const pickle = [`ctorch._tensor\n_rebuild_from_type_v2\n(${name}ctorch\nTensor\n${args}}tR`];
+    await using file = await openPickle(pickle, { "x/data/0": Buffer.from(Float32Array.of(1, 2).buffer) });
+    expect((await (file.value as TorchTensor).read()).data).toEqual(Float32Array.of(1, 2));
+  });
+
   test("read deflated and big-endian archives", async () => {
     const pickle = pickleOf([tensor("ShortStorage", 3, 1, [2], [1])]);
     const records = {
@@ -249,6 +257,11 @@ describe("openTorch() refuses", () => {
       "a call with other arguments",
       ["ccollections\nOrderedDict\n", "K\x01", 0x85, "R"],
       "with arguments that it does not take",
+    ],
+    [
+      "another function behind a tensor's type",
+      ["ctorch._tensor\n_rebuild_from_type_v2\n(ccollections\nOrderedDict\nctorch\nTensor\n)NtR"],
+      "_rebuild_from_type_v2 with arguments that it does not take",
     ],
     ["keyword arguments", ["ccollections\nOrderedDict\n)}", "K\x01K\x01s", 0x92], "with keyword arguments"],
     ["a list that holds itself", ["]q\0h\0a"], "contains itself"],

@@ -47,7 +47,8 @@ describe("ZipWriter and readZipDirectory()", () => {
 
 describe("ZipWriter", () => {
   test("writes the CRC of pieces, empty ones and large ones too, in both places", async () => {
-    const pieces = [Buffer.from("ab"), Buffer.alloc(0), Buffer.alloc(3 << 20, 7), Buffer.alloc(0)];
+    const empty = new Uint8Array(new ArrayBuffer(0)); // has no address: of this, Node's crc32 forgets what was before
+    const pieces = [Buffer.from("ab"), empty, Buffer.alloc(3 << 20, 7), empty];
     const bytes = await written((path) =>
       writeAtomically(path, async (file) => {
         const zip = new ZipWriter(file, { alignBytes: 64 });
