@@ -74,7 +74,7 @@ export const MadformerConfig = z
       .describe("One set of weights for clean and noised tokens (paper, Table 4; not in the released code)"),
     quirks: z
       .union([z.enum(["reference", "sound"]).transform((name): Quirks => QUIRKS[name]), Quirks])
-      .default(QUIRKS.sound)
+      .prefault("sound")
       .describe("The released code's oddities: all (reference), none (sound), or each by name"),
   })
   .refine((c) => Number.isInteger(Math.sqrt(c.blocks)), { path: ["blocks"], error: "blocks must be a square number" })

@@ -95,9 +95,14 @@ export function fromStateDict(
     ...Object.entries(specs).flatMap(([key, spec]) => {
       const [found, expected] = [tensors[key], fileShape(spec)];
       if (!found) return [`"${key}" is missing, expected shape (${expected.join(", ")})`];
-      const shape = isKernel(found.shape) && expected.length === 2 ? found.shape.slice(0, 2) : found.shape;
-      const fits = shape.join() === expected.join() && found.data.length === shape.reduce((a, b) => a * b, 1);
-      return fits ? [] : [`"${key}" has shape (${found.shape.join(", ")}), expected (${expected.join(", ")})`];
+      const shape =
+        expected.length === 2 && found.shape.slice(2).join() === "1,1" ? found.shape.slice(0, 2) : found.shape;
+      if (shape.join() !== expected.join())
+        return [`"${key}" has shape (${found.shape.join(", ")}), expected (${expected.join(", ")})`];
+      const size = shape.reduce((a, b) => a * b, 1);
+      return found.data.length === size
+        ? []
+        : [`"${key}" has ${found.data.length} elements, expected ${size} for shape (${shape.join(", ")})`];
     }),
   ];
   if (problems.length > 0) {

@@ -46,7 +46,7 @@ export type Quirks = z.infer<typeof Quirks>;
 
 /** The two complete settings, by name. */
 export const QUIRKS = {
-  reference: {
+  reference: Object.freeze({
     condition: "with-noised",
     conditionSkips: "clean",
     cleanTimestep: "shared",
@@ -54,8 +54,8 @@ export const QUIRKS = {
     ropePairs: "across-axes",
     ropeExponents: "inclusive",
     warmupStart: "zero",
-  },
-  sound: {
+  }),
+  sound: Object.freeze({
     condition: "autoregressive",
     conditionSkips: "zero",
     cleanTimestep: "zero",
@@ -63,5 +63,5 @@ export const QUIRKS = {
     ropePairs: "within-axis",
     ropeExponents: "exclusive",
     warmupStart: "first-step",
-  },
+  }),
 } as const satisfies Record<string, Quirks>;

@@ -29,5 +29,6 @@ export function dims<const Axes extends readonly (string | number)[]>(
   const fits =
     x.shape.length === axes.length && axes.every((axis, i) => typeof axis === "string" || axis === x.shape[i]);
   if (!fits) throw new ShapeError(`${what} has shape (${x.shape.join(", ")}), expected (${axes.join(", ")})`);
-  return Object.fromEntries(axes.map((axis, i) => [axis, x.shape[i]])) as Record<string, number> as never;
+  const named = axes.flatMap((axis, i) => (typeof axis === "string" ? [[axis, x.shape[i]]] : []));
+  return Object.fromEntries(named) as never;
 }
