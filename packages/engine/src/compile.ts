@@ -8,9 +8,11 @@ import { printGraph } from "./ir/print.js";
 import { lowerToOnnx } from "./onnx/lower.js";
 import { programMetadata } from "./onnx/file.js";
 import { optimize, type PassReport } from "./passes/index.js";
+import { splitUpdates } from "./passes/split-updates.js";
 import { EagerExecutor } from "./runtime/eager-executor.js";
 import type { ProgramFields } from "./runtime/executor.js";
 import { OnnxExecutor } from "./runtime/onnx-executor.js";
+import { UpdateRunner } from "./runtime/update-runner.js";
 import type { SessionOptions } from "./runtime/ort-session.js";
 import { Program, type InputValues, type ProgramOptions } from "./runtime/program.js";
 import {
@@ -123,8 +125,10 @@ export async function compile<
           optimizationLevel: constants.size > 0 ? "all" : "disabled",
           ...options.session,
         };
-        const model = lowerToOnnx(graph, "onnxruntime", programMetadata(name, fields));
-        const executor = await loading(name, () => OnnxExecutor.load(model, fields, session));
+        const split = splitUpdates(graph);
+        const { graph: rest, updates } = UpdateRunner.fits(split.updates) ? split : { graph, updates: [] };
+        const model = lowerToOnnx(rest, "onnxruntime", programMetadata(name, fields));
+        const executor = await loading(name, () => OnnxExecutor.load(model, fields, session, updates));
         return new Program(name, engine, executor, graph, options);
       }
     }

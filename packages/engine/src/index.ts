@@ -25,3 +25,5 @@ export type { DType, Graph, Shape, TensorData } from "./ir/graph.js";
 export * from "./random/index.js";
 export { groupNorm, rmsNorm } from "./ops/norm.js";
 export { silu } from "./ops/silu.js";
+/** An assembler for WebAssembly kernels. */
+export * as wasm from "./wasm/index.js";

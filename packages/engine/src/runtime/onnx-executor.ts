@@ -1,11 +1,13 @@
-import type { TensorData } from "../ir/graph.js";
+import type { Shape, TensorData } from "../ir/graph.js";
 import type { OnnxModel, OnnxTensor } from "../onnx/proto.js";
 import { dtypeOfElement, encodeModel } from "../onnx/proto.js";
+import type { Update } from "../passes/split-updates.js";
 import type { TensorField } from "../signature.js";
 import { INPUTS, NEXT_STATE, OUTPUTS, STATE } from "../trace/trace.js";
 import { alignedArray } from "./buffers.js";
 import type { Executor, ProgramFields } from "./executor.js";
 import { OrtSession, type Buffer, type SessionOptions } from "./ort-session.js";
+import { UpdateRunner } from "./update-runner.js";
 
 /** Initializers from this size on are handed to ONNX Runtime where they lie, and not copied into the model's bytes. */
 const EXTERNAL_BYTES = 1024;
@@ -33,23 +35,49 @@ export class OnnxExecutor implements Executor {
   private readonly slots: readonly [number, number];
   private current: 0 | 1 = 0;
 
-  private constructor(fields: ProgramFields, session: OrtSession) {
+  /** What follows the graph: next state that is made element by element. */
+  private readonly updates: UpdateRunner | undefined;
+  /** The model's inputs and outputs: state that updates alone read or write is not among them. */
+  private readonly shapes: ReadonlyMap<string, Shape>;
+
+  private constructor(
+    fields: ProgramFields,
+    session: OrtSession,
+    shapes: ReadonlyMap<string, Shape>,
+    updates: UpdateRunner | undefined,
+  ) {
     this.fields = fields;
     this.session = session;
+    this.shapes = shapes;
+    this.updates = updates;
     const make = (list: readonly TensorField[]): Map<string, Buffer> =>
       new Map(list.map((field) => [field.name, bufferOf(field)]));
     this.inputs = new Map(fields.inputs.map((field) => [field.name, field]));
     this.outputs = make(fields.outputs);
-    const first = make(fields.state);
-    const second = new Map(
-      [...first].map(([name, buffer]) => [name, fields.updated.has(name) ? bufferOf({ name, ...buffer }) : buffer]),
-    );
-    this.states = [first, second];
+    const states = fields.state.map((field) => {
+      const copies = updates?.state(field.name);
+      const buffer = copies ? { ...field, data: copies[0] } : bufferOf(field);
+      if (!fields.updated.has(field.name)) return { name: field.name, first: buffer, second: buffer };
+      return { name: field.name, first: buffer, second: copies ? { ...field, data: copies[1] } : bufferOf(field) };
+    });
+    this.states = [
+      new Map(states.map(({ name, first }) => [name, first])),
+      new Map(states.map(({ name, second }) => [name, second])),
+    ];
     this.slots = fields.updated.size > 0 ? [this.bind(0), this.bind(1)] : [this.bind(0), 0];
   }
 
-  /** Loads an ONNX model whose inputs and outputs are named as `trace` names them. */
-  static async load(model: OnnxModel, fields: ProgramFields, options: SessionOptions): Promise<OnnxExecutor> {
+  /**
+   * Loads an ONNX model whose inputs and outputs are named as `trace` names them.
+   *
+   * @param updates What follows the model, if its graph was split.
+   */
+  static async load(
+    model: OnnxModel,
+    fields: ProgramFields,
+    options: SessionOptions,
+    updates: readonly Update[] = [],
+  ): Promise<OnnxExecutor> {
     const external = new Map<string, Buffer>();
     const initializer = model.graph.initializer.map((tensor): OnnxTensor => {
       const { rawData, dims, name } = tensor;
@@ -65,7 +93,15 @@ export class OnnxExecutor implements Executor {
       };
     });
     const bytes = encodeModel({ ...model, graph: { ...model.graph, initializer } });
-    return new OnnxExecutor(fields, await OrtSession.load(bytes, external, options));
+    const session = await OrtSession.load(bytes, external, options);
+    const shapes = new Map(
+      [...model.graph.input, ...model.graph.output].map(({ name, type }): [string, Shape] => [
+        name,
+        type.tensorType.shape.dim.map(({ dimValue }) => dimValue),
+      ]),
+    );
+    const runner = updates.length > 0 ? new UpdateRunner(updates, options.threads) : undefined;
+    return new OnnxExecutor(fields, session, shapes, runner);
   }
 
   setInput(name: string, data: TensorData): void {
@@ -85,8 +121,9 @@ export class OnnxExecutor implements Executor {
     return dataOf(this.states[this.current === 0 ? 1 : 0], name);
   }
 
-  run(): Promise<void> {
-    return this.session.run(this.slots[this.current]);
+  async run(): Promise<void> {
+    await this.session.run(this.slots[this.current]);
+    await this.updates?.run(this.current);
   }
 
   commit(): void {
@@ -100,6 +137,7 @@ export class OnnxExecutor implements Executor {
 
   dispose(): void {
     this.session[Symbol.dispose]();
+    this.updates?.[Symbol.dispose]();
   }
 
   private bind(from: 0 | 1): number {
@@ -109,10 +147,20 @@ export class OnnxExecutor implements Executor {
       buffers: ReadonlyMap<string, Buffer>,
       only?: ReadonlySet<string>,
     ): [string, Buffer][] =>
-      [...buffers].filter(([name]) => only?.has(name) ?? true).map(([name, buffer]) => [prefix + name, buffer]);
+      [...buffers]
+        .filter(([name]) => (only?.has(name) ?? true) && this.shapes.has(prefix + name))
+        .map(([name, buffer]) => [prefix + name, buffer]);
+    const forUpdates = [...(this.updates?.operands ?? [])].map(([name, data]): [string, Buffer] => [
+      name,
+      { dtype: "float32", shape: this.shapes.get(name) as Shape, data },
+    ]);
     return this.session.bind({
       inputs: new Map(prefixed(STATE, now)),
-      outputs: new Map([...prefixed(NEXT_STATE, next, this.fields.updated), ...prefixed(OUTPUTS, this.outputs)]),
+      outputs: new Map([
+        ...prefixed(NEXT_STATE, next, this.fields.updated),
+        ...prefixed(OUTPUTS, this.outputs),
+        ...forUpdates,
+      ]),
     });
   }
 }

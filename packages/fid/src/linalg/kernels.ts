@@ -1,5 +1,8 @@
-import { advance, assemble, Assembly, f64, f64x2, get, i32, repeat, set, sumOfPair, type Code } from "./assembler.js";
-import { WebAssembly, type WebAssemblyMemory } from "./webassembly.js";
+import { wasm } from "@madformer/engine";
+
+const { advance, assemble, Assembly, f64, f64x2, get, i32, repeat, set, sumOfPair, WebAssembly } = wasm;
+type Assembly = wasm.Assembly;
+type Code = wasm.Code;
 
 /**
  * The inner loops of this folder, in WebAssembly: two doubles at a time, where JavaScript has one. All addresses are bytes of
@@ -227,7 +230,7 @@ type Seven = [number, number, number, number, number, number, number];
 let compiled: object | undefined;
 
 /** The kernels over a memory. */
-export function kernelsOver(memory: WebAssemblyMemory): Kernels {
+export function kernelsOver(memory: wasm.WebAssemblyMemory): Kernels {
   compiled ??= new WebAssembly.Module(assemble([tiles(), symmetric(), dot(), axpy(), choleskyColumn()]));
   return new WebAssembly.Instance(compiled, { env: { memory } }).exports as unknown as Kernels;
 }

@@ -1,5 +1,5 @@
 import { kernelsOver, type Kernels } from "./kernels.js";
-import { PAGE_BYTES, WebAssembly, type WebAssemblyMemory } from "./webassembly.js";
+import { wasm } from "@madformer/engine";
 
 /** A row-major matrix in the kernels' memory. */
 export interface Matrix {
@@ -18,12 +18,12 @@ export const padded = (size: number): number => Math.ceil(size / 4) * 4;
 /** Memory that the kernels see, of a size fixed at the start, and the kernels. Collected like any object. */
 export class Workspace {
   readonly kernels: Kernels;
-  private readonly memory: WebAssemblyMemory;
+  private readonly memory: wasm.WebAssemblyMemory;
   private end = 0;
 
   /** @param elements Doubles that all matrices together may hold. */
   constructor(elements: number) {
-    this.memory = new WebAssembly.Memory({ initial: Math.ceil((elements * 8) / PAGE_BYTES) });
+    this.memory = new wasm.WebAssembly.Memory({ initial: Math.ceil((elements * 8) / wasm.PAGE_BYTES) });
     this.kernels = kernelsOver(this.memory);
   }
 

@@ -1,5 +1,5 @@
 /**
- * As much of a WebAssembly assembler as the kernels of this folder need. An instruction with its operands is a list of
+ * As much of a WebAssembly assembler as this project's kernels need. An instruction with its operands is a list of
  * bytes, so that code is written as nested calls: `set(sum, f64x2.add(get(sum), get(x)))`.
  *
  * Source: WebAssembly Core Specification 2.0, chapter 5 (binary format).
@@ -30,10 +30,10 @@ const operation =
   (...operands: Code[]): Code => [...operands.flat(), ...opcode];
 const simd = (opcode: number): ((...operands: Code[]) => Code) => operation(0xfd, ...unsigned(opcode));
 
-/** Access to memory at `address` + `offset` bytes. The exponent is a hint of the alignment: doubles are aligned to 8. */
+/** Access to memory at `address` + `offset` bytes. The alignment is a hint; the one given is true of doubles and of floats. */
 const access =
   (...opcode: number[]) =>
-  (address: Code, offset = 0, value: Code = []): Code => [...address, ...value, ...opcode, 3, ...unsigned(offset)];
+  (address: Code, offset = 0, value: Code = []): Code => [...address, ...value, ...opcode, 2, ...unsigned(offset)];
 
 export const i32 = {
   const: (value: number): Code => [0x41, ...signed(value)],
@@ -63,6 +63,26 @@ export const f64x2 = {
   zero: [0xfd, 0x0c, ...new Array<number>(16).fill(0)] as Code,
   add: simd(0xf0),
   mul: simd(0xf2),
+} as const;
+
+/** Four floats. */
+export const f32x4 = {
+  load: access(0xfd, 0x00),
+  /** One float from memory, in all places. */
+  loadSplat: access(0xfd, 0x09),
+  store: access(0xfd, 0x0b),
+  /** A number known now, in all places. */
+  splatOf: (value: number): Code => {
+    const bytes = [...new Uint8Array(Float32Array.of(value).buffer)];
+    return [0xfd, 0x0c, ...bytes, ...bytes, ...bytes, ...bytes];
+  },
+  abs: simd(0xe0),
+  neg: simd(0xe1),
+  sqrt: simd(0xe3),
+  add: simd(0xe4),
+  sub: simd(0xe5),
+  mul: simd(0xe6),
+  div: simd(0xe7),
 } as const;
 
 /** The sum of a pair. `x` is read twice. */
@@ -112,8 +132,17 @@ const sized = (code: Code): number[] => [...unsigned(code.length), ...code];
 const section = (id: number, items: readonly Code[]): number[] => [id, ...sized(vector(items))];
 const text = (name: string): number[] => sized([...Buffer.from(name)]);
 
-/** A module that exports the functions by their names, and imports its memory as "memory" of "env". */
-export function assemble(functions: readonly Assembly[]): Uint8Array<ArrayBuffer> {
+/** Pages of the largest memory there is: 4 GiB. */
+const MAX_PAGES = 65536;
+
+/**
+ * A module that exports the functions by their names, and imports its memory as "memory" of "env": one that threads share if
+ * that is said.
+ */
+export function assemble(
+  functions: readonly Assembly[],
+  { shared = false }: { readonly shared?: boolean } = {},
+): Uint8Array<ArrayBuffer> {
   const types = functions.map(({ parameters, result }) => [
     0x60,
     ...vector(parameters.map((type) => [TYPES[type]])),
@@ -125,7 +154,9 @@ export function assemble(functions: readonly Assembly[]): Uint8Array<ArrayBuffer
   return Uint8Array.from([
     ...[0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
     ...section(1, types),
-    ...section(2, [[...text("env"), ...text("memory"), 0x02, 0x00, 0]]),
+    ...section(2, [
+      [...text("env"), ...text("memory"), 0x02, ...(shared ? [0x03, 0, ...unsigned(MAX_PAGES)] : [0x00, 0])],
+    ]),
     ...section(
       3,
       functions.map((_, i) => unsigned(i)),
