@@ -126,11 +126,8 @@ const specsOf = (tree: Tree<Value>): Tree<TensorSpec> =>
 const dataOf = (tree: Tree<Value>): Tree<TensorData> =>
   Object.fromEntries(Object.entries(tree).map(([name, value]) => [name, isTensor(value) ? value.data : dataOf(value)]));
 
-/** What a tree of values is inside a function. */
-export type Inside<T> = T extends Value
-  ? // eslint-disable-next-line @typescript-eslint/no-explicit-any -- the rank is known to the test, not to the types
-    any
-  : { [Name in keyof T]: Inside<T[Name]> };
+/** What a tree of values is inside a function: tensors of the ranks that the test knows, so that they fit wherever they go. */
+export type Inside<T> = T extends Value ? never : { [Name in keyof T]: Inside<T[Name]> };
 
 /** A function of tensors, compiled for tensors like the given ones. */
 export async function compiledFor<
