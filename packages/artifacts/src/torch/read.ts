@@ -1,20 +1,9 @@
 import { ByteSource } from "../file/byte-source.js";
 import { quote, type FormatError } from "../format-error.js";
 import { checkTree } from "../pickle/check-tree.js";
-import { PickleGlobal } from "../pickle/global.js";
-import { unpickle } from "../pickle/machine.js";
-import { dtypeBytes, type DType } from "../tensor/dtype.js";
-import { readZipDirectory, readZipEntry, type ZipEntry } from "../zip/read.js";
-import { buildTorchObject, findTorchGlobal, STORAGE_DTYPES } from "./globals.js";
-import { TorchStorage } from "./storage.js";
+import { readTorchArchive } from "./archive.js";
 import { TorchTensor } from "./tensor.js";
 import type { Namespace, TorchValue } from "./value.js";
-
-/** PyTorch writes some 100 bytes per tensor. */
-const MAX_PICKLE_BYTES = 64 * 2 ** 20;
-
-/** The newest version of the archive that PyTorch 2.13 reads. */
-const MAX_VERSION = 10;
 
 /** How a file from before PyTorch 1.6 begins: a pickle of its magic number, or a tar archive. */
 const LEGACY = Buffer.from("80028a0a6cfc9c46f9206aa850192e", "hex");
@@ -54,38 +43,8 @@ export class TorchFile implements AsyncDisposable {
   /** @param source Owned from now on: closed with the file. */
   static async from(source: ByteSource): Promise<TorchFile> {
     await refuseLegacy(source);
-    const entries = await readZipDirectory(source);
-    const pickles = entries.filter(({ name }) => /^[^/]+\/data\.pkl$/.test(name));
-    const [pickle] = pickles;
-    if (!pickle || pickles.length > 1)
-      throw source.error(`it is no PyTorch file: it has ${pickles.length} records data.pkl, expected one`);
-    const root = pickle.name.slice(0, -"data.pkl".length);
-    const records = new Map(entries.map((entry) => [entry.name, entry]));
-    const small = async (name: string): Promise<string | undefined> => {
-      const entry = records.get(root + name);
-      return (
-        entry &&
-        Buffer.from(await readZipEntry(source, entry, 64))
-          .toString("latin1")
-          .trim()
-      );
-    };
-    const version = await small("version");
-    if (version !== undefined && !(/^\d+$/.test(version) && Number(version) <= MAX_VERSION))
-      throw source.error(`its version is ${quote(version)}, expected at most ${MAX_VERSION}`);
-    const byteOrder = (await small("byteorder")) ?? "little";
-    if (byteOrder !== "little" && byteOrder !== "big")
-      throw source.error(`its byte order is ${quote(byteOrder)}, expected "little" or "big"`);
-
-    const storages = new Map<string, TorchStorage>();
-    const fail = (problem: string): Error => source.error(problem);
-    const value = unpickle(await readZipEntry(source, pickle, MAX_PICKLE_BYTES), {
-      findGlobal: findTorchGlobal,
-      build: buildTorchObject,
-      fail,
-      persistentLoad: (id) => storageOf(id, source, root, records, storages, byteOrder === "big"),
-    });
-    checkTree(value, fieldsOf, fail);
+    const value = await readTorchArchive(source);
+    checkTree(value, fieldsOf, (problem) => source.error(problem));
     return new TorchFile(source, value as TorchValue);
   }
 
@@ -141,38 +100,6 @@ export function isNamespace(value: unknown): value is Namespace<TorchValue> {
 
 function fieldsOf(value: object): Iterable<unknown> {
   return isNamespace(value) ? Object.values(value.fields) : [];
-}
-
-/** The storage of a persistent id: `("storage", class, record, device, elements)`. One object per record and dtype. */
-function storageOf(
-  id: unknown,
-  source: ByteSource,
-  root: string,
-  records: ReadonlyMap<string, ZipEntry>,
-  storages: Map<string, TorchStorage>,
-  bigEndian: boolean,
-): TorchStorage {
-  const [kind, type, key, , elements] = (Array.isArray(id) ? id : []) as unknown[];
-  if (
-    kind !== "storage" ||
-    !(type instanceof PickleGlobal) ||
-    typeof key !== "string" ||
-    typeof elements !== "number" ||
-    elements < 0
-  )
-    throw source.error("its pickle has a persistent id that is no storage");
-  const dtype: DType | undefined = STORAGE_DTYPES[type.name];
-  if (!dtype) throw source.error(`its pickle has a storage of the class ${type.name}`);
-  const entry = records.get(`${root}data/${key}`);
-  if (!entry) throw source.error(`it lacks the record of storage ${quote(key)}`);
-  if (entry.sizeBytes < elements * dtypeBytes(dtype))
-    throw source.error(
-      `storage ${quote(key)} holds ${entry.sizeBytes} bytes, too few for ${elements} elements of ${dtype}`,
-    );
-  const name = `${dtype} ${key}`;
-  const storage = storages.get(name) ?? new TorchStorage(source, entry, key, dtype, bigEndian);
-  storages.set(name, storage);
-  return storage;
 }
 
 /** Whether it is a file of PyTorch before 1.6. */

@@ -1,10 +1,22 @@
 import type { ByteSource } from "../file/byte-source.js";
-import { dtypeBytes, swapBytes, type DType } from "../tensor/dtype.js";
 import { quote } from "../format-error.js";
-import { checkCrc, entryDataOffset, readZipEntry, type ZipEntry } from "../zip/read.js";
+import { dtypeBytes, swapBytes, type DType } from "../tensor/dtype.js";
 
-/** No storage that is deflated is inflated past this. PyTorch deflates none; other tools that repack archives do. */
-const MAX_INFLATED_BYTES = 2 ** 30;
+/** A piece of the file that holds the memory of tensors. Two storages of one record are one memory. */
+export interface StorageRecord {
+  readonly sizeBytes: number;
+  /**
+   * Bytes [offset, offset + length), which are inside it, as the file has them.
+   *
+   * @param what What is read, for the message: `storage "0"`.
+   */
+  read(offset: number, length: number, what: string): Promise<Uint8Array<ArrayBuffer>>;
+}
+
+export interface StorageOptions {
+  /** Whether the file's elements are big-endian. */
+  readonly bigEndian?: boolean;
+}
 
 /**
  * The memory of one or more tensors: a record of the file, read when a tensor asks for it. Tensors that shared memory when
@@ -12,32 +24,30 @@ const MAX_INFLATED_BYTES = 2 ** 30;
  */
 export class TorchStorage {
   readonly kind = "storage";
-  private dataOffset: number | undefined;
+  private readonly bigEndian: boolean;
 
   constructor(
     private readonly source: ByteSource,
-    private readonly entry: ZipEntry,
-    /** The name of its record. */
+    /** Its record. Two storages of one record are one memory, seen as two dtypes. */
+    readonly record: StorageRecord,
+    /** The name that the file gives it. */
     readonly key: string,
     /** `uint8` for one without a type. */
     readonly dtype: DType,
-    private readonly bigEndian: boolean,
-  ) {}
-
-  /** Its record. Two storages of one record are one memory, seen as two dtypes. */
-  get record(): object {
-    return this.entry;
+    { bigEndian = false }: StorageOptions = {},
+  ) {
+    this.bigEndian = bigEndian;
   }
 
   /** Bytes it holds. */
   get sizeBytes(): number {
-    return this.entry.sizeBytes;
+    return this.record.sizeBytes;
   }
 
   /**
    * Bytes [offset, offset + length), little-endian.
    *
-   * They are checked against their CRC when all are read at once.
+   * A file with checksums is checked against them when all of a record is read at once.
    *
    * @param dtype Of the elements there: what is swapped in a big-endian file.
    */
@@ -45,14 +55,7 @@ export class TorchStorage {
     const what = `storage ${quote(this.key)}`;
     if (!(offset >= 0 && length >= 0 && offset + length <= this.sizeBytes))
       throw this.error(`${what} has ${this.sizeBytes} bytes, but byte ${offset + length} is asked for`);
-    let bytes: Uint8Array<ArrayBuffer>;
-    if (this.entry.deflated)
-      bytes = (await readZipEntry(this.source, this.entry, MAX_INFLATED_BYTES)).slice(offset, offset + length);
-    else {
-      this.dataOffset ??= await entryDataOffset(this.source, this.entry);
-      bytes = await this.source.read(this.dataOffset + offset, length, what);
-      if (length === this.sizeBytes) checkCrc(bytes, this.entry, this.source);
-    }
+    const bytes = await this.record.read(offset, length, what);
     if (this.bigEndian) swapBytes(bytes, dtypeBytes(dtype));
     return bytes;
   }
