@@ -2,6 +2,7 @@
  * npm run bench -- <package> [arguments of its bench]
  *
  * Runs packages/<package>/bench/main.ts from source. The packages it depends on are built first, and measured as built.
+ * `model` is a suite: all networks of the reference, those of the score included.
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -20,13 +21,25 @@ if (name === undefined || !benches.includes(name)) {
   process.exit(2);
 }
 
-const { dependencies = {} } = JSON.parse(readFileSync(`${root}packages/${name}/package.json`, "utf8"));
-const workspace = Object.keys(dependencies).filter((dependency) => dependency.startsWith("@madformer/"));
-if (workspace.length) await $({ cwd: root, stdio: ["ignore", 2, 2] })`npx nx run-many -t build -p ${workspace}`;
+/** Benches that are run together, with the same arguments. @type {Readonly<Record<string, readonly string[]>>} */
+const SUITES = { model: ["model", "fid"] };
 
-// The package's own tsconfig maps its name to its sources. --expose-gc lets a bench free memory between measurements.
-process.env.TSX_TSCONFIG_PATH = `${root}packages/${name}/tsconfig.json`;
-const run = $({ stdio: "inherit", nothrow: true });
-const { exitCode } =
-  await run`node --expose-gc --no-warnings --import tsx ${root}packages/${name}/bench/main.ts ${args}`;
-process.exit(exitCode ?? 1);
+for (const member of SUITES[name] ?? [name]) await bench(member);
+
+/**
+ * Runs the bench of one package; ends the process if it fails.
+ *
+ * @param {string} name
+ */
+async function bench(name) {
+  const { dependencies = {} } = JSON.parse(readFileSync(`${root}packages/${name}/package.json`, "utf8"));
+  const workspace = Object.keys(dependencies).filter((dependency) => dependency.startsWith("@madformer/"));
+  if (workspace.length) await $({ cwd: root, stdio: ["ignore", 2, 2] })`npx nx run-many -t build -p ${workspace}`;
+
+  // The package's own tsconfig maps its name to its sources. --expose-gc lets a bench free memory between measurements.
+  process.env.TSX_TSCONFIG_PATH = `${root}packages/${name}/tsconfig.json`;
+  const run = $({ stdio: "inherit", nothrow: true });
+  const { exitCode } =
+    await run`node --expose-gc --no-warnings --import tsx ${root}packages/${name}/bench/main.ts ${args}`;
+  if (exitCode !== 0) process.exit(exitCode ?? 1);
+}
