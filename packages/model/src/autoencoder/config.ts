@@ -43,23 +43,28 @@ export function downsamplingFactor({ channels }: AutoencoderConfig): number {
 export const SD_VAE: AutoencoderConfig = AutoencoderConfig.parse({});
 
 /** The fields of diffusers' `config.json` that matter here. */
-const DiffusersConfig = z.object({
-  _class_name: z.literal("AutoencoderKL").optional(),
-  in_channels: z.int().positive().default(3),
-  out_channels: z.int().positive().default(3),
-  latent_channels: z.int().positive().default(4),
-  block_out_channels: z.array(z.int().positive()).min(1),
-  layers_per_block: z.int().positive().default(1),
-  norm_num_groups: z.int().positive().default(32),
-  act_fn: z.literal("silu").default("silu"),
-  down_block_types: z.array(z.literal("DownEncoderBlock2D")).optional(),
-  up_block_types: z.array(z.literal("UpDecoderBlock2D")).optional(),
-  mid_block_add_attention: z.boolean().default(true),
-  use_quant_conv: z.boolean().default(true),
-  use_post_quant_conv: z.boolean().default(true),
-  scaling_factor: z.number().positive().default(0.18215),
-  shift_factor: z.null().optional(),
-});
+const DiffusersConfig = z
+  .object({
+    _class_name: z.literal("AutoencoderKL").optional(),
+    in_channels: z.int().positive().default(3),
+    out_channels: z.int().positive().default(3),
+    latent_channels: z.int().positive().default(4),
+    block_out_channels: z.array(z.int().positive()).min(1),
+    layers_per_block: z.int().positive().default(1),
+    norm_num_groups: z.int().positive().default(32),
+    act_fn: z.literal("silu").default("silu"),
+    down_block_types: z.array(z.literal("DownEncoderBlock2D")).optional(),
+    up_block_types: z.array(z.literal("UpDecoderBlock2D")).optional(),
+    mid_block_add_attention: z.boolean().default(true),
+    use_quant_conv: z.boolean().default(true),
+    use_post_quant_conv: z.boolean().default(true),
+    scaling_factor: z.number().positive().default(0.18215),
+    shift_factor: z.null().optional(),
+  })
+  .refine((c) => c.in_channels === c.out_channels, {
+    path: ["out_channels"],
+    error: "out_channels must equal in_channels",
+  });
 
 /**
  * The config of an autoencoder from the `config.json` that diffusers wrote beside its weights.
