@@ -1,0 +1,184 @@
+import { ConfigError } from "../config.js";
+import { fileShape, fromStateDict, parameterCount, toStateDict, type FileTensor } from "../parameters.js";
+import { ShapeError } from "../shape.js";
+import { differenceOf, draw, expectClose, randomWeights, runOnce, TOLERANCE, valuesOf } from "../testing.js";
+import {
+  autoencoderSpecs,
+  decodeLatents,
+  encodeMoments,
+  posterior,
+  sampleLatents,
+  withPresentKeys,
+} from "./autoencoder.js";
+import { autoencoderConfigFromDiffusers, AutoencoderConfig, downsamplingFactor, SD_VAE } from "./config.js";
+import { compileDecoder, compileEncoder } from "./programs.js";
+
+const TINY = AutoencoderConfig.parse({
+  channels: [4, 8, 12],
+  layers: 1,
+  groups: 2,
+  latentChannels: 3,
+  scalingFactor: 0.5,
+});
+
+describe("autoencoderSpecs()", () => {
+  const specs = autoencoderSpecs(SD_VAE);
+  const under = (prefix: string): number =>
+    parameterCount(Object.fromEntries(Object.entries(specs).filter(([key]) => key.startsWith(prefix))));
+
+  test("of the published autoencoder has its 248 tensors with 83,653,863 parameters", () => {
+    expect([Object.keys(specs).length, parameterCount(specs)]).toEqual([248, 83_653_863]);
+    expect(under("encoder.")).toBe(34_163_592);
+    expect(under("decoder.")).toBe(49_490_179);
+    expect([under("quant_conv."), under("post_quant_conv.")]).toEqual([72, 20]);
+  });
+
+  test("changes channels where the published one does", () => {
+    const shortcuts = Object.keys(specs).filter((key) => key.endsWith("conv_shortcut.weight"));
+    expect(shortcuts).toEqual([
+      "encoder.down_blocks.1.resnets.0.conv_shortcut.weight",
+      "encoder.down_blocks.2.resnets.0.conv_shortcut.weight",
+      "decoder.up_blocks.2.resnets.0.conv_shortcut.weight",
+      "decoder.up_blocks.3.resnets.0.conv_shortcut.weight",
+    ]);
+    expect(fileShape(specs["encoder.conv_out.weight"]!)).toEqual([8, 512, 3, 3]);
+    expect(fileShape(specs["decoder.up_blocks.3.resnets.2.conv2.weight"]!)).toEqual([128, 128, 3, 3]);
+  });
+
+  test("leaves out what a config leaves out", () => {
+    const { length } = Object.keys(autoencoderSpecs(TINY));
+    const without = autoencoderSpecs(
+      AutoencoderConfig.parse({ ...TINY, midAttention: false, quantConv: false, postQuantConv: false }),
+    );
+    expect(Object.keys(without)).toHaveLength(length - 20 - 2 - 2);
+    expect(Object.keys(without).filter((key) => /attentions|quant/.test(key))).toEqual([]);
+  });
+});
+
+describe("withPresentKeys()", () => {
+  const specs = autoencoderSpecs(TINY);
+  const weights = randomWeights(specs);
+  const present = toStateDict(specs, weights);
+
+  test("leaves present keys, and translates the old ones of the attention", () => {
+    expect(withPresentKeys(present)).toEqual(present);
+    const old: Record<string, string> = {
+      "to_q.": "query.",
+      "to_k.": "key.",
+      "to_v.": "value.",
+      "to_out.0.": "proj_attn.",
+    };
+    const published = Object.fromEntries(
+      Object.entries(present).map(([key, tensor]): [string, FileTensor] => {
+        const name = /\.(to_q|to_k|to_v|to_out\.0)\./.exec(key)?.[0].slice(1);
+        const { shape, data } = tensor;
+        // Some files have these as convolutions.
+        return name === undefined
+          ? [key, tensor]
+          : [key.replace(name, old[name]!), { shape: shape.length === 2 ? [...shape, 1, 1] : shape, data }];
+      }),
+    );
+    expect(Object.keys(published)).not.toEqual(Object.keys(present));
+    expect(published).toHaveProperty(["decoder.mid_block.attentions.0.proj_attn.bias"]);
+    expect(fromStateDict(specs, withPresentKeys(published))).toEqual(weights);
+  });
+});
+
+describe("posterior() and sampleLatents()", () => {
+  test("halve the moments, clamp the variance, scale the draw", async () => {
+    const moments = { shape: [1, 1, 2, 4], data: Float32Array.of(1, 2, 0, 50, 3, 4, -50, 2) };
+    const noise = { shape: [1, 1, 2, 2], data: Float32Array.of(1, -1, 0.5, 2) };
+    const config = AutoencoderConfig.parse({ ...TINY, latentChannels: 2 });
+    const { mean, std, latents } = await runOnce({ moments, noise }, ({ moments, noise }) => ({
+      ...posterior(moments),
+      latents: sampleLatents(moments, noise, config),
+    }));
+    expectClose(mean, [1, 2, 3, 4], 0);
+    const deviations = [1, Math.exp(10), Math.exp(-15), Math.exp(1)];
+    deviations.forEach((expected, i) => expect(std[i]! / expected).toBeCloseTo(1, 5));
+    const drawn = [2, 2 - Math.exp(10), 3 + 0.5 * Math.exp(-15), 4 + 2 * Math.exp(1)];
+    drawn.forEach((expected, i) => expect(latents[i]! / (0.5 * expected)).toBeCloseTo(1, 5));
+  });
+});
+
+describe("compileEncoder() and compileDecoder()", () => {
+  const specs = autoencoderSpecs(TINY);
+  const weights = randomWeights(specs);
+  const [height, width] = [8, 12];
+
+  test("are encodeMoments() and decodeLatents(), image by image", async () => {
+    const images = draw("images", 2, height, width, 3);
+    const latents = draw("latents", 2, 2, 3, 3);
+    const p = valuesOf(specs, weights);
+    const expected = await runOnce(
+      { p, images, latents },
+      ({ p, images, latents }) => ({
+        moments: encodeMoments(p, TINY, images),
+        images: decodeLatents(p, TINY, latents),
+      }),
+      "cpu",
+    );
+    await using encoder = await compileEncoder(TINY, weights, { batchImages: 1, height, width });
+    await using decoder = await compileDecoder(TINY, weights, { batchImages: 1, height, width });
+    for (const n of [0, 1]) {
+      const part = (data: Float32Array): Float32Array => data.slice((n * data.length) / 2, ((n + 1) * data.length) / 2);
+      const { moments } = await encoder.run({ images: part(images.data) });
+      expectClose(moments, part(expected.moments), TOLERANCE.network, "moments");
+      const decoded = await decoder.run({ latents: part(latents.data) });
+      expectClose(decoded.images, part(expected.images), TOLERANCE.network, "images");
+    }
+    expect(differenceOf(expected.moments.subarray(0, 36), expected.moments.subarray(36)).by).toBeGreaterThan(0.01);
+  });
+
+  test("need the weights of their own half alone", async () => {
+    const half = Object.fromEntries(Object.entries(weights).filter(([key]) => /^(encoder|quant_conv)\./.test(key)));
+    await using encoder = await compileEncoder(TINY, half, { batchImages: 1, height, width });
+    const { moments } = await encoder.run({ images: draw("images", height * width * 3).data });
+    expect(moments).toHaveLength(2 * 3 * 6);
+    expect(moments.every(Number.isFinite)).toBe(true);
+  });
+
+  test("name sizes that are no multiples of the downsampling factor", async () => {
+    expect(downsamplingFactor(TINY)).toBe(4);
+    for (const compile of [compileEncoder, compileDecoder])
+      await expect(compile(TINY, weights, { batchImages: 1, height: 8, width: 10 })).rejects.toThrow(
+        new ShapeError("The autoencoder's images are 10 x 8, expected multiples of 4"),
+      );
+  });
+});
+
+describe("autoencoderConfigFromDiffusers()", () => {
+  test("takes every field that matters and ignores the others", () => {
+    const json = {
+      _class_name: "AutoencoderKL",
+      _diffusers_version: "0.4.2",
+      act_fn: "silu",
+      block_out_channels: [4, 8, 12],
+      down_block_types: ["DownEncoderBlock2D", "DownEncoderBlock2D", "DownEncoderBlock2D"],
+      latent_channels: 3,
+      layers_per_block: 1,
+      norm_num_groups: 2,
+      scaling_factor: 0.5,
+      use_quant_conv: false,
+    };
+    expect(autoencoderConfigFromDiffusers(json)).toEqual({ ...TINY, quantConv: false });
+    expect(autoencoderConfigFromDiffusers({ block_out_channels: [128, 256, 512, 512], layers_per_block: 2 })).toEqual(
+      SD_VAE,
+    );
+  });
+
+  test.each([
+    ["another network", { _class_name: "VQModel" }, /_class_name/],
+    ["another activation", { act_fn: "relu" }, /act_fn/],
+    ["another kind of level", { down_block_types: ["AttnDownEncoderBlock2D"] }, /down_block_types/],
+    ["a shift of the latents", { shift_factor: 0.1 }, /shift_factor/],
+    ["another number of channels that go out", { out_channels: 1 }, /out_channels/],
+    ["groups that do not divide the channels", { norm_num_groups: 3 }, /groups: groups must divide/],
+    ["no channels", { block_out_channels: undefined }, /block_out_channels/],
+  ])("names %s", (_, change, message) => {
+    const attempt = (): unknown =>
+      autoencoderConfigFromDiffusers({ block_out_channels: [4, 8], norm_num_groups: 2, ...change });
+    expect(attempt).toThrow(ConfigError);
+    expect(attempt).toThrow(message);
+  });
+});
