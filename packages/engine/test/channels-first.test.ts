@@ -38,6 +38,10 @@ const network = (w: Weights, { x }: { x: tf.Tensor4D }) => {
       spread: tf.sum(tf.square(scaled), [1, 2]),
       rows: tf.mean(first, [1]),
       kept: tf.mean(scaled, [1, 2], true),
+      perImage: tf.sub(scaled, tf.sum(scaled, [1, 2], true)),
+      doubled: tf.image.resizeNearestNeighbor(scaled as tf.Tensor4D, [10, 8]),
+      uneven: tf.image.resizeNearestNeighbor(scaled as tf.Tensor4D, [7, 6], false, true),
+      corners: tf.image.resizeNearestNeighbor(scaled as tf.Tensor4D, [10, 8], true),
       below: tf.concat([beside, scaled as tf.Tensor4D], 1),
       alone: tf.relu(convolve(x, w.alone)),
     },
@@ -80,9 +84,10 @@ describe("convolutions with constant filters", () => {
   test("are transposed where the program needs it alone", async () => {
     const { graph } = await run("onnx", true);
     expect(count(graph!, "Conv")).toBe(3);
-    // x on its way in; pooled, beside, scaled, its square and the first map on their way out; five for the filters and one for the
-    // resize's columns, which are constants and folded.
-    expect(count(graph!, "Transpose")).toBe(12);
+    // x on its way in; pooled, beside, scaled, what was made of it and the first map on their way out; five for the filters
+    // and one for the resize's columns, which are constants and folded.
+    expect(count(graph!, "Transpose")).toBe(15);
+    expect([count(graph!, "Resize"), count(graph!, "Gather")]).toEqual([1, 4]); // whole factors are one operation
     expect(count(graph!, "Gemm")).toBe(1); // the convolution of one pixel that stands alone
   });
 

@@ -2,6 +2,7 @@
 interface ProfileEvent {
   readonly name: string;
   readonly cat: string;
+  readonly ts: number;
   readonly dur: number;
   readonly args: {
     readonly op_name?: string;
@@ -10,10 +11,16 @@ interface ProfileEvent {
   };
 }
 
+/** Runs at the start that are not counted: memory is not there yet. */
+const WARM_UP = 2;
+
 /** Prints the time of each kind of operation, and of the heaviest shapes, per run. */
 export function printProfile(events: readonly ProfileEvent[], print: (line: string) => void): void {
-  const runs = events.filter(({ name }) => name === "model_run").length;
-  const kernels = events.filter(({ cat, name }) => cat === "Node" && name.endsWith("_kernel_time"));
+  const all = events.filter(({ name }) => name === "model_run");
+  const start = all[WARM_UP]?.ts ?? 0;
+  const runs = Math.max(all.length - WARM_UP, 1);
+  const wall = all.slice(WARM_UP).reduce((sum, { dur }) => sum + dur, 0);
+  const kernels = events.filter(({ cat, name, ts }) => cat === "Node" && name.endsWith("_kernel_time") && ts >= start);
   const total = kernels.reduce((sum, { dur }) => sum + dur, 0);
   const shapeOf = (list: ProfileEvent["args"]["output_type_shape"]): string =>
     (list ?? []).map((entry) => Object.values(entry)[0]?.join("x") ?? "").join(" ");
@@ -29,7 +36,9 @@ export function printProfile(events: readonly ProfileEvent[], print: (line: stri
           `${String(Math.round(calls / runs)).padStart(5)} calls  ${name}`,
       );
   };
-  print(`${runs} runs, ${(total / runs / 1000).toFixed(1)} ms in kernels of each`);
+  print(
+    `${runs} runs of ${(wall / runs / 1000).toFixed(1)} ms, ${(total / runs / 1000).toFixed(1)} of them in kernels`,
+  );
   tally(({ args }) => args.op_name ?? "?", 20);
   print("");
   tally(({ args }) => `${args.op_name}: ${shapeOf(args.input_type_shape)} -> ${shapeOf(args.output_type_shape)}`, 40);

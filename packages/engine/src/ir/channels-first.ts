@@ -26,7 +26,7 @@ function decide(node: Node): boolean {
     case "conv2d":
       return isOp(w!, "constant");
     case "resize":
-      return node.op.fn === "bilinear" && (node.shape[3] ?? 0) <= FEW_CHANNELS;
+      return node.op.fn === "bilinear" ? (node.shape[3] ?? 0) <= FEW_CHANNELS : hasChannelsFirst(x!);
     case "pool":
     case "unary":
       return hasChannelsFirst(x!);
@@ -43,7 +43,9 @@ function decide(node: Node): boolean {
   }
 }
 
-/** Whether an operand is one number, or one for each channel. */
+/** Whether an operand is one number, or one for each channel, or one for each channel of each image. */
 export function isPerChannel({ shape }: Node): boolean {
-  return shape.length <= 4 && shape.slice(0, -1).every((size) => size === 1);
+  return shape.length === 4
+    ? shape[1] === 1 && shape[2] === 1
+    : shape.length < 4 && shape.slice(0, -1).every((size) => size === 1);
 }

@@ -1,6 +1,7 @@
 import { sameNumbers, sizeOf, type Node } from "../ir/graph.js";
 import { hasChannelsFirst } from "../ir/channels-first.js";
 import type { OnnxBuilder } from "./builder.js";
+import { REDUCE } from "./reduce.js";
 
 /**
  * Lowers an operation on values that have their channels first (`hasChannelsFirst`): on those, instead of on what
@@ -19,12 +20,14 @@ export function lowerChannelsFirst(
 ): string | undefined {
   const { op, shape } = node;
   if (!hasChannelsFirst(node)) {
-    // Means over pixels: the features at the end of a network.
-    if (op.kind !== "reduce" || op.keepDims || !sameNumbers(op.axes, [1, 2])) return undefined;
+    // Sums and means over pixels: of a normalization, and the features at the end of a network.
+    if (op.kind !== "reduce" || !sameNumbers(op.axes, [1, 2])) return undefined;
     const [x] = node.inputs as [Node];
-    if (!hasChannelsFirst(x) || op.fn !== "mean") return undefined;
+    if (!hasChannelsFirst(x)) return undefined;
     const first = onnx.channelsFirst(inputs[0] ?? "", x.shape);
-    return onnx.op("ReduceMean", [first, onnx.ints([2, 3])], { keepdims: 0 }, out);
+    const axes = [first, onnx.ints([2, 3])];
+    if (!op.keepDims) return onnx.op(REDUCE[op.fn], axes, { keepdims: 0 }, out);
+    return onnx.reshape(onnx.op(REDUCE[op.fn], axes, { keepdims: 0 }), shape, out.output);
   }
   switch (op.kind) {
     case "unary":
@@ -32,7 +35,9 @@ export function lowerChannelsFirst(
       const operands = node.inputs.map((input, i): string => {
         const name = inputs[i] ?? "";
         if (hasChannelsFirst(input)) return onnx.channelsFirst(name, input.shape);
-        return sizeOf(input.shape) === 1 ? onnx.reshape(name, []) : onnx.reshape(name, [sizeOf(input.shape), 1, 1]);
+        if (sizeOf(input.shape) === 1) return onnx.reshape(name, []);
+        const [N = 1] = input.shape.length === 4 ? input.shape : [];
+        return onnx.reshape(name, [N, sizeOf(input.shape) / N, 1, 1]);
       });
       return onnx.channelsLast(lower(operands), shape, out.output);
     }

@@ -209,6 +209,20 @@ export const lowerResize: Lowering<"resize" | "resizeGrad"> = (onnx, node, [name
     backward ? resizeWeights(fn, coordinates, to, from) : resizeWeights(fn, coordinates, from, to);
   const key = (from: number, to: number): string => JSON.stringify([op.kind, fn, coordinates, from, to]);
 
+  if (!backward && fn === "nearest" && hasChannelsFirst(node)) {
+    const [down, across] = [height / H, width / W];
+    const image = onnx.channelsFirst(name, [N, H, W, C]);
+    if (coordinates !== "alignCorners" && Number.isInteger(down) && Number.isInteger(across)) {
+      // Whole factors: every pixel is repeated.
+      const scales = onnx.table(`scales:${down},${across}`, [4], () => Float32Array.of(1, 1, down, across));
+      const attributes = { mode: "nearest", coordinate_transformation_mode: "asymmetric", nearest_mode: "floor" };
+      return onnx.channelsLast(onnx.op("Resize", [image, "", scales], attributes), shape, out.output);
+    }
+    const pick = (from: number, to: number): string =>
+      onnx.table(key(from, to), [to], () => Int32Array.from(along(from, to), ([pick]) => pick?.index ?? 0));
+    const tall = onnx.op("Gather", [image, pick(H, height)], { axis: 2 });
+    return onnx.channelsLast(onnx.op("Gather", [tall, pick(W, width)], { axis: 3 }), shape, out.output);
+  }
   if (!backward && fn === "nearest") {
     const picks = (from: number, to: number): string =>
       onnx.table(key(from, to), [to], () => Int32Array.from(along(from, to), ([pick]) => pick?.index ?? 0));

@@ -12,6 +12,7 @@ import {
   lowerResize,
 } from "./lower-windows.js";
 import { ELEMENT_TYPE, type OnnxModel } from "./proto.js";
+import { REDUCE } from "./reduce.js";
 import { planSplits } from "./splits.js";
 
 /** Opset and IR version that models are written in. */
@@ -31,17 +32,6 @@ export type Lowering<K extends OpKind> = (
   inputs: readonly string[],
   output: { readonly output?: string },
 ) => string;
-
-const REDUCE = {
-  sum: "ReduceSum",
-  mean: "ReduceMean",
-  max: "ReduceMax",
-  min: "ReduceMin",
-  prod: "ReduceProd",
-  sumSquare: "ReduceSumSquare",
-  any: "ReduceMax",
-  all: "ReduceMin",
-} as const;
 
 const LOWERINGS: { readonly [K in OpKind]: Lowering<K> } = {
   input: (_onnx, node) => node.op.name,

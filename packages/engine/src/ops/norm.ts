@@ -69,35 +69,41 @@ export function groupNorm(
   if (C % groups !== 0) throw new RangeError(`groupNorm: ${groups} groups do not divide ${C} channels`);
   if (scale.size !== C || shift.size !== C)
     throw new RangeError(`groupNorm: x has ${C} channels, scale has ${scale.size}, shift has ${shift.size}`);
-  const pixels = H * W;
   const perGroup = C / groups;
-  const count = pixels * perGroup;
-  /** Sums by channel, N·C of them -> the mean over each channel's group, again for each channel: (N, 1, C) */
-  const groupMean = (sums: tf.Tensor): tf.Tensor => {
-    const means = tf.mul(tf.sum(tf.reshape(sums, [N, groups, perGroup]), 2, true), 1 / count); // (N, groups, 1)
-    return tf.reshape(tf.tile(means, [1, 1, perGroup]), [N, 1, C]);
+  // Averages over a group of channels and its pixels, of sums by channel: as one product, since C is small beside N·H·W.
+  const averaging = (): tf.Tensor2D => {
+    const share = Math.fround(1 / (H * W * perGroup));
+    const matrix = new Float32Array(C * C);
+    for (let i = 0; i < C; i++) {
+      const start = i - (i % perGroup);
+      matrix.fill(share, i * C + start, i * C + start + perGroup);
+    }
+    return tf.tensor2d(matrix, [C, C]);
   };
+  /** Sums by channel, N·C of them -> the mean over each channel's group, again for each channel: (N, 1, 1, C) */
+  const groupMean = (sums: tf.Tensor): tf.Tensor4D =>
+    tf.reshape(tf.matMul(tf.reshape<tf.Rank.R2>(sums, [N, C]), averaging()), [N, 1, 1, C]);
+  const pixelSum = (x: tf.Tensor): tf.Tensor4D => tf.sum(x, [1, 2], true); // (N, H, W, C) -> (N, 1, 1, C)
 
   const normalize = tf.customGrad((x, scale, shift, save) => {
     const [xs, gamma, beta] = [x, scale, shift] as tf.Tensor[] as [tf.Tensor4D, tf.Tensor1D, tf.Tensor1D];
-    const flat = tf.reshape(xs, [N, pixels, C]);
-    const centred = tf.sub(flat, groupMean(tf.sum(flat, 1))); // (N, HW, C)
-    const inverse = tf.rsqrt(tf.add(groupMean(tf.sum(tf.square(centred), 1)), eps)); // (N, 1, C)
-    const gain = tf.mul(inverse, gamma); // (N, 1, C)
+    const centred = tf.sub(xs, groupMean(pixelSum(xs))); // (N, H, W, C)
+    const inverse = tf.rsqrt(tf.add(groupMean(pixelSum(tf.square(centred))), eps)); // (N, 1, 1, C)
+    const gain = tf.mul(inverse, gamma); // (N, 1, 1, C)
     (save as tf.GradSaveFunc)([centred, inverse, gamma]);
     const gradFunc = (dy: tf.Tensor, saved: tf.Tensor[]): tf.Tensor[] => {
-      const [centred, inverse, gamma] = saved as [tf.Tensor3D, tf.Tensor3D, tf.Tensor1D];
-      const dyFlat = tf.reshape(dy, [N, pixels, C]);
-      const sums = tf.sum(dyFlat, 1); // (N, C)
-      const products = tf.mul(tf.sum(tf.mul(dyFlat, centred), 1, true), inverse); // (N, 1, C): Σ dy·x̂
+      const [centred, inverse, gamma] = saved as [tf.Tensor4D, tf.Tensor4D, tf.Tensor1D];
+      const sums = pixelSum(dy); // (N, 1, 1, C)
+      const products = tf.mul(pixelSum(tf.mul(dy, centred)), inverse); // (N, 1, 1, C): Σ dy·x̂
       // Means over groups of scale·dy and of scale·dy·x̂: what a change of mean and of variance takes back.
-      const meanPart = tf.mul(groupMean(tf.mul(sums, gamma)), inverse); // (N, 1, C)
-      const variancePart = tf.mul(groupMean(tf.mul(products, gamma)), tf.square(inverse)); // (N, 1, C)
-      const direct = tf.mul(dyFlat, tf.mul(inverse, gamma)); // (N, HW, C)
-      const dx = tf.sub(direct, tf.add(tf.mul(centred, variancePart), meanPart)); // (N, HW, C)
-      return [tf.reshape(dx, dy.shape), tf.sum(tf.reshape(products, [N, C]), 0), tf.sum(sums, 0)];
+      const meanPart = tf.mul(groupMean(tf.mul(sums, gamma)), inverse); // (N, 1, 1, C)
+      const variancePart = tf.mul(groupMean(tf.mul(products, gamma)), tf.square(inverse)); // (N, 1, 1, C)
+      const direct = tf.mul(dy, tf.mul(inverse, gamma)); // (N, H, W, C)
+      const dx = tf.sub(direct, tf.add(tf.mul(centred, variancePart), meanPart)); // (N, H, W, C)
+      const byChannel = (x: tf.Tensor): tf.Tensor => tf.sum(tf.reshape(x, [N, C]), 0);
+      return [dx, byChannel(products), byChannel(sums)];
     };
-    return { value: tf.reshape(tf.add(tf.mul(centred, gain), beta), xs.shape), gradFunc };
+    return { value: tf.add(tf.mul(centred, gain), beta), gradFunc };
   });
   return normalize(x, scale, shift) as tf.Tensor4D;
 }

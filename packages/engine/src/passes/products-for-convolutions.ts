@@ -47,7 +47,9 @@ const forwardProduct: Rule = (node, context) => {
   const [, rows = 0, columns = 0, O = 0] = node.shape;
   const small = rows * columns <= MAX_PIXELS && patchBytes(window, node.shape, x.shape.at(-1) ?? 0) <= MAX_PATCH_BYTES;
   if (!isPointwise(window) && !small) return undefined;
-  if (isOp(w, "constant") && hasChannelsFirst(x)) return undefined; // it stays among its like
+  // A constant filter is packed once, and convolves in blocks of channels without windows laid out; one of a single pixel is
+  // a product all the same, unless it stands among its like.
+  if (isOp(w, "constant") && (!isPointwise(window) || hasChannelsFirst(x))) return undefined;
   const filter = context.make({ kind: "reshape", shape: [sizeOf(w.shape) / O, O] }, w); // (h·w·C, O)
   const product = context.make(PLAIN, patchRows(x, window, context), filter, ...bias);
   return context.make({ kind: "reshape", shape: node.shape }, product);

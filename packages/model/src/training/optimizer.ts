@@ -38,7 +38,12 @@ export function stepScalars(
 
 /** 2-norm over all gradients together. */
 export function globalNorm(gradients: readonly tf.Tensor[]): tf.Scalar {
-  return tf.sqrt(tf.addN(gradients.map((g) => tf.sum(tf.square(g)))));
+  // Sums of squares of one rank are joined without being reshaped: a graph of hundreds of small tensors is short of nothing
+  // but operations.
+  const byRank = new Map<number, tf.Tensor[]>();
+  for (const g of gradients) byRank.set(g.rank, [...(byRank.get(g.rank) ?? []), tf.sum(tf.square(g), undefined, true)]);
+  const sums = [...byRank].map(([rank, squares]) => tf.sum(rank === 0 ? tf.stack(squares) : tf.concat(squares, 0)));
+  return tf.sqrt<tf.Scalar>(tf.addN(sums) as tf.Scalar);
 }
 
 /** min(1, max / (norm + 1e-6)): what gradients are multiplied with. */
