@@ -46,6 +46,8 @@ export function tiny(overrides: z.input<typeof MadformerConfig> = {}): Madformer
     arLayers: 2,
     diffusionLayers: 2,
     unet: { channels: [4, 8], layers: [1, 1], attention: [false, true], groups: 2, heads: 2, timeChannels: 6 },
+    normEps: 0.02, // large enough to be seen, and to be told from each other
+    qkNormEps: 0.1,
     ...overrides,
   });
 }
