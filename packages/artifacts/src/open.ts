@@ -2,7 +2,8 @@ import { ByteSource } from "./file/byte-source.js";
 import { NpyFile } from "./numpy/npy.js";
 import { NpzFile } from "./numpy/npz.js";
 import { SafetensorsFile } from "./safetensors/read.js";
-import { isLegacyTorch, TorchFile } from "./torch/read.js";
+import { torchStart } from "./torch/legacy.js";
+import { TorchFile } from "./torch/read.js";
 import { readZipDirectory } from "./zip/read.js";
 
 /** A file of any of the formats. */
@@ -39,7 +40,7 @@ export async function openArtifactFrom(source: ByteSource): Promise<ArtifactFile
     throw source.error("it is a zip archive, but neither PyTorch's nor numpy's");
   }
   if (start.startsWith("\x93NUMPY")) return { kind: "npy", file: await NpyFile.from(source) };
-  if (await isLegacyTorch(source)) return { kind: "torch", file: await TorchFile.from(source) }; // says how to convert it
+  if (await torchStart(source)) return { kind: "torch", file: await TorchFile.from(source) }; // before 1.6
   // A length, then JSON: if the file is cut short, its reader says so.
   if (start[8] === "{") return { kind: "safetensors", file: await SafetensorsFile.from(source) };
   throw source.error("it is none of: safetensors, PyTorch (.pt), numpy (.npy, .npz)");

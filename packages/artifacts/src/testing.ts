@@ -53,6 +53,33 @@ export async function openPickle(
   return TorchFile.from(ByteSource.of(archive, "x.pt"));
 }
 
+/** A storage of a file from before PyTorch 1.6: its key, how many elements it says it has, its bytes. */
+export type LegacyStorage = readonly [key: string, count: bigint, data: Uint8Array];
+
+/** How such a file begins: a pickle of the magic number, of protocol 2. */
+export const LEGACY_MAGIC = Buffer.from("80028a0a6cfc9c46f9206aa850192e", "hex");
+
+/** The bytes of a file from before PyTorch 1.6, made of this pickle, without its protocol and STOP. */
+export function legacyOf(
+  pickle: readonly (number | string)[],
+  storages: readonly LegacyStorage[] = [],
+  {
+    version = ["M\xe9\x03"],
+    machine = ["}"],
+    keys,
+  }: Partial<Record<"version" | "machine" | "keys", readonly (number | string)[]>> = {},
+): Buffer {
+  const names = storages.map(([key]) => `X${String.fromCharCode(key.length)}\0\0\0${key}`);
+  return Buffer.concat([
+    LEGACY_MAGIC,
+    pickleOf(version),
+    pickleOf(machine),
+    pickleOf(pickle),
+    pickleOf(keys ?? ["](", ...names, "e"]),
+    ...storages.flatMap(([, count, data]) => [Buffer.from(BigInt64Array.of(count).buffer), data]),
+  ]);
+}
+
 /** Instructions as bytes: numbers are bytes, strings are Latin-1 text. */
 export function pickleOf(pickle: readonly (number | string)[]): Buffer {
   return Buffer.concat([

@@ -2,6 +2,7 @@
  * Damaged files: each is read or refused with a FormatError, and nothing else happens. `FUZZ=n` runs n files per format from
  * a seed that the name of the test shows; without it the files are always the same.
  */
+import { readFileSync } from "node:fs";
 import {
   OrderedDict,
   TorchStorage,
@@ -21,7 +22,7 @@ import { openArtifactFrom } from "../src/open.js";
 import { checkTree } from "../src/pickle/check-tree.js";
 import { unpickle } from "../src/pickle/machine.js";
 import { SafetensorsFile } from "../src/safetensors/read.js";
-import { pickleOf, written, zipOf } from "../src/testing.js";
+import { legacyOf, pickleOf, written, zipOf } from "../src/testing.js";
 import { buildTorchObject, findTorchGlobal } from "../src/torch/globals.js";
 import { TorchFile } from "../src/torch/read.js";
 import { mutate, random } from "./mutate.js";
@@ -66,7 +67,7 @@ function withoutCrc(archive: Buffer): Buffer {
   return archive;
 }
 
-async function corpus(): Promise<Record<"safetensors" | "npy" | "npz" | "torch" | "pickle", Buffer[]>> {
+async function corpus(): Promise<Record<keyof typeof COUNTS, Buffer[]>> {
   const tensors = {
     w: { shape: [2, 3], data: f32 },
     b: { dtype: "bfloat16" as const, shape: [2], data: Uint16Array.of(1, 2) },
@@ -85,6 +86,14 @@ async function corpus(): Promise<Record<"safetensors" | "npy" | "npz" | "torch" 
   const start = archive.indexOf("\x80\x02", 0, "latin1");
   const pickle = archive.subarray(start, archive.indexOf("PK\x03\x04", start));
   const records = Object.fromEntries([0, 1, 2, 3].map((key) => [`x/data/${key}`, Buffer.alloc(24)]));
+  // Elements of float32, bfloat16, no type, float32: what the pickle says.
+  const counts = [
+    [6n, 24],
+    [2n, 4],
+    [8n, 8],
+    [1n, 4],
+  ] as const;
+  const storages = counts.map(([count, bytes], key) => [String(key), count, Buffer.alloc(bytes)] as const);
   // Instructions of later protocols, which the writer does not use.
   const late = pickleOf([0x95, "\x20\0\0\0\0\0\0\0", "(", 0x8c, "\x01a", 0x94, 0x8f, "(K\x01K\x02", 0x90, "(N", 0x91, 0x8e, "\x02\0\0\0\0\0\0\0xy", 0x96, "\x01\0\0\0\0\0\0\0z", 0x8c, "\x0bcollections", 0x8c, "\x0bOrderedDict", 0x93, ")}", 0x92, "C\x01xh\0]Na", 0x8b, "\x02\0\0\0\x01\x02", "t"]); // prettier-ignore
   return {
@@ -108,6 +117,10 @@ async function corpus(): Promise<Record<"safetensors" | "npy" | "npz" | "torch" 
       await torch(true),
       withoutCrc(await zipOf({ "x/data.pkl": pickle, "x/byteorder": "big", ...records }, { compress: true })),
     ],
+    legacy: [
+      ...["saved.pt", "views.pt"].map((name) => readFileSync(new URL(`legacy/${name}`, import.meta.url))),
+      legacyOf([pickle.subarray(2, -1).toString("latin1")], storages),
+    ],
     pickle: [pickle, late],
   };
 }
@@ -119,6 +132,11 @@ const STORAGE = new TorchStorage(
   "0",
   "float32",
 );
+
+const readTorch = async (bytes: Uint8Array): Promise<void> => {
+  const file = await TorchFile.from(ByteSource.of(bytes));
+  for (const tensor of tensorsIn(file.value)) if (tensor.elements < 1e6) await tensor.read();
+};
 
 type Read = (bytes: Uint8Array) => Promise<void>;
 
@@ -133,10 +151,8 @@ const READ: Record<string, Read> = {
     for (const name of file.names) await file.read(name, 2 ** 26);
     await readNpzFrom(ByteSource.of(bytes), { maxBytes: 2 ** 26 });
   },
-  torch: async (bytes) => {
-    const file = await TorchFile.from(ByteSource.of(bytes));
-    for (const tensor of tensorsIn(file.value)) if (tensor.elements < 1e6) await tensor.read();
-  },
+  torch: readTorch,
+  legacy: readTorch,
   pickle: async (bytes) => {
     const fail = (problem: string): Error => new FormatError("x", problem);
     const options = {
@@ -156,8 +172,15 @@ function tensorsIn(value: unknown): TorchTensor[] {
   return Array.isArray(value) ? (value as unknown[]).flatMap(tensorsIn) : [];
 }
 
-/** Files per format: 150,000 in all, in ten seconds on an idle machine. */
-const COUNTS = { safetensors: 30_000, npy: 20_000, npz: 20_000, torch: 30_000, pickle: 50_000 } as const;
+/** Files per format: 180,000 in all, in ten seconds on an idle machine. */
+const COUNTS = {
+  safetensors: 30_000,
+  npy: 20_000,
+  npz: 20_000,
+  torch: 30_000,
+  legacy: 30_000,
+  pickle: 50_000,
+} as const;
 
 describe(`damaged files (seed ${SEED})`, () => {
   let files: Awaited<ReturnType<typeof corpus>>;

@@ -3,12 +3,15 @@ Run by torch.test.ts with a real PyTorch.
 
     torch-check.py save FOLDER     saves varied content with each protocol, and what is in it as JSON
     torch-check.py load FOLDER     loads what TypeScript wrote there, in every mode, and checks it
+    torch-check.py legacy FOLDER   makes the files of test/legacy, which are read where there is no Python
 """
 
 import argparse
 import collections
 import json
 import pathlib
+import pickle
+import struct
 import sys
 
 import torch
@@ -43,9 +46,12 @@ def save(folder):
     value = content()
     for protocol in (2, 3, 4, 5):
         torch.save(value, folder / f"{protocol}.pt", pickle_protocol=protocol)
-    torch.save(value, folder / "legacy.pt", _use_new_zipfile_serialization=False)
-    tensors = {**value["tensors"], **value["model"]}
-    expected = {
+        torch.save(value, folder / f"legacy-{protocol}.pt", pickle_protocol=protocol, _use_new_zipfile_serialization=False)
+    (folder / "expected.json").write_text(json.dumps(described({**value["tensors"], **value["model"]})))
+
+
+def described(tensors):
+    return {
         name: {
             "dtype": str(t.dtype).removeprefix("torch."),
             "shape": list(t.shape),
@@ -55,7 +61,57 @@ def save(folder):
         }
         for name, t in tensors.items()
     }
-    (folder / "expected.json").write_text(json.dumps(expected))
+
+
+def legacy(folder):
+    """The format before 1.6: as PyTorch writes it now, and with parts of storages, as only the first versions wrote them."""
+    tensors = content()["tensors"]
+    torch.save(tensors, folder / "saved.pt", _use_new_zipfile_serialization=False)
+    save_views(folder / "views.pt")
+    views = torch.load(folder / "views.pt")
+    root = torch.arange(10, dtype=torch.float32)
+    parts = {"whole": root, "part": root[2:8], "even": root[3:8:2], "same": root[2:8], "pairs": root[2:8].reshape(3, 2).t()}
+    for name, part in parts.items():
+        assert torch.equal(views[name], part), (name, views[name])
+    files = {"saved.pt": described(tensors), "views.pt": described(views)}
+    (folder / "legacy.json").write_text(json.dumps(files))
+
+
+def save_views(path):
+    """A view's id has the key and the size of the storage that it is a part of, and then its own key, offset and size."""
+
+    class Part:
+        def __init__(self, key, first, size):
+            self.view = (key, first, size)
+
+    class Pickler(pickle._Pickler):
+        def persistent_id(self, item):
+            if not isinstance(item, (Part, torch.storage.TypedStorage)):
+                return None
+            return ("storage", torch.FloatStorage, "root", "cpu", 10, item.view if isinstance(item, Part) else None)
+
+    class Tensor:
+        def __init__(self, *args):
+            self.args = args
+
+        def __reduce__(self):
+            return (torch._utils._rebuild_tensor, self.args)
+
+    part, tail = Part("part", 2, 6), Part("tail", 3, 5)
+    whole = torch.arange(10, dtype=torch.float32).storage()
+    value = collections.OrderedDict(
+        part=Tensor(part, 0, (6,), (1,)),
+        whole=Tensor(whole, 0, (10,), (1,)),
+        even=Tensor(tail, 0, (3,), (2,)),
+        same=Tensor(part, 0, (6,), (1,)),
+        pairs=Tensor(part, 0, (2, 3), (1, 2)),
+    )
+    with open(path, "wb") as file:
+        for item in (torch.serialization.MAGIC_NUMBER, 1001, {"protocol_version": 1001, "little_endian": True}):
+            pickle.dump(item, file, protocol=2)
+        Pickler(file, protocol=2).dump(value)
+        pickle.dump(["root"], file, protocol=2)
+        file.write(struct.pack("<q10f", 10, *range(10)))
 
 
 def load(folder):
@@ -100,5 +156,5 @@ def load(folder):
             assert optimizer.state[model.weight]["step"].item() == 4
 
 
-{"save": save, "load": load}[sys.argv[1]](pathlib.Path(sys.argv[2]))
+{"save": save, "load": load, "legacy": legacy}[sys.argv[1]](pathlib.Path(sys.argv[2]))
 print(torch.__version__)

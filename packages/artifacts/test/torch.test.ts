@@ -6,10 +6,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import {
+  openArtifact,
   openTorch,
   OrderedDict,
   pyFloat,
-  toFloat64,
   torchTensor,
   writeTorch,
   writeTorchCheckpoint,
@@ -17,18 +17,11 @@ import {
   type TensorInput,
   type TorchInput,
 } from "@madformer/artifacts";
+import { expectTensors, type Expected } from "./expected.js";
 
 const PYTHON = process.env["MADFORMER_PYTHON"] ?? "python3";
 const found = spawnSync(PYTHON, ["-c", "import torch; print(torch.__version__)"], { encoding: "utf8" });
 const version = found.status === 0 ? found.stdout.trim() : undefined;
-
-interface Expected {
-  readonly dtype: string;
-  readonly shape: readonly number[];
-  readonly strides: readonly number[];
-  readonly values: readonly number[];
-  readonly parameter: boolean;
-}
 
 (version ? describe : describe.skip)(
   version
@@ -36,29 +29,20 @@ interface Expected {
     : `PyTorch (skipped: ${PYTHON} cannot import torch; set MADFORMER_PYTHON to a Python that can)`,
   () => {
     let folder: string;
-    const check = (mode: "save" | "load"): string =>
+    const check = (mode: "save" | "load" | "legacy"): string =>
       execFileSync(PYTHON, [fileURLToPath(new URL("torch-check.py", import.meta.url)), mode, folder], {
         encoding: "utf8",
       });
     beforeAll(async () => (folder = await mkdtemp(join(tmpdir(), "torch-"))));
     afterAll(() => rm(folder, { recursive: true }));
 
-    test("torch.save is read, with protocols 2 to 5", async () => {
+    test("torch.save is read, in both formats, with protocols 2 to 5", async () => {
       check("save");
       const expected = JSON.parse(readFileSync(join(folder, "expected.json"), "utf8")) as Record<string, Expected>;
-      for (const protocol of [2, 3, 4, 5]) {
-        await using file = await openTorch(join(folder, `${protocol}.pt`));
+      for (const name of [2, 3, 4, 5].flatMap((protocol) => [`${protocol}.pt`, `legacy-${protocol}.pt`])) {
+        await using file = await openTorch(join(folder, name));
         const tensors = new Map([...file.tensors("tensors"), ...file.tensors("model")]);
-        expect([...tensors.keys()]).toEqual(Object.keys(expected));
-        for (const [name, tensor] of tensors) {
-          const { dtype, strides, isParameter } = tensor;
-          const value = await tensor.read();
-          const values = Array.from(toFloat64(value));
-          expect({ name, dtype, shape: value.shape, strides, values, parameter: isParameter }).toEqual({
-            name,
-            ...expected[name],
-          });
-        }
+        await expectTensors(tensors, expected);
         const [base, slice, row] = ["base", "slice", "row"].map((name) => tensors.get(name)?.storage);
         expect(slice).toBe(base);
         expect(row).toBe(base);
@@ -77,7 +61,20 @@ interface Expected {
         const complex = { kind: "complex", re: 1, im: 2 };
         expect(file.get("more")).toEqual([new Set([1, 2]), complex, new Map([["a", [1]]]), "/a/b", true, "ü\u{1f600}"]);
       }
-      await expect(openTorch(join(folder, "legacy.pt"))).rejects.toThrow("before 1.6; convert it");
+    });
+
+    test("the files of test/legacy are read, made anew", async () => {
+      check("legacy");
+      const files = JSON.parse(readFileSync(join(folder, "legacy.json"), "utf8")) as Record<
+        string,
+        Record<string, Expected>
+      >;
+      for (const [name, expected] of Object.entries(files)) {
+        const opened = await openArtifact(join(folder, name));
+        if (opened.kind !== "torch") throw new Error(`${name} is taken for ${opened.kind}`);
+        await expectTensors(opened.file.tensors(), expected);
+        await opened.file.close();
+      }
     });
 
     test("torch.load reads what is written: weights_only and mmap, each on and off", async () => {

@@ -5,12 +5,16 @@ import { OrderedDict } from "./ordered-dict.js";
 export interface UnpickleOptions {
   /** What a global stands for, or undefined: then it is an error that names it. Nothing is imported. */
   readonly findGlobal: (module: string, name: string) => unknown;
-  /** What a persistent id stands for: in PyTorch's files, a storage. */
+  /** What a persistent id stands for (in PyTorch's files, a storage), or undefined: then it is an error. */
   readonly persistentLoad: (id: unknown) => unknown;
   /** Sets an object's state, or returns false if it takes none. */
   readonly build: (object: unknown, state: unknown) => boolean;
-  /** Makes the error to throw. */
-  readonly fail: (problem: string) => Error;
+  /**
+   * Makes the error to throw.
+   *
+   * @param atEnd Whether it is that the bytes end: with more of them, the pickle might go on.
+   */
+  readonly fail: (problem: string, atEnd?: boolean) => Error;
 }
 
 /**
@@ -22,6 +26,9 @@ const CONTAINER = 4;
 
 /** Python integers are unbounded; past this they are an attack. */
 const MAX_INTEGER_BYTES = 256;
+
+/** A module's or a class's name. */
+const MAX_LINE_BYTES = 1000;
 
 /**
  * Runs a pickle of protocol 2 to 5. It can make plain values, and what the caller's table of globals makes; there is no
@@ -40,6 +47,17 @@ export function unpickle(bytes: Uint8Array, options: UnpickleOptions): unknown {
   return new Machine(bytes, options).run();
 }
 
+/**
+ * Runs the pickle that bytes start with.
+ *
+ * @returns `length`: bytes that it takes.
+ */
+export function unpickleStart(bytes: Uint8Array, options: UnpickleOptions): { value: unknown; length: number } {
+  const machine = new Machine(bytes, options);
+  const value = machine.run();
+  return { value, length: machine.bytesRun };
+}
+
 class Machine {
   private readonly view: DataView;
   private readonly memo = new Map<number, unknown>();
@@ -53,6 +71,11 @@ class Machine {
     private readonly options: UnpickleOptions,
   ) {
     this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  /** Bytes run so far. */
+  get bytesRun(): number {
+    return this.at;
   }
 
   run(): unknown {
@@ -227,8 +250,12 @@ class Machine {
           throw this.fail(`its pickle sets the state of ${describe(object)}, which takes none`);
         return true;
       }
-      case 0x51:
-        return this.push(this.options.persistentLoad(this.pop()), CONTAINER); // BINPERSID
+      case 0x51: {
+        // BINPERSID
+        const loaded = this.options.persistentLoad(this.pop());
+        if (loaded === undefined) throw this.fail("its pickle has a persistent id, expected none");
+        return this.push(loaded, CONTAINER);
+      }
       default:
         return false;
     }
@@ -317,7 +344,7 @@ class Machine {
 
   private take(count: number): Uint8Array {
     if (this.at + count > this.bytes.length)
-      throw this.fail(`its pickle ends at byte ${this.bytes.length}, in the middle of ${count} bytes`);
+      throw this.fail(`its pickle ends at byte ${this.bytes.length}, in the middle of ${count} bytes`, true);
     const taken = this.bytes.subarray(this.at, this.at + count);
     this.at += count;
     return taken;
@@ -339,6 +366,7 @@ class Machine {
     if (value > this.bytes.length - this.at)
       throw this.fail(
         `its pickle has a length of ${value} at byte ${this.at - size}, but ${this.bytes.length - this.at} bytes are left`,
+        true,
       );
     return value;
   }
@@ -365,14 +393,18 @@ class Machine {
 
   private line(): string {
     const end = this.bytes.indexOf(0x0a, this.at);
-    if (end < 0 || end - this.at > 1000) throw this.fail(`its pickle has no end of line after byte ${this.at}`);
+    if (end < 0 || end - this.at > MAX_LINE_BYTES)
+      throw this.fail(
+        `its pickle has no end of line after byte ${this.at}`,
+        end < 0 && this.bytes.length - this.at <= MAX_LINE_BYTES,
+      );
     const text = this.text(end - this.at);
     this.at++;
     return text;
   }
 
-  private fail(problem: string): Error {
-    return this.options.fail(problem);
+  private fail(problem: string, atEnd = false): Error {
+    return this.options.fail(problem, atEnd);
   }
 }
 

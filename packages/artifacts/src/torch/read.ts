@@ -2,21 +2,19 @@ import { ByteSource } from "../file/byte-source.js";
 import { quote, type FormatError } from "../format-error.js";
 import { checkTree } from "../pickle/check-tree.js";
 import { readTorchArchive } from "./archive.js";
+import { readLegacyTorch, tarProblem, torchStart } from "./legacy.js";
 import { TorchTensor } from "./tensor.js";
 import type { Namespace, TorchValue } from "./value.js";
 
-/** How a file from before PyTorch 1.6 begins: a pickle of its magic number, or a tar archive. */
-const LEGACY = Buffer.from("80028a0a6cfc9c46f9206aa850192e", "hex");
-
 /**
- * Opens a file that `torch.save` wrote: `.pt`, `.pth`, `.bin`, of PyTorch 1.6 or newer. What it holds is there at once;
- * tensors are read when they are asked for.
+ * Opens a file that `torch.save` wrote: `.pt`, `.pth`, `.bin`, in the format of PyTorch 1.6 or in the one before it. What it
+ * holds is there at once; tensors are read when they are asked for.
  *
  * Nothing in the file is run. Its pickle may call the few functions that state dicts, optimizers and arguments are made
  * of (`torch/globals.ts`), which are ours; any other is an error that names it.
  *
  * @returns Yours to close: `await using file = await openTorch(path)`. Tensors can be read until then.
- * @throws {FormatError} If it is damaged, too old, or uses anything that is not allowed.
+ * @throws {FormatError} If it is damaged, a tar archive, or uses anything that is not allowed.
  *
  * @example
  * await using file = await openTorch("0010000.pt");
@@ -42,8 +40,10 @@ export class TorchFile implements AsyncDisposable {
 
   /** @param source Owned from now on: closed with the file. */
   static async from(source: ByteSource): Promise<TorchFile> {
-    await refuseLegacy(source);
-    const value = await readTorchArchive(source);
+    const start = await torchStart(source);
+    if (start?.kind === "tar") throw source.error(tarProblem(source.path));
+    if (start?.kind === "pickle") throw source.error("it is a pickle, but does not begin with PyTorch's magic number");
+    const value = await (start ? readLegacyTorch(source, start.bytes) : readTorchArchive(source));
     checkTree(value, fieldsOf, (problem) => source.error(problem));
     return new TorchFile(source, value as TorchValue);
   }
@@ -100,19 +100,4 @@ export function isNamespace(value: unknown): value is Namespace<TorchValue> {
 
 function fieldsOf(value: object): Iterable<unknown> {
   return isNamespace(value) ? Object.values(value.fields) : [];
-}
-
-/** Whether it is a file of PyTorch before 1.6. */
-export async function isLegacyTorch(source: ByteSource): Promise<boolean> {
-  const start = await source.read(0, Math.min(source.size, LEGACY.length));
-  const tar = source.size > 262 ? Buffer.from(await source.read(257, 5)).toString("latin1") : "";
-  return LEGACY.equals(start) || tar === "ustar";
-}
-
-async function refuseLegacy(source: ByteSource): Promise<void> {
-  if (!(await isLegacyTorch(source))) return;
-  const [from, to] = [source.path, `${source.path}.new`].map((path) => JSON.stringify(path));
-  throw source.error(
-    `it has the format of PyTorch before 1.6; convert it in Python with torch.save(torch.load(${from}), ${to})`,
-  );
 }

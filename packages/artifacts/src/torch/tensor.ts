@@ -1,3 +1,4 @@
+import { quote } from "../format-error.js";
 import { toFloat32 } from "../tensor/convert.js";
 import { dtypeBytes, elementCount, elementsOf, formatShape, type DType, type TensorValue } from "../tensor/dtype.js";
 import { gather, rowMajorStrides } from "../tensor/strided.js";
@@ -42,11 +43,13 @@ export class TorchTensor {
       throw storage.error(`it has ${described}`);
     if (shape.length !== strides.length || shape.length > MAX_DIMS)
       throw storage.error(`it has ${described}, expected as many strides as axes, and at most ${MAX_DIMS}`);
+    if (storage.start % dtypeBytes(dtype))
+      throw storage.error(
+        `it has ${described}, but storage ${quote(storage.key)} starts at byte ${storage.start}, no multiple of ${dtype}`,
+      );
     const held = Math.floor(storage.sizeBytes / dtypeBytes(dtype));
     if (this.elements > 0 && !(offset + this.span <= held))
-      throw storage.error(
-        `it has ${described}, but storage ${JSON.stringify(storage.key)} holds ${held} elements of ${dtype}`,
-      );
+      throw storage.error(`it has ${described}, but storage ${quote(storage.key)} holds ${held} elements of ${dtype}`);
   }
 
   /** Elements of the storage from its first one to its last. */

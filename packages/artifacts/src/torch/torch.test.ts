@@ -380,16 +380,6 @@ describe("openTorch() refuses", () => {
     await expect(parse(bytes)).rejects.toThrow("has 68157440 bytes, more than 67108864");
   });
 
-  test("the format before PyTorch 1.6, and says how to convert it", async () => {
-    const legacy = Buffer.from("80028a0a6cfc9c46f9206aa850192e80024de9032e", "hex");
-    await expect(parse(legacy)).rejects.toThrow(
-      /format of PyTorch before 1\.6; convert it in Python with torch\.save\(torch\.load\("x\.pt"\)/,
-    );
-    const tar = Buffer.alloc(1024);
-    tar.write("ustar", 257);
-    await expect(parse(tar)).rejects.toThrow("before 1.6");
-  });
-
   test("what is no state dict, when asked for one", async () => {
     await using file = await again({ a: { x: 1 }, b: [torchTensor({ shape: [1], data: Float32Array.of(1) })] });
     expect(() => file.tensors("a")).toThrow('["a"] is no dict of tensors: "x" is none');

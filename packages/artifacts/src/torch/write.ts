@@ -125,10 +125,11 @@ function pickleOf(value: TorchInput, storages: Storage[]): Uint8Array {
     if (object instanceof TorchTensor) {
       const { storage, dtype, offset, shape, strides } = object;
       const copy = storageOf(storage.record, dtype, () => ({
-        sizeBytes: storage.sizeBytes,
-        chunks: () => copyOf(storage, dtype),
+        sizeBytes: storage.record.sizeBytes,
+        chunks: () => copyOf(storage.whole(), dtype),
       }));
-      writeTensor(writer, copy, dtype, offset, shape, strides, object);
+      const start = storage.start / dtypeBytes(dtype); // a whole number: the tensor has made sure
+      writeTensor(writer, copy, dtype, start + offset, shape, strides, object);
       return true;
     }
     if (object instanceof PickleGlobal) {
