@@ -155,7 +155,7 @@ if (options.help) {
   --config FILE  JSON; the fields inception_batch (default 50) and frechet_dims (default 2048) are used, others are not
   --json         one JSON object per line`);
 } else {
-  if (!options.json && !only)
+  if (!options.json && text("only") === undefined)
     console.log(`${cpus()[0]?.model.trim() ?? "unknown processor"}, ${cpus().length} cores, Node ${process.version}`);
   const only = text("only")?.split(","); // kinds of other packages' benches are theirs
   const rows: Figure[] = [];

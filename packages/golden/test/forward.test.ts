@@ -24,11 +24,8 @@ describe.each(VARIANTS)("forward() of %s", (variant) => {
 
   test("has every output of the reference", async () => {
     const run = async (wanted: OutputName[]) =>
-      runOnce(
-        weightsOf(config),
-        madformerSpecs(config),
-        inputsOf(golden),
-        (p, batch) => forward(p, config, batch as unknown as Batch, wanted) as Record<string, tf.Tensor>,
+      runOnce(weightsOf(config), madformerSpecs(config), inputsOf(golden), (p, batch) =>
+        forward(p, config, batch as unknown as Batch, wanted),
       );
     const outputs = await run(present.map(([name]) => name));
     for (const [ours, theirs] of present) {
@@ -134,7 +131,7 @@ test("forward() has the outputs of a model with head dimension 64", async () => 
     for (const [i, tower] of ["clean", "noised"].entries())
       expectClose(
         outputs[`blocks.${layer}.out.${tower}`] as Float32Array,
-        expected.data.subarray(i * half, (i + 1) * half) as Float32Array,
+        expected.data.subarray(i * half, (i + 1) * half),
         1e-4,
         `blocks.${layer}.out, ${tower}`,
       );

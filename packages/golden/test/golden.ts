@@ -17,7 +17,7 @@ export type Json = any;
 
 /** `name.json` of the set. */
 export function goldenJson(name: string): Json {
-  return JSON.parse(readFileSync(join(FOLDER, name), "utf8")) as Json;
+  return JSON.parse(readFileSync(join(FOLDER, name), "utf8"));
 }
 
 export const META = goldenJson("meta.json");

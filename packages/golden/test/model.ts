@@ -41,8 +41,8 @@ export async function runOnce(
       inputs: Object.fromEntries(
         Object.entries(inputs).map(([name, tensor]) => [name, spec(tensor.shape, dtype(tensor))]),
       ),
-    } as never,
-    { name: "golden", engine, initialState: { params } as never },
+    },
+    { name: "golden", engine, initialState: { params } },
   );
   const values = Object.fromEntries(Object.entries(inputs).map(([name, { data }]) => [name, data]));
   return (await program.run(values as never)) as Record<string, Float32Array>;

@@ -78,7 +78,7 @@ test.each(sequences)("%s takes %d steps as the reference's scheduler", async (sc
   for (const [i, step] of plan.steps.entries()) {
     const at = (data: Float32Array) => data.slice(i * x.length, (i + 1) * x.length);
     const inputs = { x, output: at(outputs), previous, coefficients: coefficientsOf(step) };
-    const result = (await program.run(inputs as never)) as Record<"next" | "data", Float32Array<ArrayBuffer>>;
+    const result = (await program.run(inputs)) as Record<"next" | "data", Float32Array<ArrayBuffer>>;
     // Predictions of the data are up to hundreds while the noise is large (alpha is 0.006), and float32 keeps 7 digits.
     const scale = Math.max(1, ...result.data.map(Math.abs));
     expectClose(result.next, at(expected), 1e-6 * scale, `step ${i}`);

@@ -99,7 +99,7 @@ test("trainStep() takes the reference's steps: losses, norms, weights and averag
   const initial = weightsOf(config);
   await using program = await compile(trainStep(config, loss, optimizer) as never, trainSignature(config, N) as never, {
     name: "train",
-    initialState: { params: initial, ema: initial } as never,
+    initialState: { params: initial, ema: initial },
   });
   expect(K).toBe(meta.steps);
   for (let k = 0; k < K; k++) {

@@ -161,6 +161,7 @@ export function forward(
       const before = x.noised;
       x.noised = config.clearCond ? noised : tf.add(before as tf.Tensor3D, noised);
       condition = quirks.condition === "with-noised" ? x.noised : before;
+      if (!wants("noisePred") && !cleanTower) break; // the condition needs no further layer
     }
     for (const tower of ["clean", "noised"] as const) if (x[tower]) observe(`blocks.${layer}.in.${tower}`, x[tower]);
     const layerScope = root.in(`blocks.${layer}`);

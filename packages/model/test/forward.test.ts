@@ -216,6 +216,31 @@ describe("forward()", () => {
     ).rejects.toThrow('The parameters have no "blocks.1.mlp_list.1.up_proj.weight"');
   });
 
+  // Layers 0 and 1 are autoregressive, 2 and 3 diffusion layers. Tokens are counted in blocks.
+  test.each([
+    ["default", ["noisePred"], { clean: [3, 3, 3], noised: [4, 4, 4, 4] }],
+    ["default", ["condition"], { clean: [3, 3], noised: [4, 4] }],
+    ["default", ["noisePred", "cleanTower"], { clean: [4, 4, 4, 4], noised: [4, 4, 4, 4] }],
+    ["clear clean", ["noisePred"], { clean: [], noised: [4, 4, 4, 4] }],
+    ["clear condition", ["noisePred"], { clean: [3, 3, 3], noised: [undefined, undefined, 4, 4] }],
+    ["denoising MLP", ["noisePred"], { clean: [3], noised: [4, 4, 4, 4] }],
+    ["clear condition, denoising MLP", ["noisePred"], { clean: [], noised: [undefined, undefined, 4, 4] }],
+    ["one block", ["noisePred"], { clean: [], noised: [1, 1, 1, 1] }],
+  ] as const)("takes no token further than somebody needs it (%s, %j)", async (mode, wanted, expected) => {
+    const config = tiny(MODES[mode]);
+    const batch = batchOf(config, 1);
+    const p = valuesOf(madformerSpecs(config), weightsOf(config));
+    const blocks: Record<string, (number | undefined)[]> = { clean: [], noised: [] };
+    await runOnce({ p, ...batch }, ({ p, ...batch }) => {
+      const outputs = forward(p, config, batch, wanted, (name, { shape }) => {
+        const [, layer, tower] = /^blocks\.(\d+)\.out\.(\w+)$/.exec(name) ?? [];
+        if (tower !== undefined) blocks[tower]![Number(layer)] = shape[1]! / 4;
+      });
+      return outputs;
+    });
+    expect({ clean: Array.from(blocks["clean"]!), noised: Array.from(blocks["noised"]!) }).toEqual(expected);
+  });
+
   test("shows what it computes on the way, by the reference's names", async () => {
     const config = tiny({ arLayers: 1, diffusionLayers: 1 });
     const batch = batchOf(config, 1);
