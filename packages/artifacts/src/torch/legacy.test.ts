@@ -204,6 +204,14 @@ describe("openTorch() refuses, of the format before PyTorch 1.6,", () => {
       await expect(parse(bytes.subarray(0, length))).rejects.toThrow(FormatError);
   });
 
+  test("what is not allowed before it reads on", async () => {
+    const data: LegacyStorage = ["a", 2n ** 20n, Buffer.alloc(4 * 2 ** 20)];
+    const source = ByteSource.of(legacyOf(["cos\nsystem\n"], [data]));
+    const read = jest.spyOn(source, "read");
+    await expect(TorchFile.from(source)).rejects.toThrow('"os.system", which is not allowed');
+    expect(Math.max(...read.mock.calls.map(([, length]) => length))).toBe(2 ** 16);
+  });
+
   test("a pickle that does not end within 64 MiB", async () => {
     const flood: Parts = ["B", u32(65 * 2 ** 20), "x".repeat(65 * 2 ** 20)];
     await expect(parse(legacyOf(flood))).rejects.toThrow("its pickle at byte 25 has more than 67108864 bytes");
