@@ -8,7 +8,7 @@ import { readInceptionWeights, type InceptionWeights, type TensorSource } from "
  *
  * @param dims Only what these features need is read. Default: all.
  * @throws {RangeError} If the file's name ends otherwise, a tensor is missing or has another shape.
- * @throws {FormatError} If the file is damaged, or PyTorch's from before version 1.6.
+ * @throws {FormatError} If the file is damaged.
  *
  * @example
  * const weights = await openInceptionWeights("pt_inception.safetensors");

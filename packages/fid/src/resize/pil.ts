@@ -25,11 +25,11 @@ interface Taps {
  * Source: Pillow, `Resample.c` precompute_coeffs and ImagingResampleHorizontal_8bpc, as torchvision's `Resize` calls it on
  * such images (spec 9).
  *
- * @param image Of one to four channels. Borrowed.
- * @returns A new image, its bytes never shared with the given one.
  * Columns first, then rows, as the reference's version does. Pillow 13 takes the order that is less work, and where one side grows
  * and the other shrinks its bytes differ by one here and there.
  *
+ * @param image Of one to four channels. Borrowed.
+ * @returns A new image, its bytes never shared with the given one.
  * @throws {RangeError} If a size is not a positive whole number, or does not fit the bytes.
  */
 export function resizePil(
