@@ -6,7 +6,8 @@
 import { geometryOf, type MadformerConfig, type OutputName } from "@madformer/model";
 import * as tf from "@tensorflow/tfjs-core";
 
-type P = Readonly<Record<string, tf.Tensor>>;
+/** Parameters by key. */
+export type P = Readonly<Record<string, tf.Tensor>>;
 
 const at = <T extends tf.Tensor>(p: P, key: string): T => {
   if (!p[key]) throw new Error(`no "${key}"`);
@@ -21,21 +22,17 @@ function linear(p: P, key: string, x: tf.Tensor): tf.Tensor {
   return tf.reshape(bias ? tf.add(y, bias) : y, [...x.shape.slice(0, -1), weight.shape[0]]);
 }
 
-function conv(p: P, key: string, x: tf.Tensor4D, stride = 1): tf.Tensor4D {
+export function conv(p: P, key: string, x: tf.Tensor4D, stride = 1, farSides = false): tf.Tensor4D {
   const kernel = at<tf.Tensor4D>(p, `${key}.weight`);
   const around = kernel.shape[0] === 3 ? 1 : 0;
-  const padded = tf.pad(x, [
-    [0, 0],
-    [around, around],
-    [around, around],
-    [0, 0],
-  ]);
+  const sides: [number, number] = farSides ? [0, 1] : [around, around];
+  const padded = tf.pad(x, [[0, 0], sides, sides, [0, 0]]);
   return tf.add(tf.conv2d(padded, kernel, stride, "valid"), at(p, `${key}.bias`));
 }
 
-const silu = <T extends tf.Tensor>(x: T): T => tf.mul(x, tf.sigmoid(x));
+export const silu = <T extends tf.Tensor>(x: T): T => tf.mul(x, tf.sigmoid(x));
 
-function groupNorm(p: P, key: string, x: tf.Tensor4D, groups: number): tf.Tensor4D {
+export function groupNorm(p: P, key: string, x: tf.Tensor4D, groups: number): tf.Tensor4D {
   const [N, H, W, C] = x.shape;
   const grouped = tf.reshape(x, [N, H * W, groups, C / groups]);
   const mean = tf.mean(grouped, [1, 3], true);
@@ -48,15 +45,17 @@ function rmsNorm(weight: tf.Tensor, x: tf.Tensor, eps: number): tf.Tensor {
   return tf.mul(tf.div(x, tf.sqrt(tf.add(tf.mean(tf.square(x), -1, true), eps))), weight);
 }
 
-function resnet(p: P, key: string, x: tf.Tensor4D, groups: number, temb: tf.Tensor2D): tf.Tensor4D {
+export function resnet(p: P, key: string, x: tf.Tensor4D, groups: number, temb?: tf.Tensor2D): tf.Tensor4D {
   let h = conv(p, `${key}.conv1`, silu(groupNorm(p, `${key}.norm1`, x, groups)));
-  const shift = linear(p, `${key}.time_emb_proj`, silu(temb));
-  h = tf.add(h, tf.reshape(shift, [shift.shape[0] ?? 0, 1, 1, -1]));
+  if (temb) {
+    const shift = linear(p, `${key}.time_emb_proj`, silu(temb));
+    h = tf.add(h, tf.reshape(shift, [shift.shape[0] ?? 0, 1, 1, -1]));
+  }
   h = conv(p, `${key}.conv2`, silu(groupNorm(p, `${key}.norm2`, h, groups)));
   return tf.add(p[`${key}.conv_shortcut.weight`] ? conv(p, `${key}.conv_shortcut`, x) : x, h);
 }
 
-function spatialAttention(p: P, key: string, x: tf.Tensor4D, groups: number, heads: number): tf.Tensor4D {
+export function spatialAttention(p: P, key: string, x: tf.Tensor4D, groups: number, heads: number): tf.Tensor4D {
   const [N, H, W, C] = x.shape;
   const D = Math.floor(C / heads);
   const normed = groupNorm(p, `${key}.group_norm`, x, groups);
@@ -88,6 +87,13 @@ function downsampler(p: P, { unet }: MadformerConfig, x: tf.Tensor4D, t: tf.Tens
   return [conv(p, "downsampler.conv_out", h), states];
 }
 
+/** Every pixel twice in both directions. */
+export function doubled(x: tf.Tensor4D): tf.Tensor4D {
+  const [N, H, W, C] = x.shape;
+  const twice = tf.tile(tf.reshape(x, [N, H, 1, W, 1, C] as never), [1, 1, 2, 1, 2, 1]);
+  return tf.reshape(twice, [N, 2 * H, 2 * W, C]);
+}
+
 function upsampler(
   p: P,
   { unet }: MadformerConfig,
@@ -111,9 +117,7 @@ function upsampler(
         h = spatialAttention(p, `upsampler.up_blocks.${i}.attentions.${j}`, h, unet.groups, unet.heads);
     }
     if (level > 0) {
-      const [N, H, W, C] = h.shape;
-      const twice = tf.tile(tf.reshape(h, [N, H, 1, W, 1, C] as never), [1, 1, 2, 1, 2, 1]);
-      h = conv(p, `upsampler.up_blocks.${i}.upsamplers.0.conv`, tf.reshape(twice, [N, 2 * H, 2 * W, C]));
+      h = conv(p, `upsampler.up_blocks.${i}.upsamplers.0.conv`, doubled(h));
     }
   });
   return conv(p, "upsampler.conv_out", h);

@@ -31,6 +31,13 @@ describe("KeyValueCache", () => {
     expect(cache.read(1).k).toBe(k); // in place
   });
 
+  test("makes room beyond what it had, and keeps every head's tokens", () => {
+    const cache = new KeyValueCache(HEADS, WIDTH, 3);
+    cache.append(0, { k: tensor(2, 0), v: tensor(2, 0) });
+    cache.append(0, { k: tensor(2, 2), v: tensor(2, 2) });
+    expect(cache.read(0)).toMatchObject({ k: tensor(4, 0), v: tensor(4, 0) });
+  });
+
   test("keeps layers apart", () => {
     const cache = new KeyValueCache(HEADS, WIDTH, 2);
     cache.append(3, { k: tensor(2, 0), v: tensor(2, 1) });
