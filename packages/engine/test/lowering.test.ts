@@ -223,6 +223,17 @@ const SAMPLES: { readonly [K in Computed]: () => readonly Sample<K>[] } = {
     [{ kind: "tile", repeats: [2, 1, 3] }, normal(2, 3, 2)],
     [{ kind: "tile", repeats: [2] }, bools(3)],
   ],
+  rmsNorm: () => [
+    [{ kind: "rmsNorm", eps: 0.01 }, normal(3, 2, 5), normal(5)],
+    [{ kind: "rmsNorm", eps: 1 }, normal(1), normal(1)],
+    [{ kind: "rmsNorm", eps: 1 }, normal(4, 1), normal(1)],
+  ],
+  // A group of one pixel and one channel is all mean.
+  groupNorm: () =>
+    [1, 2, 4].flatMap((groups) => [
+      [{ kind: "groupNorm", groups, eps: 0.01 }, normal(N, H, W, C), normal(C), normal(C)] as const,
+      [{ kind: "groupNorm", groups, eps: 1 }, normal(3, 1, 1, C), normal(C), normal(C)] as const,
+    ]),
   transpose: () => [
     [{ kind: "transpose", permutation: [2, 1, 0] }, normal(2, 3, 4)],
     [{ kind: "transpose", permutation: [3, 2, 0, 1] }, normal(3, 3, 4, 5)],
@@ -251,6 +262,8 @@ const TOLERANCES: { readonly [K in Computed]?: Tolerance } = {
   reduce: TOLERANCE.reduction,
   cumsum: TOLERANCE.reduction,
   softmax: TOLERANCE.saturating,
+  rmsNorm: TOLERANCE.reduction,
+  groupNorm: TOLERANCE.reduction,
   matmul: TOLERANCE.product,
   conv2d: TOLERANCE.product,
   conv2dInputGrad: TOLERANCE.product,

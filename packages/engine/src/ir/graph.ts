@@ -131,6 +131,13 @@ export type Op =
   | { readonly kind: "cumsum"; readonly axis: number; readonly exclusive: boolean; readonly reverse: boolean }
   /** (x): exp(x - max) / sum, along the last axis */
   | { readonly kind: "softmax" }
+  /** (x (...,C), weight (C)): x / sqrt(mean(x²) + eps) · weight, the mean along the last axis */
+  | { readonly kind: "rmsNorm"; readonly eps: number }
+  /**
+   * (x (N,H,W,C), scale (C), shift (C)): (x - mean) / sqrt(variance + eps) · scale + shift; mean and population variance are
+   * those of a group of C / groups channels of one image.
+   */
+  | { readonly kind: "groupNorm"; readonly groups: number; readonly eps: number }
   /**
    * (a, b) or (a, b, c): alpha · op(a) × op(b), over the last two axes, plus c. Other axes of a and b broadcast, and c is
    * broadcast to the result. float32 alone.

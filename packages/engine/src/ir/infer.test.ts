@@ -48,6 +48,8 @@ const GIVES = {
   ],
   cumsum: [[{ kind: "cumsum", axis: 1, exclusive: false, reverse: false }, [i32(2, 3)], i32(2, 3)]],
   softmax: [[{ kind: "softmax" }, [f32(3)], f32(3)]],
+  rmsNorm: [[{ kind: "rmsNorm", eps: 1 }, [f32(2, 3, 4), f32(4)], f32(2, 3, 4)]],
+  groupNorm: [[{ kind: "groupNorm", groups: 3, eps: 1 }, [f32(2, 4, 5, 6), f32(6), f32(6)], f32(2, 4, 5, 6)]],
   matmul: [
     [matmul(), [f32(2, 1, 3, 4), f32(5, 4, 6)], f32(2, 5, 3, 6)],
     [matmul(true, true), [f32(4, 3), f32(6, 4)], f32(3, 6)],
@@ -146,6 +148,36 @@ const MISFITS: readonly Refusal[] = [
     "cumsum(float32(2)): axis 1 is not in [0, 1)",
   ],
   ["softmax: scalar", { kind: "softmax" }, [f32()], "softmax(float32()): needs at least one axis"],
+  [
+    "rmsNorm: weight",
+    { kind: "rmsNorm", eps: 1 },
+    [f32(2, 3), f32(2)],
+    "rmsNorm(float32(2, 3), float32(2)): operand 1 should be (3)",
+  ],
+  [
+    "rmsNorm: scalar",
+    { kind: "rmsNorm", eps: 1 },
+    [f32(), f32()],
+    "rmsNorm(float32(), float32()): needs at least one axis",
+  ],
+  [
+    "groupNorm: shift",
+    { kind: "groupNorm", groups: 2, eps: 1 },
+    [f32(1, 1, 1, 4), f32(4), f32(1, 4)],
+    "groupNorm(float32(1, 1, 1, 4), float32(4), float32(1, 4)): operand 2 should be (4)",
+  ],
+  [
+    "groupNorm: groups",
+    { kind: "groupNorm", groups: 3, eps: 1 },
+    [f32(1, 1, 1, 4), f32(4), f32(4)],
+    "groupNorm(float32(1, 1, 1, 4), float32(4), float32(4)): 3 groups do not divide 4 channels",
+  ],
+  [
+    "groupNorm: rank",
+    { kind: "groupNorm", groups: 2, eps: 1 },
+    [f32(1, 1, 4), f32(4), f32(4)],
+    "groupNorm(float32(1, 1, 4), float32(4), float32(4)): operand 0 has rank 3, expected 4 (NHWC)",
+  ],
   [
     "matmul: rank",
     matmul(),

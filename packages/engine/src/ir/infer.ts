@@ -122,6 +122,16 @@ export function infer(op: Op, inputs: readonly TensorType[]): TensorType {
     case "softmax":
       expect(want(0, "float32").shape.length > 0, "needs at least one axis");
       return want(0);
+    case "rmsNorm":
+    case "groupNorm": {
+      const x = want(0, "float32");
+      const C = x.shape.at(-1) ?? fail("needs at least one axis");
+      const isGroups = op.kind === "groupNorm";
+      if (isGroups) expect(nhwc(0)[3] % op.groups === 0, `${op.groups} groups do not divide ${C} channels`);
+      for (const i of isGroups ? [1, 2] : [1])
+        expect(want(i, "float32").shape.join() === String(C), `operand ${i} should be (${C})`);
+      return x;
+    }
     case "matmul": {
       const a = want(0, "float32").shape;
       const b = want(1, "float32").shape;

@@ -289,6 +289,34 @@ const CASES = {
       gives: f32([2], [1, 0]),
     },
   ],
+  rmsNorm: [
+    {
+      says: "brings the power of every row to one, eps under the root",
+      op: { kind: "rmsNorm", eps: 0.5 },
+      inputs: [f32([2, 2], [3, 4, 0, 0]), f32([2], [1, 2])],
+      gives: f32([2, 2], [3 / Math.sqrt(13), 8 / Math.sqrt(13), 0, 0].map(Math.fround)),
+    },
+  ],
+  // Groups (1, 3 | 5, 11) and (2, 2 | 2, 2) of one image, (0, 4 | 0, 4) and (7, 7 | 9, 9) of another.
+  groupNorm: [
+    {
+      says: "takes mean and variance by image and group of channels",
+      op: { kind: "groupNorm", groups: 2, eps: 11 / 4 },
+      inputs: [
+        f32([2, 1, 2, 4], [1, 3, 2, 2, 5, 11, 2, 2, 0, 4, 7, 7, 0, 4, 9, 9]),
+        f32([4], [1, 2, 3, 4]),
+        f32([4], [0, 0, 1, -1]),
+      ],
+      gives: f32(
+        [2, 1, 2, 4],
+        [
+          ...[-4 / Math.sqrt(16.75), -4 / Math.sqrt(16.75), 1, -1, 0, 12 / Math.sqrt(16.75), 1, -1],
+          ...[-2 / Math.sqrt(6.75), 4 / Math.sqrt(6.75), 1 - 3 / Math.sqrt(3.75), -1 - 4 / Math.sqrt(3.75)],
+          ...[-2 / Math.sqrt(6.75), 4 / Math.sqrt(6.75), 1 + 3 / Math.sqrt(3.75), -1 + 4 / Math.sqrt(3.75)],
+        ].map(Math.fround),
+      ),
+    },
+  ],
   matmul: [
     {
       says: "multiplies",

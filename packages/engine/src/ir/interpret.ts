@@ -122,6 +122,10 @@ function compute(op: Op, inputs: readonly Value[], shape: Shape): Float64Array {
       return cumsum(op, a);
     case "softmax":
       return softmax(a);
+    case "rmsNorm":
+      return rmsNorm(op, a, b);
+    case "groupNorm":
+      return groupNorm(op, a, b, c);
     case "matmul":
       return plus(matmul(op, a, b, shape), inputs[2], shape);
     case "conv2d":
@@ -303,6 +307,39 @@ function softmax(x: Value): Float64Array {
       start,
     );
   }
+  return result;
+}
+
+function rmsNorm({ eps }: Extract<Op, { kind: "rmsNorm" }>, x: Value, weight: Value): Float64Array {
+  const C = weight.data.length;
+  const result = new Float64Array(x.data.length);
+  for (let start = 0; start < x.data.length; start += C) {
+    const row = x.data.subarray(start, start + C);
+    const root = Math.sqrt(row.reduce((sum, value) => sum + value * value, 0) / C + eps);
+    row.forEach((value, i) => (result[start + i] = (value / root) * weight.data[i]!));
+  }
+  return result;
+}
+
+function groupNorm(
+  { groups, eps }: Extract<Op, { kind: "groupNorm" }>,
+  x: Value,
+  scale: Value,
+  shift: Value,
+): Float64Array {
+  const [N, H, W, C] = x.shape as [number, number, number, number];
+  const width = C / groups;
+  const result = new Float64Array(x.data.length);
+  for (let n = 0; n < N; n++)
+    for (let group = 0; group < groups; group++) {
+      const at = Array.from({ length: H * W * width }, (_, i) => {
+        return (n * H * W + Math.floor(i / width)) * C + group * width + (i % width);
+      });
+      const mean = at.reduce((sum, i) => sum + x.data[i]!, 0) / at.length;
+      const variance = at.reduce((sum, i) => sum + (x.data[i]! - mean) ** 2, 0) / at.length;
+      for (const i of at)
+        result[i] = ((x.data[i]! - mean) / Math.sqrt(variance + eps)) * scale.data[i % C]! + shift.data[i % C]!;
+    }
   return result;
 }
 

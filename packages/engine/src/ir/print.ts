@@ -119,6 +119,10 @@ function attributesOf({ op, dtype }: Node, values: number): string[] {
       return [`axis=${op.axis}`];
     case "cumsum":
       return [`axis=${op.axis}`, ...flag("exclusive", op.exclusive), ...flag("reverse", op.reverse)];
+    case "rmsNorm":
+      return [`eps=${op.eps}`];
+    case "groupNorm":
+      return [`groups=${op.groups}`, `eps=${op.eps}`];
     case "matmul": {
       const alpha = op.alpha === 1 ? [] : [`alpha=${op.alpha}`];
       return [...flag("transposeA", op.transposeA), ...flag("transposeB", op.transposeB), ...alpha];

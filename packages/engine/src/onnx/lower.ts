@@ -11,6 +11,7 @@ import {
   lowerPoolGrad,
   lowerResize,
 } from "./lower-windows.js";
+import { lowerGroupNorm, lowerRmsNorm } from "./lower-norms.js";
 import { ELEMENT_TYPE, type OnnxModel } from "./proto.js";
 import { REDUCE } from "./reduce.js";
 import { planSplits } from "./splits.js";
@@ -57,6 +58,8 @@ const LOWERINGS: { readonly [K in OpKind]: Lowering<K> } = {
       out,
     ),
   softmax: (onnx, _node, inputs, out) => onnx.op("Softmax", inputs, { axis: -1 }, out),
+  rmsNorm: lowerRmsNorm,
+  groupNorm: lowerGroupNorm,
   matmul: lowerMatmul,
 
   conv2d: lowerConv2d,

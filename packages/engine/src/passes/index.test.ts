@@ -269,7 +269,7 @@ describe("optimize()", () => {
       transpose: 4,
       reshape: 18, // these copy nothing
     });
-    expect(report[0]).toMatchObject({ pass: "eliminateCommonSubexpressions", before: 110 });
+    expect(report[0]).toMatchObject({ pass: "fuseNorms", before: 110 });
     expect(report.at(-1)!.after).toBe(nodesOf(optimized).length);
   });
 

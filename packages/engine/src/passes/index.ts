@@ -3,6 +3,7 @@ import { eliminateCommonSubexpressions } from "./eliminate-common-subexpressions
 import { foldConstant } from "./fold-constants.js";
 import { foldShape } from "./fold-shapes.js";
 import { fuseAddends } from "./fuse-addends.js";
+import { fuseNorms } from "./fuse-norms.js";
 import { mergePaddedSums } from "./merge-padded-sums.js";
 import { productsForConvolutions } from "./products-for-convolutions.js";
 import { reuseAttentionOutput } from "./reuse-attention-output.js";
@@ -35,6 +36,9 @@ export function simplify(graph: Graph): Graph {
   return rewrite(graph, simplifyRule);
 }
 
+/** What is known by how it was traced: other passes would change that. */
+const FIRST_PASSES: readonly Pass[] = [{ name: "fuseNorms", run: fuseNorms, needs: "reduce" }];
+
 /** Each makes chances for the others; they run in turn until none finds anything. */
 const PASSES: readonly Pass[] = [
   { name: "eliminateCommonSubexpressions", run: eliminateCommonSubexpressions },
@@ -62,7 +66,7 @@ const ROUNDS = 6;
  */
 export function optimize(graph: Graph): { readonly graph: Graph; readonly report: readonly PassReport[] } {
   const report: PassReport[] = [];
-  const simple = settle(graph, PASSES, report);
+  const simple = settle(settle(graph, FIRST_PASSES, report), PASSES, report);
   return { graph: settle(simple, LAST_PASSES, report), report };
 }
 
