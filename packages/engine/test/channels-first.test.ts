@@ -1,5 +1,5 @@
 /** Programs whose filters are constants keep the channels first between convolutions, and compute the same. */
-import { compile, spec, type Values } from "@madformer/engine";
+import { compile, groupNorm, spec, type Values } from "@madformer/engine";
 import * as tf from "@tensorflow/tfjs-core";
 import { lowerToOnnx } from "../src/onnx/lower.js";
 import { Draws } from "./values.js";
@@ -16,6 +16,7 @@ const weights = {
   alone: draws.normal([1, 1, C, 5]),
   bias: draws.normal([8]),
   scale: draws.normal([1, 1, 1, 10]),
+  gain: draws.normal([10]),
 };
 type Weights = { readonly [Name in keyof typeof weights]: tf.Tensor };
 
@@ -30,6 +31,7 @@ const network = (w: Weights, { x }: { x: tf.Tensor4D }) => {
   const around = tf.avgPool(pooled, 3, 1, "same");
   const beside = tf.concat([convolve(around, w.point), convolve(pooled, w.down)], 3); // (N, 5, 4, 10)
   const scaled = tf.sub(tf.mul(beside, w.scale), beside);
+  const corner = tf.slice(tf.concat([x, x, x, x], 3), 0, [N, 5, 4, 10]); // channels last
   return {
     outputs: {
       pooled,
@@ -42,6 +44,8 @@ const network = (w: Weights, { x }: { x: tf.Tensor4D }) => {
       doubled: tf.image.resizeNearestNeighbor(scaled as tf.Tensor4D, [10, 8]),
       uneven: tf.image.resizeNearestNeighbor(scaled as tf.Tensor4D, [7, 6], false, true),
       corners: tf.image.resizeNearestNeighbor(scaled as tf.Tensor4D, [10, 8], true),
+      normed: tf.relu(groupNorm(scaled as tf.Tensor4D, w.gain as tf.Tensor1D, w.gain as tf.Tensor1D, 2, 1e-3)),
+      mixed: tf.relu(tf.add(corner, scaled)),
       below: tf.concat([beside, scaled as tf.Tensor4D], 1),
       alone: tf.relu(convolve(x, w.alone)),
     },
@@ -84,9 +88,9 @@ describe("convolutions with constant filters", () => {
   test("are transposed where the program needs it alone", async () => {
     const { graph } = await run("onnx", true);
     expect(count(graph!, "Conv")).toBe(3);
-    // x on its way in; pooled, beside, scaled, what was made of it and the first map on their way out; five for the filters
-    // and one for the resize's columns, which are constants and folded.
-    expect(count(graph!, "Transpose")).toBe(15);
+    // x and the corner on their way in; pooled, beside, scaled, what was made of it (five), mixed and the first map on their
+    // way out; five for the filters and one for the resize's columns, which are constants and folded.
+    expect(count(graph!, "Transpose")).toBe(18);
     expect([count(graph!, "Resize"), count(graph!, "Gather")]).toEqual([1, 4]); // whole factors are one operation
     expect(count(graph!, "Gemm")).toBe(1); // the convolution of one pixel that stands alone
   });

@@ -1,4 +1,4 @@
-import { isOp, type Node } from "./graph.js";
+import { isOp, sameNumbers, type Node } from "./graph.js";
 
 /** Up to this many channels an image is resized with its channels first: products of three columns are slow. */
 const FEW_CHANNELS = 4;
@@ -28,13 +28,14 @@ function decide(node: Node): boolean {
     case "resize":
       return node.op.fn === "bilinear" ? (node.shape[3] ?? 0) <= FEW_CHANNELS : hasChannelsFirst(x!);
     case "pool":
+    case "groupNorm":
     case "unary":
       return hasChannelsFirst(x!);
     case "binary":
       return (
         node.dtype === "float32" &&
         node.inputs.some(hasChannelsFirst) &&
-        node.inputs.every((input) => hasChannelsFirst(input) || isPerChannel(input))
+        node.inputs.every((input) => sameNumbers(input.shape, node.shape) || isPerChannel(input))
       );
     case "concat":
       return node.op.axis === 3 && node.inputs.every(hasChannelsFirst);

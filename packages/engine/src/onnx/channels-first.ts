@@ -1,5 +1,5 @@
 import { sameNumbers, sizeOf, type Node } from "../ir/graph.js";
-import { hasChannelsFirst } from "../ir/channels-first.js";
+import { hasChannelsFirst, isPerChannel } from "../ir/channels-first.js";
 import type { OnnxBuilder } from "./builder.js";
 import { REDUCE } from "./reduce.js";
 
@@ -34,7 +34,7 @@ export function lowerChannelsFirst(
     case "binary": {
       const operands = node.inputs.map((input, i): string => {
         const name = inputs[i] ?? "";
-        if (hasChannelsFirst(input)) return onnx.channelsFirst(name, input.shape);
+        if (!isPerChannel(input) || hasChannelsFirst(input)) return onnx.channelsFirst(name, input.shape);
         if (sizeOf(input.shape) === 1) return onnx.reshape(name, []);
         const [N = 1] = input.shape.length === 4 ? input.shape : [];
         return onnx.reshape(name, [N, sizeOf(input.shape) / N, 1, 1]);
