@@ -14,8 +14,9 @@ export const lowerRmsNorm: Lowering<"rmsNorm"> = (onnx, { op }, [x = "", weight 
 };
 
 /**
- * Groups as the channels of an instance normalization, which takes the variance from centred values, in one node. It wants
- * channels first; so do the convolutions around.
+ * Groups as the channels of an instance normalization, which takes the variance from centred values, in one node; scale and
+ * shift as a batch normalization whose mean is 0 and whose variance is 1, in one pass over memory. Both want channels first; so
+ * do the convolutions around.
  */
 export const lowerGroupNorm: Lowering<"groupNorm"> = (onnx, { op, shape }, [x = "", scale = "", shift = ""], out) => {
   const [N, H, W, C] = shape as readonly [number, number, number, number];
@@ -25,7 +26,7 @@ export const lowerGroupNorm: Lowering<"groupNorm"> = (onnx, { op, shape }, [x = 
   const unit = [filled(onnx, 1, groups), filled(onnx, 0, groups)];
   const normed = onnx.op("InstanceNormalization", [cut, ...unit], { epsilon: { float: eps } });
   const whole = onnx.reshape(normed, [N, C, H, W]);
-  const scaled = onnx.op("Mul", [whole, onnx.reshape(scale, [C, 1, 1])]);
-  const y = onnx.op("Add", [scaled, onnx.reshape(shift, [C, 1, 1])]);
+  const stats = [filled(onnx, 0, C), filled(onnx, 1, C)];
+  const y = onnx.op("BatchNormalization", [whole, scale, shift, ...stats], { epsilon: { float: 0 } });
   return onnx.channelsLast(y, shape, out.output);
 };
