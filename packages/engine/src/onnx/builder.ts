@@ -20,6 +20,9 @@ export class OnnxBuilder {
   /** Values with their channels first, by the name of the same with its channels last. */
   private readonly first = new Map<string, string>();
 
+  /** What a value was made of, by its name. */
+  private readonly sources = new Map<string, string>();
+
   constructor(target: OnnxTarget) {
     this.target = target;
   }
@@ -132,6 +135,16 @@ export class OnnxBuilder {
     const last = this.transpose(name, [N, C, H, W], [0, 2, 3, 1], output);
     this.first.set(last, name);
     return last;
+  }
+
+  /** Remembers what a value was made of. */
+  keepSource(name: string, source: string): void {
+    this.sources.set(name, source);
+  }
+
+  /** What a value was made of, where `keepSource` was told. */
+  source(name: string): string {
+    return this.sources.get(name) ?? name;
   }
 
   /** Takes out nodes and initializers that no output needs: transposes that were cancelled. */

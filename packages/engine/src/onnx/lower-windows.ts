@@ -3,6 +3,7 @@ import { hasChannelsFirst } from "../ir/channels-first.js";
 import { resizeWeights } from "../ir/resize.js";
 import { windowOutput } from "../ir/infer.js";
 import type { OnnxBuilder } from "./builder.js";
+import { lowerUpsampledConvolution, upsampledConvolution } from "./upsampled-convolution.js";
 import type { Lowering } from "./lower.js";
 
 /**
@@ -35,12 +36,17 @@ function isPointwise({ size, strides, pads }: Window2D): boolean {
 const rows = (onnx: OnnxBuilder, name: string, shape: Shape): string =>
   onnx.reshape(name, [sizeOf(shape.slice(0, -1)), shape.at(-1) ?? 0]);
 
-export const lowerConv2d: Lowering<"conv2d"> = (
-  onnx,
-  { op, shape, inputs: [x, w] },
-  [xName = "", wName = "", ...bias],
-  out,
-) => {
+export const lowerConv2d: Lowering<"conv2d"> = (onnx, node, [xName = "", wName = "", ...bias], out) => {
+  const {
+    op,
+    shape,
+    inputs: [x, w],
+  } = node;
+  const upsampled = upsampledConvolution(node);
+  if (upsampled) {
+    const image = onnx.channelsFirst(onnx.source(xName), upsampled.image.shape);
+    return onnx.channelsLast(lowerUpsampledConvolution(onnx, image, upsampled.filter, bias), shape, out.output);
+  }
   const filter = onnx.transpose(wName, (w as Node).shape, [3, 2, 0, 1]); // HWIO -> OIHW
   const image = onnx.channelsFirst(xName, (x as Node).shape);
   const y = onnx.op("Conv", [image, filter, ...bias], { ...convAttributes(op.window), group: op.groups });
@@ -196,8 +202,15 @@ function windowShares(window: Window2D, H: number, W: number): Float32Array {
   });
 }
 
+/** Resizes an image, and remembers what it was made of: a convolution of doubled pixels looks at that. */
+export const lowerResize: Lowering<"resize" | "resizeGrad"> = (onnx, node, inputs, out) => {
+  const result = resize(onnx, node, inputs, out);
+  onnx.keepSource(result, inputs[0] ?? "");
+  return result;
+};
+
 /** Resizing is linear and separable: rows · image · columns, with tables of weights. Nearest picks pixels instead. */
-export const lowerResize: Lowering<"resize" | "resizeGrad"> = (onnx, node, [name = ""], out) => {
+const resize: Lowering<"resize" | "resizeGrad"> = (onnx, node, [name = ""], out) => {
   const { op, shape, inputs } = node;
   const [x] = inputs;
   const { fn, coordinates } = op;
