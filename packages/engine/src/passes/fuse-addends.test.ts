@@ -47,4 +47,10 @@ describe("fuseAddends()", () => {
     expectUntouched(graphOf(add(convolution(), input("c", [4, 1]))), fuseAddends);
     expectUntouched(graphOf(mul(product(), input("c", [5]))), fuseAddends);
   });
+
+  test("leaves a sum where its other term has its channels first", () => {
+    const filter = makeNode({ kind: "constant", dtype: "float32", shape: [3, 3, 3, 5], data: new Float32Array(135) });
+    const image = makeNode({ kind: "conv2d", window, groups: 1 }, [input("x", [1, 4, 1, 3]), filter]);
+    expectUntouched(graphOf(add(reshape(product(), [1, 4, 1, 5]), image)), fuseAddends);
+  });
 });

@@ -1,4 +1,5 @@
 import { isOp, sameNumbers, sizeOf, type Graph, type Node } from "../ir/graph.js";
+import { hasChannelsFirst } from "../ir/channels-first.js";
 import { firstOf, rewrite, type Rule } from "./rewrite.js";
 
 /** A sum with a product or a convolution that nothing else uses becomes that operation's own addend: one pass less. */
@@ -51,6 +52,7 @@ const throughReshape: Rule = (node, { make, uses }) => {
       continue;
     const columns = product.shape[1] ?? 0;
     const whole = sameNumbers(addend.shape, node.shape);
+    if (whole && hasChannelsFirst(addend)) continue; // the sum stays among its like, and the product comes to it
     const row =
       sizeOf(addend.shape) === columns && addend.shape.at(-1) === columns && reshaped.shape.at(-1) === columns;
     if (!whole && !row) continue;
