@@ -44,7 +44,12 @@ const network = (w: Weights, { x }: { x: tf.Tensor4D }) => {
       doubled: tf.image.resizeNearestNeighbor(scaled as tf.Tensor4D, [10, 8]),
       uneven: tf.image.resizeNearestNeighbor(scaled as tf.Tensor4D, [7, 6], false, true),
       corners: tf.image.resizeNearestNeighbor(scaled as tf.Tensor4D, [10, 8], true),
-      normed: tf.relu(groupNorm(scaled as tf.Tensor4D, w.gain as tf.Tensor1D, w.gain as tf.Tensor1D, 2, 1e-3)),
+      normed: tf.avgPool(
+        tf.relu(groupNorm(scaled as tf.Tensor4D, w.gain as tf.Tensor1D, w.gain as tf.Tensor1D, 2, 1e-3)),
+        2,
+        1,
+        "valid",
+      ),
       mixed: tf.relu(tf.add(corner, scaled)),
       below: tf.concat([beside, scaled as tf.Tensor4D], 1),
       alone: tf.relu(convolve(x, w.alone)),

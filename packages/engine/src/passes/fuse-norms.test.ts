@@ -77,12 +77,18 @@ describe("fuseNorms()", () => {
     const [x, w] = [input("x", [2, 3, 4, 6]), input("w", [6])];
     const blocks = (width: number, share: number) =>
       Array.from({ length: 36 }, (_, i) => (Math.floor(i / 6 / width) === Math.floor((i % 6) / width) ? share : 0));
-    const norm = (first: readonly number[], second = first, axes: readonly number[] = [1, 2], squared = true) => {
+    const other = input("other", [2, 3, 4, 6]);
+    const norm = (
+      first: readonly number[],
+      second = first,
+      { axes = [1, 2], squared = true, of = x, shown = false } = {},
+    ) => {
       const mean = (of: Node, matrix: readonly number[]) =>
         reshape(matmul(reshape(reduce("sum", of, axes, true), [2, 6]), constant(matrix, [6, 6])), [2, 1, 1, 6]);
-      const centred = sub(x, mean(x, first));
+      const centred = sub(x, mean(of, first));
       const variance = mean(unary("square", squared ? centred : x), second);
-      return graphOf(add(mul(centred, mul(unary("rsqrt", add(variance, scalar(0.5))), w)), w));
+      const normed = mul(centred, mul(unary("rsqrt", add(variance, scalar(0.5))), w));
+      return graphOf(add(normed, w), ...(shown ? [centred] : []));
     };
     const share = 1 / (3 * 4 * 2);
     const pairs = blocks(2, share);
@@ -95,7 +101,9 @@ describe("fuseNorms()", () => {
     expectUntouched(norm(blocks(6, 0)), fuseNorms);
     expectUntouched(norm(pairs.with(35, 0)), fuseNorms);
     expectUntouched(norm(pairs.with(30, share)), fuseNorms);
-    expectUntouched(norm(pairs, pairs, [1, 2], false), fuseNorms);
+    expectUntouched(norm(pairs, pairs, { squared: false }), fuseNorms);
+    expectUntouched(norm(pairs, pairs, { of: other }), fuseNorms);
+    expectUntouched(norm(pairs, pairs, { shown: true }), fuseNorms); // what was centred is wanted itself
   });
 
   test("leaves what is nearly such a norm", () => {
@@ -108,5 +116,7 @@ describe("fuseNorms()", () => {
     expectUntouched(norm(reduce("sum", unary("square", x), [1], true)), fuseNorms);
     expectUntouched(norm(reduce("mean", x, [1], true)), fuseNorms);
     expectUntouched(norm(mean(x), input("w", [3, 4])), fuseNorms);
+    const normed = mul(x, unary("rsqrt", add(mean(x), scalar(0.5))));
+    expectUntouched(graphOf(mul(normed, w), normed), fuseNorms); // what was not scaled is wanted itself
   });
 });
