@@ -14,13 +14,15 @@ export const MAY_IMPORT = {
   engine: [],
   artifacts: [],
   model: ["engine"],
-  "data-prep": ["model", "engine", "artifacts"],
-  train: ["model", "engine", "artifacts"],
-  sample: ["model", "engine", "artifacts"],
-  fid: ["engine", "artifacts"],
-  cli: ["data-prep", "train", "sample", "fid", "model", "engine", "artifacts"],
+  stage: ["artifacts"],
+  "data-prep": ["model", "engine", "artifacts", "stage"],
+  train: ["model", "engine", "artifacts", "stage"],
+  sample: ["model", "engine", "artifacts", "stage"],
+  fid: ["engine", "artifacts", "stage"],
+  report: ["artifacts", "stage"],
+  cli: ["data-prep", "train", "sample", "fid", "report", "stage", "model", "engine", "artifacts"],
   golden: ["fid", "model", "engine", "artifacts"],
-  pipelines: ["data-prep", "train", "sample", "fid", "artifacts"],
+  pipelines: ["data-prep", "train", "sample", "fid", "report", "stage", "artifacts"],
 };
 
 const SCOPE = "@madformer/";

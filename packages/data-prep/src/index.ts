@@ -1,0 +1,4 @@
+/**
+ * Sources of images -> image shards -> latents.
+ */
+export {};

@@ -1,0 +1,4 @@
+/**
+ * Checkpoints -> images.
+ */
+export {};

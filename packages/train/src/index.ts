@@ -1,0 +1,4 @@
+/**
+ * The training loop: data order, resume, checkpoints, export.
+ */
+export {};
