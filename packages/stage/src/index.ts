@@ -1,4 +1,13 @@
 /**
- * Stages: functions from a config and input manifests to a manifest, and how they run.
+ * Stages: functions from a config and input artifacts to an artifact, and how they run.
  */
-export {};
+export {
+  defineStage,
+  type Facts,
+  type Inputs,
+  type InputSpec,
+  type InputSpecs,
+  type Stage,
+  type StageContext,
+  type StageLog,
+} from "./stage.js";

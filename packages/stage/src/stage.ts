@@ -1,0 +1,66 @@
+import type { Artifact } from "@madformer/artifacts";
+import type { z } from "zod";
+
+/** What a stage reads. */
+export interface InputSpec {
+  /** One sentence for the help: what it is. */
+  readonly summary: string;
+  /** Whether the stage also runs without it. */
+  readonly optional?: boolean;
+}
+export type InputSpecs = Readonly<Record<string, InputSpec>>;
+
+/** The artifacts of a stage's inputs, by name. */
+export type Inputs<I extends InputSpecs> = {
+  readonly [K in keyof I]: I[K] extends { readonly optional: true } ? Artifact | undefined : Artifact;
+};
+
+/** Small values about what was made, for later stages and for people. Functions of the content: no times, no paths. */
+export type Facts = Readonly<Record<string, z.core.util.JSONType>>;
+
+/**
+ * A stage: one function from a config and input artifacts to files and facts.
+ *
+ * What it writes under `context.out` becomes the artifact, but for `logs/` (which is kept beside it, and may hold times)
+ * and `tmp/` (which is dropped). The folder outlives a killed process: the same config, inputs and program find it as it
+ * was left, so a stage resumes by looking at what is there. Files that are there must be whole: write to `tmp/`, rename.
+ */
+export interface Stage<C = unknown, I extends InputSpecs = InputSpecs> {
+  readonly name: string;
+  /** One sentence for the help. */
+  readonly summary: string;
+  /** Schema with a default and a description (with unit) for every field that can have one. */
+  readonly config: z.ZodType<C>;
+  readonly inputs: I;
+  run(config: C, inputs: Inputs<I>, context: StageContext): Promise<Facts>;
+}
+
+/** What a running stage gets from its surroundings. */
+export interface StageContext {
+  /** Absolute path of the folder to write into. Exists. */
+  readonly out: string;
+  /** Aborted on SIGINT and SIGTERM: save what is needed to go on, then throw `signal.reason`. */
+  readonly signal: AbortSignal;
+  readonly log: StageLog;
+}
+
+/** Where a stage says how it is doing: a bar on a terminal, plain lines elsewhere. */
+export interface StageLog {
+  /** One line for people. */
+  info(message: string): void;
+  /** Something that did not go as it should and did not stop the stage. */
+  warn(message: string): void;
+  /**
+   * Where a long job stands.
+   *
+   * @param label What is counted, such as `images` or `steps`.
+   * @param done How many are done, of `total`.
+   * @param details Shown beside it, such as `{ loss: "0.123" }`.
+   */
+  progress(label: string, done: number, total: number, details?: Readonly<Record<string, string>>): void;
+}
+
+/** A stage with its types inferred. */
+export function defineStage<C, const I extends InputSpecs>(stage: Stage<C, I>): Stage<C, I> {
+  return stage;
+}
