@@ -1,0 +1,60 @@
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { lstat, readdir, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { DataError } from "../data-error.js";
+import { writeAtomically } from "../file/atomic-file.js";
+import { reasonOf } from "../file/byte-source.js";
+import { FilePath, type Digest } from "./manifest.js";
+
+/** SHA-256 and size of a file, read in pieces. */
+export async function digestFile(path: string): Promise<{ sha256: Digest; bytes: number }> {
+  const hash = createHash("sha256");
+  let bytes = 0;
+  try {
+    for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 }) as AsyncIterable<Uint8Array>) {
+      hash.update(chunk);
+      bytes += chunk.length;
+    }
+  } catch (cause) {
+    throw new DataError(`Cannot read ${JSON.stringify(path)}: ${reasonOf(cause)}`, { cause });
+  }
+  return { sha256: hash.digest("hex"), bytes };
+}
+
+/** Writes a text whole or not at all. */
+export async function writeText(path: string, text: string): Promise<void> {
+  await writeAtomically(path, (file) => file.append(Buffer.from(text)));
+}
+
+/** Whether there is something at this path. */
+export async function exists(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => undefined)) !== undefined;
+}
+
+/**
+ * All files below a folder, as sorted relative paths with forward slashes. Leftovers of writes that were cut off (`.*.tmp`)
+ * are left out.
+ *
+ * @param skip Paths of folders, relative, that are not entered.
+ * @throws {DataError} If something is neither a file nor a folder (a link could lead anywhere), or has a name that a
+ *   manifest cannot hold.
+ */
+export async function listFiles(folder: string, skip: readonly string[] = []): Promise<string[]> {
+  const found: string[] = [];
+  const walk = async (below: string): Promise<void> => {
+    for (const name of await readdir(join(folder, below))) {
+      const path = below === "" ? name : `${below}/${name}`;
+      if (/^\..*\.tmp$/.test(name) || skip.includes(path)) continue;
+      const status = await lstat(join(folder, path));
+      if (status.isDirectory()) await walk(path);
+      else if (!status.isFile())
+        throw new DataError(`Cannot take ${JSON.stringify(join(folder, path))}: it is neither a file nor a folder`);
+      else if (!FilePath.safeParse(path).success)
+        throw new DataError(`Cannot take ${JSON.stringify(join(folder, path))}: a manifest cannot hold this name`);
+      else found.push(path);
+    }
+  };
+  await walk("");
+  return found.sort();
+}

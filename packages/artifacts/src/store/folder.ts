@@ -1,0 +1,79 @@
+import { readFile } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { DataError } from "../data-error.js";
+import { reasonOf } from "../file/byte-source.js";
+import type { Artifact } from "./artifact.js";
+import { digestFile, exists, listFiles } from "./files.js";
+import { Manifest } from "./manifest.js";
+import { StageRecord } from "./record.js";
+import { Store } from "./store.js";
+
+/** Names that stand for a stage's output beside its files. */
+export const MANIFEST_FILE = "manifest.json";
+export const RECORD_FILE = "record.json";
+const NOT_CONTENT = [MANIFEST_FILE, RECORD_FILE, "logs", "tmp", ".madformer.json", ".lock"];
+
+/**
+ * An artifact from a folder: what a stage wrote there, the output folder of a pipeline's stage (whose files lie in the
+ * store), or any folder of files.
+ *
+ * @param store Where files are looked for that are not beside the manifest.
+ * @throws {DataError} If there is no such folder, or its manifest cannot be read.
+ */
+export async function openFolder(folder: string, store: Store = Store.at(".")): Promise<Artifact> {
+  const root = resolve(folder);
+  if (!(await exists(root))) throw new DataError(`Cannot open ${JSON.stringify(folder)}: there is no such folder`);
+  const manifest = (await readJson(join(root, MANIFEST_FILE), Manifest)) ?? (await manifestOf(root, "folder", {}));
+  const record = await readJson(join(root, RECORD_FILE), StageRecord);
+  const inStore = store.artifact({ manifest, record });
+  const checked = new Map<string, Promise<string>>();
+  const path = async (file: string): Promise<string> => {
+    const ref = Object.hasOwn(manifest.files, file) ? manifest.files[file] : undefined;
+    const here = join(root, file);
+    if (ref === undefined || !(await exists(here))) return inStore.path(file);
+    const { sha256 } = await digestFile(here);
+    if (sha256 === ref.sha256) return here;
+    throw new DataError(
+      `${JSON.stringify(here)} is damaged: its SHA-256 is ${sha256.slice(0, 12)}..., its manifest says ${ref.sha256.slice(0, 12)}...`,
+    );
+  };
+  return {
+    ...inStore,
+    path: (file) => {
+      const known = checked.get(file) ?? path(file);
+      checked.set(file, known);
+      return known;
+    },
+  };
+}
+
+/** The manifest of the files in a folder. */
+export async function manifestOf(folder: string, stage: string, facts: Manifest["facts"]): Promise<Manifest> {
+  const files: Record<string, { sha256: string; bytes: number }> = {};
+  for (const file of await listFiles(folder, NOT_CONTENT)) files[file] = await digestFile(join(folder, file));
+  return { format: 1, stage, facts, files };
+}
+
+/** A checked JSON file, or undefined where there is none. */
+async function readJson<T>(path: string, schema: { parse(value: unknown): T }): Promise<T | undefined> {
+  const text = await readFile(path, "utf8").catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw new DataError(`Cannot read ${JSON.stringify(path)}: ${reasonOf(error)}`, { cause: error });
+  });
+  if (text === undefined) return undefined;
+  try {
+    return schema.parse(JSON.parse(text));
+  } catch (cause) {
+    throw new DataError(`Cannot read ${JSON.stringify(path)}: ${reasonOf(cause)}`, { cause });
+  }
+}
+
+/** Reads manifest.json of a folder, if there is one. */
+export async function readManifest(folder: string): Promise<Manifest | undefined> {
+  return readJson(join(folder, MANIFEST_FILE), Manifest);
+}
+
+/** Reads record.json of a folder, if there is one. */
+export async function readRecord(folder: string): Promise<StageRecord | undefined> {
+  return readJson(join(folder, RECORD_FILE), StageRecord);
+}
