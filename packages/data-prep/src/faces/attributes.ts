@@ -73,7 +73,7 @@ export const FACE_ATTRIBUTES = {
   noseLength: range(-1, 1, "Short (-1) to long (1)"),
   mouthWidth: range(7, 11, "Half the width of the mouth"),
   smile: range(-0.6, 1, "Corners down (-0.6) to up (1)"),
-  mouthOpenness: range(0, 1, "Closed (up to 0.35) to wide open (1)"),
+  mouthOpenness: range(0, 1, "Closed (0) to wide open (1)"),
   lips: choice("Colour of the lips", { natural: 5, red: 2, berry: 1 }),
   glasses: choice("What is worn before the eyes", { none: 6, round: 2, square: 2, sunglasses: 1 }),
   facialHair: choice("Hair of the lower face", { none: 7, stubble: 1, moustache: 1, goatee: 1, beard: 2 }),

@@ -8,9 +8,10 @@ export function bust(a: FaceAttributes, colors: FaceColors, head: Head): string 
   const color = COLORS.clothing[a.clothingColor];
   const [shade, light] = [mix(color, "#140a1e", 0.32), mix(color, "#ffffff", 0.22)];
   const { chin } = head;
+  const outline = "M37.5 72H62.5V88Q66 92 72 94V101H28V94Q34 92 37.5 88Z";
   const neck =
-    svg`<path d="M38 72H62V89Q66 93 72 95V101H28V95Q34 93 38 89Z" fill="${mix(colors.skin, colors.skinShade, 0.25)}"/>` +
-    svg`<ellipse cx="${head.x}" cy="${chin - 1}" rx="15" ry="7.5" fill="${colors.skinShade}" opacity=".8"/>`;
+    svg`<path d="${outline}" fill="${mix(colors.skin, colors.skinShade, 0.25)}"/><clipPath id="neck"><path d="${outline}"/></clipPath>` +
+    svg`<ellipse cx="${head.x}" cy="${chin - 2}" rx="17" ry="9" fill="${mix(colors.skinShade, colors.skinLine, 0.25)}" clip-path="url(#neck)"/>`;
   return neck + svg`<g fill="url(#cloth)">${garment(a, shade, light, colors)}</g>`;
 }
 

@@ -6,6 +6,9 @@ import { svg } from "../svg.js";
 export interface Hair {
   readonly back: string;
   readonly front: string;
+  /** How far it stands out at the temples. */
+  readonly volume: number;
+  readonly coversEars: boolean;
 }
 
 export function hair(a: FaceAttributes, head: Head): Hair {
@@ -14,13 +17,25 @@ export function hair(a: FaceAttributes, head: Head): Hair {
   const line = x + part;
   switch (a.hairStyle) {
     case "bald":
-      return { back: "", front: "" };
+      return { coversEars: false, volume: 0.2, back: "", front: "" };
     case "buzz":
-      return { back: "", front: cap(head, 0.6, 1, 46) + hairline(head, line, 46, 29, 0.72) };
+      return {
+        coversEars: false,
+        volume: 0.8,
+        back: "",
+        front: cap(head, 0.6, 1, 46) + hairline(head, line, 46, 29, 0.72),
+      };
     case "short":
-      return { back: "", front: cap(head, 2, 5, 50) + hairline(head, line, 50, 31.5, 0.66) };
+      return {
+        coversEars: false,
+        volume: 2.2,
+        back: "",
+        front: cap(head, 2, 5, 50) + hairline(head, line, 50, 31.5, 0.66),
+      };
     case "parted":
       return {
+        coversEars: false,
+        volume: 2.8,
         back: "",
         front:
           cap(head, 2.6, 6, 49) +
@@ -29,44 +44,58 @@ export function hair(a: FaceAttributes, head: Head): Hair {
       };
     case "quiff":
       return {
+        coversEars: false,
+        volume: 2,
         back: "",
         front:
-          svg`M${x - w - 1} 48C${x - w - 2} 30 ${x - w * 0.9} 20 ${x - w * 0.72} 14C${x - w * 0.4} 3 ${x + w * 0.7} 2 ${x + w * 0.86} 13` +
-          svg`C${x + w + 2} 22 ${x + w + 2} 34 ${x + w + 1} 48L${x + w - 2} 48Q${x + w - 2} 38 ${line + w * 0.7} 32` +
-          svg`Q${line + w * 0.3} 25 ${line - w * 0.2} 27Q${line - w * 0.6} 28 ${line - w * 0.72} 33Q${x - w + 2} 38 ${x - w + 2} 48Z`,
+          svg`M${x - w - 1} 49C${x - w - 2} 32 ${x - w * 0.96} 22 ${x - w * 0.76} 16C${x - w * 0.5} 6 ${x + w * 0.5} 3 ${x + w * 0.84} 13` +
+          svg`C${x + w + 2} 19 ${x + w + 2} 34 ${x + w + 1} 49L${x + w - 2} 49Q${x + w - 2} 39 ${line + w * 0.72} 33` +
+          svg`Q${line + w * 0.3} 24 ${line - w * 0.3} 27Q${line - w * 0.6} 28 ${line - w * 0.72} 33Q${x - w + 2} 39 ${x - w + 2} 49Z`,
       };
     case "curly":
       return {
+        coversEars: false,
+        volume: 6,
         back: "",
         front: curls(head) + svg`M${x - w} 47` + dome(head, 1, 2) + hairline(head, line, 47, 30, 0.7),
       };
     case "afro":
       return {
+        coversEars: false,
+        volume: 2.2,
         back: svg`M${x - w - 13} 36a${w + 13} 33 0 0 1 ${2 * (w + 13)} 0c2 16 -6 26 -14 28H${x - w + 1}C${x - w - 7} 62 ${x - w - 15} 52 ${x - w - 13} 36Z`,
         front: cap(head, 2, 6, 50) + hairline(head, line, 50, 30, 0.7),
       };
     case "bob":
       return {
-        back: svg`M${x - w - 5} 40C${x - w - 6} 0 ${x + w + 6} 0 ${x + w + 5} 40L${x + w + 7} 74Q${x + w + 3} 81 ${x + w - 8} 79H${x - w + 8}Q${x - w - 3} 81 ${x - w - 7} 74Z`,
+        coversEars: true,
+        volume: 5,
+        back: svg`M${x - w - 6} 42C${x - w - 6} 2 ${x + w + 6} 2 ${x + w + 6} 42L${x + w + 7.5} 74Q${x + w + 3} 81 ${x + w - 8} 79H${x - w + 8}Q${x - w - 3} 81 ${x - w - 7.5} 74Z`,
         front:
-          svg`M${x - w - 4} 58C${x - w - 7} 2 ${x + w + 7} 2 ${x + w + 4} 58Q${x + w - 1} 60 ${x + w - 2.4} 56L${x + w - 3} 42` +
-          svg`Q${line + w * 0.6} 37 ${line} 36.5Q${line - w * 0.6} 37 ${x - w + 3} 42L${x - w + 2.4} 56Q${x - w + 1} 60 ${x - w - 4} 58Z`,
+          svg`M${x - w - 6} 64C${x - w - 8} ${-4} ${x + w + 8} ${-4} ${x + w + 6} 64Q${x + w - 1} 66 ${x + w - 2} 60L${x + w - 2.4} 42` +
+          svg`Q${line + w * 0.6} 36 ${line} 35.5Q${line - w * 0.6} 36 ${x - w + 2.4} 42L${x - w + 2} 60Q${x - w + 1} 66 ${x - w - 6} 64Z`,
       };
     case "long":
       return {
-        back: svg`M${x - w - 5} 42C${x - w - 6} 0 ${x + w + 6} 0 ${x + w + 5} 42L${x + w + 8} 101H${x - w - 8}Z`,
+        coversEars: true,
+        volume: 5.4,
+        back: svg`M${x - w - 6} 44C${x - w - 6} 2 ${x + w + 6} 2 ${x + w + 6} 44L${x + w + 8.5} 101H${x - w - 8.5}Z`,
         front: curtain(head, line, 0, 70),
       };
     case "wavy":
       return {
+        coversEars: true,
+        volume: 5.4,
         back:
-          svg`M${x - w - 5} 40C${x - w - 8} 0 ${x + w + 8} 0 ${x + w + 5} 40C${x + w + 12} 50 ${x + w + 4} 58 ${x + w + 9} 68` +
-          svg`C${x + w + 14} 78 ${x + w + 5} 84 ${x + w + 9} 101H${x - w - 9}C${x - w - 5} 84 ${x - w - 14} 78 ${x - w - 9} 68C${x - w - 4} 58 ${x - w - 12} 50 ${x - w - 5} 40Z`,
+          svg`M${x - w - 6} 42C${x - w - 6} 2 ${x + w + 6} 2 ${x + w + 6} 42C${x + w + 12} 50 ${x + w + 4} 58 ${x + w + 9} 68` +
+          svg`C${x + w + 14} 78 ${x + w + 5} 84 ${x + w + 9} 101H${x - w - 9}C${x - w - 5} 84 ${x - w - 14} 78 ${x - w - 9} 68C${x - w - 4} 58 ${x - w - 12} 50 ${x - w - 6} 42Z`,
         front: curtain(head, line, -w * 0.4, 60),
       };
     case "bun":
       return {
-        back: svg`M${x - 10} ${top - 7}a10 9.5 0 0 1 20 0a10 9.5 0 0 1 -20 0Z`,
+        coversEars: false,
+        volume: 1.8,
+        back: svg`M${x - 9.5} ${top - 3.5}a9.5 9 0 0 1 19 0a9.5 9 0 0 1 -19 0Z`,
         front: cap(head, 1.4, 3.4, 47) + hairline(head, line, 47, 27, 0.6),
       };
   }
@@ -96,10 +125,11 @@ function hairline({ x, w }: Head, line: number, low: number, high: number, corne
 /** Hair that falls to both sides from a part at `line + shift`, down to `low`. */
 function curtain({ x, w }: Head, line: number, shift: number, low: number): string {
   const part = line + shift;
+  const rise = -4 - 0.34 * (low - 46); // the top stays where it is, however far the sides fall
   return (
-    svg`M${x - w - 4} ${low}C${x - w - 8} ${-4 - 0.33 * (low - 46)} ${x + w + 8} ${-4 - 0.33 * (low - 46)} ${x + w + 4} ${low}Q${x + w} ${low - 4} ${x + w - 1.6} ${low - 12}` +
+    svg`M${x - w - 6} ${low}C${x - w - 7.5} ${rise} ${x + w + 7.5} ${rise} ${x + w + 6} ${low}Q${x + w + 0.5} ${low - 2} ${x + w - 1.6} ${low - 12}` +
     svg`Q${x + w - 3} 40 ${(part + x + w) / 2 + 3} 33Q${part + 4} 29 ${part} 22Q${part - 4} 29 ${(part + x - w) / 2 - 3} 33` +
-    svg`Q${x - w + 3} 40 ${x - w + 1.6} ${low - 12}Q${x - w} ${low - 4} ${x - w - 4} ${low}Z`
+    svg`Q${x - w + 3} 40 ${x - w + 1.6} ${low - 12}Q${x - w - 0.5} ${low - 2} ${x - w - 6} ${low}Z`
   );
 }
 

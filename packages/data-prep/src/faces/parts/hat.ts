@@ -3,14 +3,17 @@ import { COLORS, mix } from "../colors.js";
 import type { Head } from "../head.js";
 import { svg } from "../svg.js";
 
-/** Where hair may be seen below a hat, as y; undefined without one that covers the skull. */
-export function brim(a: FaceAttributes): number | undefined {
-  return a.hat === "beanie" || a.hat === "cap" ? 30 : undefined;
+/** Where hair may be seen below a hat, as a path; empty if none covers the skull. */
+export function belowHat(a: FaceAttributes, { x, w }: Head): string {
+  if (a.hat !== "beanie" && a.hat !== "cap") return "";
+  return svg`M${x} 28L${x - w - 2} 33C${x - w - 9} 35 ${x - w - 13} 41 ${x - w - 14} 50L-30 130H130L${x + w + 14} 50C${x + w + 13} 41 ${x + w + 9} 35 ${x + w + 2} 33Z`;
 }
 
-export function hat(a: FaceAttributes, head: Head): string {
+/** @param volume How far the hair stands out at the temples. */
+export function hat(a: FaceAttributes, head: Head, volume: number): string {
   if (a.hat === "none") return "";
-  const { x, w, top } = head;
+  const { x, top } = head;
+  const w = head.w - 1.5;
   const color = COLORS.clothing[a.clothingColor];
   const [shade, light] = [mix(color, "#140a1e", 0.3), mix(color, "#ffffff", 0.25)];
   const turn = a.headTurn * 3;
@@ -26,6 +29,17 @@ export function hat(a: FaceAttributes, head: Head): string {
         svg`<path d="M${x - w + 1} 29Q${x + turn} 20 ${x + w - 1} 29Q${x + w + turn * 2} 36 ${x + w * 0.7 + turn * 2} 37Q${x + turn * 2} 30 ${x - w * 0.7 + turn * 2} 37Q${x - w + turn * 2} 36 ${x - w + 1} 29Z" fill="${shade}"/>`
       );
     case "headband":
-      return svg`<path d="M${x - w - 1.6} 31Q${x + turn} 21 ${x + w + 1.6} 31V37Q${x + turn} 28 ${x - w - 1.6} 37Z" fill="${light}" stroke="${shade}" stroke-width=".6"/>`;
+      return band(
+        x,
+        x + turn,
+        head.w * 0.91 + volume,
+        head.w * 0.955 + volume,
+        svg`fill="${light}" stroke="${shade}" stroke-width=".6"`,
+      );
   }
+}
+
+function band(x: number, front: number, upper: number, lower: number, paint: string): string {
+  const [left, right] = [svg`${x - lower} 36.5L${x - upper} 31`, svg`${x + lower} 36.5`];
+  return svg`<path d="M${left}Q${front} 22 ${x + upper} 31L${right}Q${front} 29 ${x - lower} 36.5Z" ${paint}/>`;
 }

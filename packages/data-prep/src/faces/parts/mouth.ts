@@ -3,21 +3,26 @@ import { mix, type FaceColors } from "../colors.js";
 import type { Head } from "../head.js";
 import { svg } from "../svg.js";
 
+/** Lips, teeth and tongue: from a closed line over a smile to a wide open mouth, without a jump. */
 export function mouth(a: FaceAttributes, colors: FaceColors, head: Head): string {
   const { mouthX: x, mouthY: y } = head;
   const w = a.mouthWidth;
-  const corner = y - 1.9 * a.smile;
-  const open = Math.max(0, a.mouthOpenness - 0.35) * 16;
-  const upper = y + 2.2 * a.smile - 0.22 * open;
+  const corner = y - 2.4 * a.smile;
+  const open = 11 * a.mouthOpenness ** 1.6;
+  const upper = y + 2.6 * a.smile - 0.22 * open; // where the curve between the corners is pulled to
   const lower = upper + open;
-  const lip = a.lips === "natural" ? 2 : 2.6;
+  const full = a.lips === "natural" ? 2.1 : 2.7;
+  const [bow, side] = [(corner + upper) / 2 - full, (3 * corner + upper) / 4 - 1.2 * full];
+  const lips =
+    svg`M${x - w - 1} ${corner}Q${x - w * 0.5} ${side} ${x - 1.6} ${bow}Q${x} ${bow + 1.2} ${x + 1.6} ${bow}` +
+    svg`Q${x + w * 0.5} ${side} ${x + w + 1} ${corner}Q${x} ${lower + 2.3 * full} ${x - w - 1} ${corner}Z`;
   const inside = svg`M${x - w} ${corner}Q${x} ${upper} ${x + w} ${corner}Q${x} ${lower} ${x - w} ${corner}Z`;
+  const teeth = svg`M${x - w} ${corner}Q${x} ${upper} ${x + w} ${corner}Q${x} ${upper + open * 0.5} ${x - w} ${corner}Z`;
   return (
-    svg`<ellipse cx="${x}" cy="${(corner + lower) / 2 + 4.6}" rx="${w * 0.5}" ry="1.6" fill="${colors.skinShade}" opacity=".5"/>` +
-    svg`<path d="${inside}" fill="none" stroke="${colors.lips}" stroke-width="${2 * lip}" stroke-linejoin="round"/>` +
-    svg`<clipPath id="mouth"><path d="${inside}"/></clipPath><path d="${inside}" fill="#5e1a22" stroke="${mix(colors.lips, "#3a0d14", 0.65)}" stroke-width="1" stroke-linejoin="round"/>` +
-    svg`<g clip-path="url(#mouth)"><path d="M${x - w} ${corner}Q${x} ${upper} ${x + w} ${corner}Q${x} ${upper + open * 0.5} ${x - w} ${corner}Z" fill="#fbf8f2"/>` +
-    svg`<ellipse cx="${x}" cy="${(corner + lower) / 2 + 1.4}" rx="${w * 0.5}" ry="${open * 0.2}" fill="#d8606a"/></g>`
+    svg`<path d="${lips}" fill="${colors.lips}"/><clipPath id="mouth"><path d="${inside}"/></clipPath>` +
+    svg`<path d="${inside}" fill="#5e1a22" stroke="${mix(colors.lips, "#3a0d14", 0.65)}" stroke-width=".9" stroke-linejoin="round"/>` +
+    svg`<g clip-path="url(#mouth)"><path d="${teeth}" fill="#fbf8f2"/>` +
+    svg`<ellipse cx="${x}" cy="${(corner + lower) / 2 + 1.2}" rx="${w * 0.5}" ry="${open * 0.2}" fill="#d8606a"/></g>`
   );
 }
 
@@ -45,7 +50,7 @@ export function facialHair(a: FaceAttributes, colors: FaceColors, head: Head): s
 function moustache(a: FaceAttributes, head: Head): string {
   const { mouthX: x, mouthY: y } = head;
   const w = a.mouthWidth * 1.05;
-  const corner = y + 0.4 - 1.9 * a.smile;
+  const corner = y + 0.4 - 2.4 * a.smile;
   return (
     svg`M${x} ${y - 5.4}C${x + w * 0.5} ${y - 6.6} ${x + w} ${corner - 3} ${x + w + 1} ${corner + 0.4}` +
     svg`C${x + w * 0.6} ${corner + 0.4} ${x + w * 0.4} ${y - 1} ${x} ${y - 1.8}C${x - w * 0.4} ${y - 1} ${x - w * 0.6} ${corner + 0.4} ${x - w - 1} ${corner + 0.4}` +

@@ -3,18 +3,28 @@ import { mix, type FaceColors } from "../colors.js";
 import type { Head } from "../head.js";
 import { svg } from "../svg.js";
 
+const SIDES = [-1, 1] as const;
+
+function earAt(a: FaceAttributes, head: Head, side: -1 | 1): readonly [x: number, y: number] {
+  return [head.x + side * (head.w + 0.6) - a.headTurn * 1.4, 52 - a.headNod * 0.8];
+}
+
 export function ears(a: FaceAttributes, colors: FaceColors, head: Head): string {
-  return ([-1, 1] as const)
-    .map((side) => {
-      const x = head.x + side * (head.w + 0.6) - a.headTurn * 1.4;
-      const y = 52 - a.headNod * 0.8;
-      return (
-        svg`<ellipse cx="${x}" cy="${y}" rx="4.4" ry="7" fill="${side * a.light > 0 ? colors.skin : mix(colors.skin, colors.skinShade, 0.5)}"/>` +
-        svg`<ellipse cx="${x + side * 0.3}" cy="${y}" rx="2" ry="4" fill="${colors.skinShade}"/>` +
-        earring(a, x + side * 1, y + 7)
-      );
-    })
-    .join("");
+  return SIDES.map((side) => {
+    const [x, y] = earAt(a, head, side);
+    return (
+      svg`<ellipse cx="${x}" cy="${y}" rx="4.4" ry="7" fill="${side * a.light > 0 ? colors.skin : mix(colors.skin, colors.skinShade, 0.5)}"/>` +
+      svg`<ellipse cx="${x + side * 0.3}" cy="${y}" rx="2" ry="4" fill="${colors.skinShade}"/>`
+    );
+  }).join("");
+}
+
+/** They hang before the hair, where it is long. */
+export function earrings(a: FaceAttributes, head: Head): string {
+  return SIDES.map((side) => {
+    const [x, y] = earAt(a, head, side);
+    return earring(a, x + side, y + 7);
+  }).join("");
 }
 
 function earring(a: FaceAttributes, x: number, y: number): string {
@@ -33,9 +43,9 @@ export function skull(head: Head): string {
 }
 
 export function complexion(a: FaceAttributes, colors: FaceColors, head: Head): string {
-  const red = mix(colors.skin, "#e2484f", 0.6);
+  const red = mix(colors.skin, "#e2484f", 0.6 - 0.25 * a.skinTone);
   const y = head.eyeY + 13;
-  const cheeks = ([-1, 1] as const).map((side) => {
+  const cheeks = SIDES.map((side) => {
     const x = head.faceX + side * (a.eyeSpacing + 3);
     const dots =
       a.freckles === "none"
@@ -46,7 +56,10 @@ export function complexion(a: FaceAttributes, colors: FaceColors, head: Head): s
       (dots && svg`<g fill="${mix(colors.skin, "#7a3418", 0.55)}">${dots}</g>`)
     );
   });
-  return svg`<radialGradient id="blush"><stop stop-color="${red}" stop-opacity=".75"/><stop offset="1" stop-color="${red}" stop-opacity="0"/></radialGradient>${cheeks}`;
+  return (
+    svg`<radialGradient id="blush"><stop stop-color="${red}" stop-opacity=".75"/><stop offset="1" stop-color="${red}" stop-opacity="0"/></radialGradient>${cheeks}` +
+    svg`<ellipse cx="${head.mouthX}" cy="${head.mouthY + 6.4}" rx="5" ry="1.6" fill="${colors.skinShade}" opacity=".45"/>`
+  );
 }
 
 const FRECKLES = [
@@ -63,7 +76,7 @@ const FRECKLES = [
 export function ageLines(a: FaceAttributes, colors: FaceColors, head: Head): string {
   const { faceX: x, mouthX, mouthY, noseX, noseY, eyeY } = head;
   const brow = eyeY - 15 - a.browHeight;
-  const folds = ([-1, 1] as const).map((side) => {
+  const folds = SIDES.map((side) => {
     const eye = x + side * a.eyeSpacing;
     return (
       svg`M${noseX + side * (a.noseWidth + 2.2)} ${noseY}Q${mouthX + side * 11} ${noseY + 3} ${mouthX + side * 12} ${mouthY}` +
@@ -73,7 +86,7 @@ export function ageLines(a: FaceAttributes, colors: FaceColors, head: Head): str
   const forehead = svg`M${x - 11} ${brow}Q${x} ${brow - 2} ${x + 11} ${brow}M${x - 8} ${brow - 4}Q${x} ${brow - 6} ${x + 8} ${brow - 4}`;
   return (
     svg`<path d="${forehead}${folds}" fill="none" stroke="${colors.skinLine}" stroke-width="1.1"` +
-    svg` stroke-linecap="round" opacity="${Math.max(0, a.ageLines - 0.1) * 0.6}"/>`
+    svg` stroke-linecap="round" opacity="${0.6 * a.ageLines ** 2}"/>`
   );
 }
 
