@@ -32,6 +32,11 @@ export interface Stage<C = unknown, I extends InputSpecs = InputSpecs> {
   /** Schema with a default and a description (with unit) for every field that can have one. */
   readonly config: z.ZodType<C>;
   readonly inputs: I;
+  /**
+   * A digest of what the stage reads besides its inputs, such as the names, sizes and times of files in a folder that its
+   * config names: if it changes, the stage runs again.
+   */
+  fingerprint?(config: C): Promise<string | undefined>;
   run(config: C, inputs: Inputs<I>, context: StageContext): Promise<Facts>;
 }
 

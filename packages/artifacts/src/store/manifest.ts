@@ -6,18 +6,19 @@ export type Digest = string;
 
 const DigestText = z.string().regex(/^[0-9a-f]{64}$/, "expected 64 hex digits");
 
+/** Whether a part of a path is a plain name: printable, and not a way out of its folder. */
+function isName(part: string): boolean {
+  return !["", ".", ".."].includes(part) && [...part].every((character) => character >= " " && character !== "\u007f");
+}
+
 /** A path inside an artifact: forward slashes, no empty, "." or ".." part, no backslash, no drive, no control character. */
 export const FilePath = z
   .string()
   .min(1)
   .max(512)
-  // eslint-disable-next-line no-control-regex -- a control character in a name has no good use
-  .refine(
-    (path) => !/[\\:\u0000-\u001f]/.test(path) && path.split("/").every((part) => !["", ".", ".."].includes(part)),
-    {
-      error: "expected a relative path with forward slashes that stays inside its folder",
-    },
-  );
+  .refine((path) => !path.includes("\\") && !path.includes(":") && path.split("/").every(isName), {
+    error: "expected a relative path with forward slashes that stays inside its folder",
+  });
 
 /**
  * What a stage made: its files by digest, and the facts that later stages and people want to know. A manifest depends on

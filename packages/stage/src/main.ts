@@ -1,0 +1,163 @@
+import { mkdir, readFile, rm, symlink } from "node:fs/promises";
+import { dirname, join, relative, resolve } from "node:path";
+import {
+  DataError,
+  MANIFEST_FILE,
+  manifestText,
+  readManifest,
+  readRecord,
+  RECORD_FILE,
+  sha256,
+  Store,
+  writeText,
+  type Artifact,
+  type Made,
+  type Manifest,
+} from "@madformer/artifacts";
+import { ConfigError, parseConfig } from "./config.js";
+import { readPipeline, type PipelineStage } from "./pipeline.js";
+import { runStage, type Program } from "./run.js";
+import type { Inputs, InputSpecs, Stage } from "./stage.js";
+
+export const EXIT = { done: 0, failed: 1, usage: 2, interrupted: 130, terminated: 143 } as const;
+
+/**
+ * The main function of a stage's bundle: `node <bundle> <pipeline folder> <stage>`, in the workspace's root. Runs the stage
+ * on what the pipeline's other stages made, and puts its manifest and record into `<pipeline folder>/out/<stage>`.
+ *
+ * @param bundle Path of the bundle that is running: its digest stands for all code that it can run.
+ */
+export async function stageMain<C, I extends InputSpecs>(
+  stage: Stage<C, I>,
+  bundle: string,
+  argv: readonly string[],
+): Promise<void> {
+  const [folder, name, ...rest] = argv;
+  if (folder === undefined || name === undefined || rest.length > 0) {
+    process.stderr.write(`Usage: node ${relative(".", bundle)} <pipeline folder> <stage>\n`);
+    process.exitCode = EXIT.usage;
+    return;
+  }
+  process.exitCode = await guarded(name, async (signal) => {
+    const pipeline = await readPipeline(folder);
+    const entry = pipeline.stages.find((other) => other.name === name);
+    if (entry === undefined)
+      throw new ConfigError(
+        `Pipeline ${folder} has no stage "${name}", expected one of: ${pipeline.stages.map((s) => s.name).join(", ")}`,
+      );
+    const store = Store.at(".");
+    const config = parseConfig(stage, entry.config, `"${name}" of ${join(folder, "pipeline.json")}`);
+    const inputs = await inputsOf(stage, entry, folder, store);
+    const program = await programOf(bundle);
+    const made = await runStage(stage, config, inputs, { program, store, signal, title: name });
+    if (made.reused) process.stderr.write(`${name}: found in the store\n`);
+    await putOutput(outputFolder(folder, name), made, store);
+  });
+}
+
+/** Where a pipeline keeps what tells of a stage's output. */
+export function outputFolder(pipeline: string, stage: string): string {
+  return join(pipeline, "out", stage);
+}
+
+/** A bundle as a program: its digest, and the packages its first line names. */
+export async function programOf(bundle: string): Promise<Program> {
+  const bytes = await readFile(bundle);
+  const first = bytes.subarray(0, Math.max(0, bytes.indexOf(10))).toString("utf8");
+  return {
+    sha256: sha256(bytes),
+    externals: /^\/\/ externals: (.*)$/.exec(first)?.[1]?.split(" ").filter(Boolean) ?? [],
+  };
+}
+
+/** What other stages of a pipeline made, by input name. */
+async function inputsOf<I extends InputSpecs>(
+  stage: { readonly name: string; readonly inputs: I },
+  entry: PipelineStage,
+  folder: string,
+  store: Store,
+): Promise<Inputs<I>> {
+  const inputs: Record<string, Artifact | undefined> = {};
+  for (const input of Object.keys(entry.needs))
+    if (!Object.hasOwn(stage.inputs, input))
+      throw new ConfigError(
+        `Stage "${entry.name}" of ${folder} needs "${input}", expected inputs of "${stage.name}": ${Object.keys(stage.inputs).join(", ")}`,
+      );
+  for (const [input, { optional = false, summary }] of Object.entries(stage.inputs)) {
+    const from = entry.needs[input];
+    if (from === undefined) {
+      if (!optional)
+        throw new ConfigError(`Stage "${entry.name}" of ${folder} lacks the input "${input}" (${summary})`);
+      inputs[input] = undefined;
+      continue;
+    }
+    const out = outputFolder(folder, from);
+    const manifest = await readManifest(out);
+    if (manifest === undefined)
+      throw new DataError(
+        `Stage "${entry.name}" of ${folder} needs "${from}", which has not run: there is no ${join(out, MANIFEST_FILE)}`,
+      );
+    inputs[input] = store.artifact({ manifest, record: await readRecord(out) });
+  }
+  return inputs as Inputs<I>;
+}
+
+/** Writes manifest and record of a stage, and lets its files be seen under their names. */
+export async function putOutput(out: string, made: Made, store: Store): Promise<void> {
+  await mkdir(out, { recursive: true });
+  await linkFiles(out, made.manifest, store);
+  await writeText(join(out, RECORD_FILE), `${JSON.stringify(made.record, null, 2)}\n`);
+  await writeText(join(out, MANIFEST_FILE), manifestText(made.manifest));
+}
+
+/** `<out>/files`: links to a stage's files in the store, under their names. */
+export async function linkFiles(out: string, manifest: Manifest, store: Store): Promise<void> {
+  const files = join(out, "files");
+  await rm(files, { recursive: true, force: true });
+  for (const [file, { sha256: digest }] of Object.entries(manifest.files)) {
+    const path = join(files, file);
+    await mkdir(dirname(path), { recursive: true });
+    await symlink(relative(resolve(dirname(path)), store.objectPath(digest)), path);
+  }
+}
+
+/**
+ * Runs what a process is for: SIGINT and SIGTERM abort its signal (a second one ends it at once), errors become one
+ * sentence.
+ *
+ * @returns The exit code.
+ */
+export async function guarded(title: string, run: (signal: AbortSignal) => Promise<void>): Promise<number> {
+  const controller = new AbortController();
+  let code: number = EXIT.failed;
+  const stop = (signal: NodeJS.Signals): void => {
+    code = signal === "SIGINT" ? EXIT.interrupted : EXIT.terminated;
+    if (controller.signal.aborted) process.exit(code);
+    process.stderr.write(`${title}: stopping; again to stop at once\n`);
+    controller.abort(new DOMException("stopped", "AbortError"));
+  };
+  process.on("SIGINT", stop).on("SIGTERM", stop);
+  try {
+    await run(controller.signal);
+    return EXIT.done;
+  } catch (error) {
+    if (controller.signal.aborted) {
+      process.stderr.write(`${title}: stopped; the same command goes on from here\n`);
+      return code;
+    }
+    process.stderr.write(`${title}: ${describe(error)}\n`);
+    return error instanceof ConfigError ? EXIT.usage : EXIT.failed;
+  } finally {
+    process.off("SIGINT", stop).off("SIGTERM", stop);
+  }
+}
+
+/** An error in one sentence, or with its stack where `MADFORMER_DEBUG` is set. */
+function describe(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const { code } = error as NodeJS.ErrnoException;
+  if (process.env["MADFORMER_DEBUG"] !== undefined) return error.stack ?? error.message;
+  return code === "ENOSPC"
+    ? `the disk is full (${error.message}); nothing half-written counts, make room and run it again`
+    : error.message;
+}

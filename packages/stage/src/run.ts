@@ -1,0 +1,163 @@
+import { constants } from "node:fs";
+import { chmod, copyFile, mkdir, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import {
+  canonicalJson,
+  listFiles,
+  manifestDigest,
+  sha256,
+  takeLock,
+  type Artifact,
+  type Digest,
+  type Made,
+  type Manifest,
+  type StageRecord,
+  type Store,
+} from "@madformer/artifacts";
+import { machine, Stopwatch } from "./attempt.js";
+import { duration, openLog, type OpenLog } from "./log.js";
+import type { Facts, Inputs, InputSpecs, Stage } from "./stage.js";
+
+/** All code that a stage can run. */
+export interface Program {
+  /** Digest of its bundle. */
+  readonly sha256: Digest;
+  /** npm packages it uses, `name@version`. */
+  readonly externals: readonly string[];
+}
+
+export interface RunOptions {
+  readonly program: Program;
+  readonly store: Store;
+  readonly signal: AbortSignal;
+  /** Name shown in front of lines; the stage's own by default. */
+  readonly title?: string;
+  readonly stream?: NodeJS.WriteStream;
+}
+
+/**
+ * The digest of everything that decides what a stage makes: its program, its complete config, and the content (not the
+ * history) of its inputs.
+ *
+ * @param outside The stage's fingerprint of what it reads besides.
+ */
+export function stageKey(
+  stage: Pick<Stage, "name">,
+  program: Program,
+  config: unknown,
+  inputs: Readonly<Record<string, Artifact | undefined>>,
+  outside?: string,
+): Digest {
+  const digests = Object.entries(inputs).flatMap(([name, input]) => (input ? [[name, input.digest] as const] : []));
+  return sha256(
+    canonicalJson({
+      stage: stage.name,
+      program: program.sha256,
+      config,
+      inputs: Object.fromEntries(digests),
+      ...(outside === undefined ? {} : { outside }),
+    }),
+  );
+}
+
+/**
+ * Makes what a stage makes, or finds it in the store. Nothing is computed twice: a known key whose objects are whole is
+ * answered at once; where some objects are missing or damaged, the stage goes on from those that are whole; what an
+ * interrupted attempt left is used. Of two processes that want the same, one works and the other waits for it.
+ *
+ * @param config Complete, as parsed by the stage's schema.
+ * @returns What was made, and whether it was there already.
+ * @throws What the stage throws; `signal.reason` if aborted. Its work is kept.
+ */
+export async function runStage<C, I extends InputSpecs>(
+  stage: Stage<C, I>,
+  config: C,
+  inputs: Inputs<I>,
+  options: RunOptions,
+): Promise<Made & { readonly reused: boolean }> {
+  const { program, store, signal, title = stage.name } = options;
+  const key = stageKey(stage, program, config, inputs, await stage.fingerprint?.(config));
+  const stream = options.stream ?? process.stderr;
+  const say = (message: string): void => void stream.write(`${title}: ${message}\n`);
+
+  const known = async (): Promise<Made | undefined> => {
+    const made = await store.lookup(key);
+    return made && (await store.missing(made.manifest)).length === 0 ? made : undefined;
+  };
+  const found = await known();
+  if (found) return { ...found, reused: true };
+
+  const work = store.workPath(key);
+  await using _lock = await takeLock(`${work}.lock`, { signal, onWait: say });
+  const since = await known(); // another process may have made it while this one waited
+  if (since) return { ...since, reused: true };
+
+  const out = join(work, "out");
+  await mkdir(out, { recursive: true });
+  await restoreWhole(store, key, out, say);
+  await using watch = await Stopwatch.start(join(work, "attempt.json"));
+  const { attempts } = watch.read();
+  if (attempts > 1) say(`going on with attempt ${attempts}`);
+  using log: OpenLog = openLog({ name: title, stream, file: join(out, "logs", "events.jsonl") });
+  const facts = await stage.run(config, inputs, { out, signal, log });
+  signal.throwIfAborted();
+
+  const manifest = await collect(stage.name, facts, out, store);
+  const logs: Record<string, { sha256: string; bytes: number }> = {};
+  for (const file of await listFiles(out, [...Object.keys(manifest.files), "tmp"]))
+    logs[file] = await store.add(join(out, file));
+  const { startedAt, seconds, peakMemoryBytes } = watch.read();
+  const record: StageRecord = {
+    format: 1,
+    stage: stage.name,
+    key,
+    program: { sha256: program.sha256, externals: [...program.externals] },
+    config: config as StageRecord["config"],
+    inputs: digestsOf(inputs),
+    manifest: manifestDigest(manifest),
+    startedAt,
+    finishedAt: new Date().toISOString(),
+    seconds,
+    attempts,
+    peakMemoryBytes,
+    machine: machine(),
+    logs,
+  };
+  await store.remember({ manifest, record });
+  await rm(work, { recursive: true, force: true });
+  log.info(`done in ${duration(seconds)}`);
+  return { manifest, record, reused: false };
+}
+
+/** Stage and digest of each input, as records hold them. */
+export function digestsOf(inputs: Readonly<Record<string, Artifact | undefined>>): StageRecord["inputs"] {
+  const known = Object.entries(inputs).flatMap(([name, input]) =>
+    input ? [[name, { stage: input.manifest.stage, digest: input.digest }] as const] : [],
+  );
+  return Object.fromEntries(known);
+}
+
+/**
+ * Where a key is known but some of its objects are not whole, the others are put back into the stage's folder, and the
+ * stage makes the rest. Copies, because a stage may append to its files.
+ */
+async function restoreWhole(store: Store, key: Digest, out: string, say: (message: string) => void): Promise<void> {
+  const made = await store.lookup(key);
+  if (!made) return;
+  const broken = new Set(await store.missing(made.manifest, true));
+  say(`${broken.size} of ${Object.keys(made.manifest.files).length} files were missing or damaged, making them again`);
+  for (const [file, ref] of Object.entries(made.manifest.files)) {
+    if (broken.has(file)) continue;
+    const target = join(out, file);
+    await mkdir(dirname(target), { recursive: true });
+    await copyFile(store.objectPath(ref.sha256), target, constants.COPYFILE_FICLONE);
+    await chmod(target, 0o644);
+  }
+}
+
+/** Takes a stage's files into the store and writes down what they are. */
+async function collect(stage: string, facts: Facts, out: string, store: Store): Promise<Manifest> {
+  const files: Record<string, { sha256: string; bytes: number }> = {};
+  for (const file of await listFiles(out, ["logs", "tmp"])) files[file] = await store.add(join(out, file));
+  return { format: 1, stage, facts: { ...facts }, files };
+}
