@@ -83,21 +83,41 @@ export function trainSignature(config: MadformerConfig, batchImages: number) {
 export function trainStep(config: MadformerConfig, loss: LossConfig, optimizer: OptimizerConfig) {
   return (state: TrainingState, inputs: TrainingBatch & { readonly scalars: tf.Tensor1D }) => {
     const { losses, gradients } = lossGradients(state.params, config, inputs, loss);
-    return tf.tidy("optimizer", () => {
-      const gradNorm = globalNorm(Object.values(gradients).filter((g): g is tf.Tensor => g !== null));
-      const clip = optimizer.maxGradNorm > 0 ? clipFactor(gradNorm, optimizer.maxGradNorm) : 1;
-      const next = { params: {} as Tensors, m: {} as Tensors, v: {} as Tensors, ema: {} as Tensors };
-      for (const [key, gradient] of Object.entries(gradients)) {
-        const [value, m, v, ema] = [state.params, state.m, state.v, state.ema].map(
-          (part) => part[key] as tf.Tensor,
-        ) as [tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor];
-        const updated = adamw({ value, m, v, ema }, gradient, clip, inputs.scalars, optimizer);
-        next.params[key] = updated.value;
-        next.m[key] = updated.m;
-        next.v[key] = updated.v;
-        next.ema[key] = updated.ema;
-      }
-      return { state: { ...next }, outputs: { ...losses, gradNorm } };
-    });
+    const { next, gradNorm } = applyGradients(state, gradients, inputs.scalars, optimizer);
+    return { state: { ...next }, outputs: { ...losses, gradNorm } };
   };
+}
+
+/**
+ * What follows the gradients in a training step: clipping by their norm, AdamW and the moving average, for all parameters.
+ *
+ * @param gradients By key; null is a gradient of exactly 0.
+ * @param scalars (5) float32, as `stepScalars` gives them.
+ * @returns The next state, and the norm before clipping.
+ */
+export function applyGradients(
+  state: TrainingState,
+  gradients: Readonly<Record<string, tf.Tensor | null>>,
+  scalars: tf.Tensor1D,
+  optimizer: OptimizerConfig,
+): { readonly next: TrainingState; readonly gradNorm: tf.Scalar } {
+  return tf.tidy("optimizer", () => {
+    const gradNorm = globalNorm(Object.values(gradients).filter((g): g is tf.Tensor => g !== null));
+    const clip = optimizer.maxGradNorm > 0 ? clipFactor(gradNorm, optimizer.maxGradNorm) : 1;
+    const next = { params: {} as Tensors, m: {} as Tensors, v: {} as Tensors, ema: {} as Tensors };
+    for (const [key, gradient] of Object.entries(gradients)) {
+      const [value, m, v, ema] = [state.params, state.m, state.v, state.ema].map((part) => part[key] as tf.Tensor) as [
+        tf.Tensor,
+        tf.Tensor,
+        tf.Tensor,
+        tf.Tensor,
+      ];
+      const updated = adamw({ value, m, v, ema }, gradient, clip, scalars, optimizer);
+      next.params[key] = updated.value;
+      next.m[key] = updated.m;
+      next.v[key] = updated.v;
+      next.ema[key] = updated.ema;
+    }
+    return { next: { ...next }, gradNorm };
+  });
 }
