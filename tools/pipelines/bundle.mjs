@@ -1,0 +1,117 @@
+/**
+ * node tools/pipelines/bundle.mjs <package folder>
+ *
+ * Bundles each stage of a package into one file, `<package folder>/bundle/<stage>.mjs`: code of this workspace is inlined
+ * from its sources, npm's packages stay outside and are named with their versions in the first line. The digest of that
+ * file is the digest of all code that the stage can run; comments, names of types and code that it cannot reach are not
+ * in it.
+ */
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire, isBuiltin } from "node:module";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+import { findStages } from "./stages.mjs";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+const [packageDir] = process.argv.slice(2).map((dir) => path.relative(root, path.resolve(dir)).replaceAll("\\", "/"));
+const stages = [...findStages(root).values()].filter((stage) => stage.packageDir === packageDir);
+if (packageDir === undefined || stages.length === 0) {
+  console.error(`Cannot bundle ${packageDir ?? "nothing"}: it has no stages; usage: bundle.mjs <package folder>`);
+  process.exit(2);
+}
+
+rmSync(path.join(root, packageDir, "bundle"), { recursive: true, force: true });
+mkdirSync(path.join(root, packageDir, "bundle"));
+for (const stage of stages) await bundle(stage);
+
+/** @param {import("./stages.mjs").StageSource} stage */
+async function bundle(stage) {
+  /** @type {Set<string>} */
+  const externals = new Set();
+  const { outputFiles } = await build({
+    stdin: {
+      contents: `
+        import { fileURLToPath } from "node:url";
+        import { stageMain } from "@madformer/stage";
+        import { stage } from ${JSON.stringify(`./${stage.entry}`)};
+        await stageMain(stage, fileURLToPath(import.meta.url), process.argv.slice(2));`,
+      resolveDir: root,
+    },
+    absWorkingDir: root,
+    bundle: true,
+    write: false,
+    metafile: true,
+    platform: "node",
+    format: "esm",
+    target: "node20",
+    legalComments: "none",
+    logLevel: "warning",
+    outfile: stage.bundle,
+    plugins: [workspaceSources()],
+  }).then((result) => {
+    // What tree shaking left, not what was seen on the way.
+    for (const output of Object.values(result.metafile.outputs))
+      for (const { path: name, external } of output.imports)
+        if (external && !isBuiltin(name)) externals.add(packageOf(name));
+    return result;
+  });
+  const named = [...externals].sort().map((name) => `${name}@${versionOf(name, stage.packageDir)}`);
+  const file = path.join(root, stage.bundle);
+  writeFileSync(`${file}.tmp`, `// externals: ${named.join(" ")}\n${outputFiles[0]?.text ?? ""}`);
+  renameSync(`${file}.tmp`, file);
+}
+
+/**
+ * Resolves `@madformer/<name>` to the package's sources, and leaves every other package outside.
+ *
+ * @returns {import("esbuild").Plugin}
+ */
+function workspaceSources() {
+  return {
+    name: "workspace-sources",
+    setup(build) {
+      build.onResolve({ filter: /^[^./]/ }, ({ path: name, kind }) => {
+        if (kind === "entry-point") return undefined;
+        const own = /^@madformer\/([a-z-]+)$/.exec(name)?.[1];
+        if (own === undefined) return { path: name, external: true, sideEffects: isBuiltin(name) ? false : undefined };
+        return { path: path.join(root, "packages", own, "src/index.ts"), sideEffects: false };
+      });
+      build.onResolve({ filter: /^\./ }, ({ path: name, importer, resolveDir }) =>
+        importer !== "<stdin>" && name.endsWith(".js")
+          ? { path: path.join(resolveDir, name.replace(/\.js$/, ".ts")) }
+          : undefined,
+      );
+    },
+  };
+}
+
+/**
+ * `@scope/name/deep` -> `@scope/name`
+ *
+ * @param {string} specifier
+ */
+function packageOf(specifier) {
+  return specifier
+    .split("/")
+    .slice(0, specifier.startsWith("@") ? 2 : 1)
+    .join("/");
+}
+
+/**
+ * The version of a package that code in a folder would get.
+ *
+ * @param {string} name
+ * @param {string} from
+ */
+function versionOf(name, from) {
+  const folders = createRequire(path.join(root, from, "package.json")).resolve.paths(name) ?? [];
+  for (const folder of folders) {
+    try {
+      return JSON.parse(readFileSync(path.join(folder, name, "package.json"), "utf8")).version;
+    } catch {
+      // not in this one
+    }
+  }
+  throw new Error(`Cannot bundle ${from}: package ${name} is not installed`);
+}
