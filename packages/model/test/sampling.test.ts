@@ -201,6 +201,17 @@ describe("Sampler", () => {
     expect(await sampler.sample(plan, noise)).toEqual(await sampler.sample(plan, noise));
   });
 
+  test("shows the programs that it has compiled", async () => {
+    await using sampler = await Sampler.create(config, weights, { batchImages: 1, programs: "shared" });
+    expect([...(await sampler.compiled()).keys()]).toEqual([]);
+    await sampler.sample(dpmSolver(2), noiseOf(config, 1));
+    await sampler.sample(ddim(2), noiseOf(config, 1));
+    const compiled = await sampler.compiled();
+    expect([...compiled.keys()].sort()).toEqual(["context", "denoise", "denoise clip", "first", "time 3"]);
+    expect(compiled.get("time 3")?.runCount).toBe(2);
+    expect(compiled.get("denoise")?.runCount).toBe(2 * T);
+  });
+
   test("says which size of noise it expected", async () => {
     await using sampler = await Sampler.create(config, weights, { batchImages: 2 });
     await expect(sampler.sample(plan, new Float32Array(12))).rejects.toThrow(

@@ -152,6 +152,18 @@ export class Sampler implements AsyncDisposable {
     return result;
   }
 
+  /**
+   * The programs that sampling has compiled so far, by name: to save them with `saveProgram`. With `programs: "shared"` they
+   * are `time <timesteps>`, `first`, `context` and `denoise`, as far as the network has them; `denoise clip` for a plan that
+   * clips. Borrowed: they are freed with the sampler.
+   */
+  async compiled(): Promise<ReadonlyMap<string, Program>> {
+    const all = [...this.programs].map(
+      async ([name, program]) => [name.trim().replace(/ +/g, " "), await program] as const,
+    );
+    return new Map(await Promise.all(all));
+  }
+
   /** Frees all programs, once their runs have ended. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.disposed = true;
