@@ -22,37 +22,36 @@ const BUFFER_BYTES = 1 << 20;
  * @throws {Error} If it cannot be written; `cause` is the system's error. What `write` throws passes unchanged.
  */
 export async function writeAtomically(path: string, write: (file: FileWriter) => Promise<void>): Promise<void> {
-  const folder = dirname(path);
-  const temporary = join(folder, `.${basename(path)}.${randomBytes(6).toString("hex")}.tmp`);
-  let handle: FileHandle;
-  try {
-    handle = await open(temporary, "wx");
-  } catch (cause) {
-    throw new Error(`Cannot write ${JSON.stringify(path)}: ${reasonOf(cause)}`, { cause });
-  }
-  try {
-    const writer = new BufferedWriter(handle);
-    try {
-      await write(writer);
-      await writer.flush();
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-    await rename(temporary, path);
-    await syncFolder(folder);
-  } catch (error) {
-    await rm(temporary, { force: true });
-    throw error;
-  }
+  await using file = await AtomicFile.create(path);
+  await write(file);
+  await file.finish();
 }
 
-class BufferedWriter implements FileWriter {
+/**
+ * The same for a writer that takes its content piece by piece: `finish` gives the file its name; without it, nothing is
+ * left behind when it is disposed of.
+ */
+export class AtomicFile implements FileWriter, AsyncDisposable {
   private readonly buffer = new Uint8Array(BUFFER_BYTES);
   private buffered = 0;
   private flushed = 0;
+  private open = true;
 
-  constructor(private readonly handle: FileHandle) {}
+  private constructor(
+    readonly path: string,
+    private readonly temporary: string,
+    private readonly handle: FileHandle,
+  ) {}
+
+  /** @throws {Error} If the file cannot be made; `cause` is the system's error. */
+  static async create(path: string): Promise<AtomicFile> {
+    const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString("hex")}.tmp`);
+    try {
+      return new AtomicFile(path, temporary, await open(temporary, "wx"));
+    } catch (cause) {
+      throw new Error(`Cannot write ${JSON.stringify(path)}: ${reasonOf(cause)}`, { cause });
+    }
+  }
 
   get position(): number {
     return this.flushed + this.buffered;
@@ -77,10 +76,31 @@ class BufferedWriter implements FileWriter {
     }
   }
 
-  async flush(): Promise<void> {
+  /** Writes what is left, and gives the file its name. */
+  async finish(): Promise<void> {
+    await this.flush();
+    await this.handle.sync();
+    await this.close();
+    await rename(this.temporary, this.path);
+    await syncFolder(dirname(this.path));
+  }
+
+  /** Removes what was written, unless `finish` was reached. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+    await rm(this.temporary, { force: true });
+  }
+
+  private async flush(): Promise<void> {
     await writeAll(this.handle, this.buffer.subarray(0, this.buffered), this.flushed);
     this.flushed += this.buffered;
     this.buffered = 0;
+  }
+
+  private async close(): Promise<void> {
+    if (!this.open) return;
+    this.open = false;
+    await this.handle.close();
   }
 }
 

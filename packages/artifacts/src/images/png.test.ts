@@ -1,0 +1,117 @@
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import sharp from "sharp";
+import { DataError } from "../data-error.js";
+import { inFolder } from "../testing.js";
+import { pixelsOfImage } from "./pixels.js";
+import { encodePng, imageGrid, readRgb, writePng } from "./png.js";
+
+const pixelsOf = (width: number, height: number): Uint8Array =>
+  Uint8Array.from({ length: width * height * 3 }, (_, i) => (i * i * 31 + 5 * i) % 256);
+
+describe("writePng()", () => {
+  test("writes what readRgb() reads, from a path or bytes, the same each time", () =>
+    inFolder(async (folder) => {
+      const [path, pixels] = [join(folder, "a.png"), pixelsOf(7, 5)];
+      await writePng(path, pixels, 7, 5);
+      const bytes = await readFile(path);
+      expect(bytes.subarray(1, 4).toString()).toBe("PNG");
+      expect(await readRgb(path)).toEqual({ width: 7, height: 5, pixels });
+      expect(await readRgb(bytes)).toEqual({ width: 7, height: 5, pixels });
+      expect(Buffer.from(await encodePng(pixels, 7, 5))).toEqual(bytes);
+    }));
+
+  test("refuses pixels that do not fit", async () => {
+    await expect(writePng("nowhere.png", pixelsOf(7, 5), 5, 8)).rejects.toThrow("105 bytes are not 5 x 8 pixels of 3");
+  });
+});
+
+describe("readRgb()", () => {
+  test("turns grey, alpha, sixteen bits and other colour spaces into three bytes", async () => {
+    const raw = { width: 2, height: 1 };
+    const grey = await sharp(Uint8Array.of(10, 200), { raw: { ...raw, channels: 1 } })
+      .toColourspace("b-w")
+      .png()
+      .toBuffer();
+    expect([...(await readRgb(grey)).pixels]).toEqual([10, 10, 10, 200, 200, 200]);
+    const alpha = await sharp(Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 255), { raw: { ...raw, channels: 4 } })
+      .png()
+      .toBuffer();
+    expect([...(await readRgb(alpha)).pixels]).toEqual([1, 2, 3, 5, 6, 7]);
+    const deep = await sharp(Uint8Array.of(1, 2, 3, 250, 251, 252), { raw: { ...raw, channels: 3 } })
+      .toColourspace("rgb16")
+      .png()
+      .toBuffer();
+    expect((await sharp(deep).metadata()).depth).toBe("ushort");
+    expect([...(await readRgb(deep)).pixels]).toEqual([1, 2, 3, 250, 251, 252]);
+    const cmyk = await sharp({ create: { width: 2, height: 1, channels: 3, background: "red" } })
+      .toColourspace("cmyk")
+      .jpeg()
+      .toBuffer();
+    expect((await readRgb(cmyk)).pixels).toHaveLength(6);
+  });
+
+  test("says in a sentence what it cannot read", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.png");
+      await expect(readRgb(path)).rejects.toThrow(/^Cannot read ".*a\.png": there is no such file$/);
+      await writeFile(path, "no image");
+      await expect(readRgb(path)).rejects.toThrow(DataError);
+      await expect(readRgb(path)).rejects.toThrow(/^Cannot read ".*a\.png": Input .*unsupported image format$/);
+      const png = await encodePng(pixelsOf(30, 30), 30, 30);
+      await expect(readRgb(png.subarray(0, png.length / 2), "the second half")).rejects.toThrow(
+        /^Cannot read the second half: /,
+      );
+    }));
+
+  test("decodes no image of more pixels than it allows", async () => {
+    // A PNG header of 65,500 x 65,500 pixels, and nothing behind it.
+    const png = Buffer.from(await encodePng(pixelsOf(1, 1), 1, 1));
+    png.writeUInt32BE(65_500, 16);
+    png.writeUInt32BE(65_500, 20);
+    await expect(readRgb(png)).rejects.toThrow(DataError);
+  });
+});
+
+describe("imageGrid()", () => {
+  const dot = (value: number) => ({ width: 1, height: 1, pixels: new Uint8Array(3).fill(value) });
+
+  test("lays images out row by row, on white", () => {
+    const grid = imageGrid([dot(1), dot(2), dot(3)], 2, 1);
+    expect(grid).toMatchObject({ width: 5, height: 5 });
+    const red = Array.from({ length: 25 }, (_, i) => grid.pixels[i * 3]);
+    const w = 255;
+    expect(red).toEqual([w, w, w, w, w, w, 1, w, 2, w, w, w, w, w, w, w, 3, w, w, w, w, w, w, w, w]);
+  });
+
+  test("gives each image the place of the largest, and takes no more columns than there are images", () => {
+    const tall = { width: 1, height: 2, pixels: new Uint8Array(6).fill(9) };
+    const grid = imageGrid([dot(1), tall], 8, 0);
+    expect(grid).toMatchObject({ width: 2, height: 2 });
+    expect(Array.from({ length: 4 }, (_, i) => grid.pixels[i * 3 + 2])).toEqual([1, 9, 255, 9]);
+  });
+
+  test("refuses what is no layout", () => {
+    expect(() => imageGrid([], 2)).toThrow("Cannot lay out 0 images");
+    expect(() => imageGrid([dot(1)], 0)).toThrow("in 0 columns");
+    expect(() => imageGrid([dot(1)], 1, -1)).toThrow("gaps of -1 pixels");
+  });
+});
+
+describe("pixelsOfImage()", () => {
+  const image = { key: "k", label: null, width: 3, height: 2, source: "", json: null };
+
+  test("decodes what is encoded, and takes pixels as they are", async () => {
+    const pixels = pixelsOf(3, 2);
+    expect(await pixelsOfImage({ ...image, format: "rgb8", image: pixels })).toBe(pixels);
+    const png = await encodePng(pixels, 3, 2);
+    expect(await pixelsOfImage({ ...image, format: "png", image: png })).toEqual(pixels);
+  });
+
+  test("refuses an image of other sizes than its shard says", async () => {
+    const png = await encodePng(pixelsOf(2, 3), 2, 3);
+    await expect(pixelsOfImage({ ...image, format: "png", image: png })).rejects.toThrow(
+      'Cannot use image "k": it is 2 x 3 pixels, its shard says 3 x 2',
+    );
+  });
+});
