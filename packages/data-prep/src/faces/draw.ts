@@ -25,7 +25,7 @@ export function drawFace(attributes: FaceAttributes, sidePixels: number): string
   const below = belowHat(a, head);
   const clip = below && ` clip-path="url(#belowHat)"`;
   const tilt = svg` transform="rotate(${a.headTilt} 50 60)"`;
-  const shadow = svg`<path d="${front}" transform="translate(${-0.8 * a.light} 1.8)" fill="${colors.skinLine}" opacity=".3"/>`;
+  const shadow = svg`<path d="${front}" transform="translate(${-0.8 * a.light} 1.8)" fill="${colors.skinLine}" fill-opacity=".3"/>`;
   return (
     svg`<svg xmlns="http://www.w3.org/2000/svg" width="${sidePixels}" height="${sidePixels}" viewBox="5 5.5 90 90">` +
     paints(a, colors, head.chin) +

@@ -5,7 +5,7 @@ import { DataError, exists, FormatError } from "@madformer/artifacts";
 import { readWebDataset } from "../webdataset/read.js";
 import { shardName, type WebDatasetSample } from "../webdataset/sample.js";
 import { writeShard } from "../webdataset/write.js";
-import { faceAttributes } from "./attributes.js";
+import { faceRecord, type FaceRecord } from "./record.js";
 import { FACE_QUALITY, renderFace } from "./render.js";
 
 export interface WriteFacesOptions {
@@ -37,8 +37,8 @@ export interface WrittenFaces {
 }
 
 /**
- * Draws faces into WebDataset tars, as FFHQ comes: `<out>/00000.tar`, ..., each face a `webp` and a `json` with
- * `{ seed, index, attributes }`. The bytes depend on seed, count, side, quality and perShard alone.
+ * Draws faces into WebDataset tars, as FFHQ comes: `<out>/00000.tar`, ..., each face a `webp` and a `json`, its
+ * {@link FaceRecord}. The bytes depend on seed, count, side, quality and perShard alone.
  *
  * Run again after it was cut off, it keeps each shard that holds what it would write (every key and record is compared,
  * and the pixels of the first face), and makes the others. At most `inFlight` faces are in memory.
@@ -104,20 +104,17 @@ async function* drawnFaces(
 }
 
 async function drawnFace(index: number, { seed, sidePixels, quality }: WriteFacesOptions): Promise<WebDatasetSample> {
-  const webp = await renderFace(faceAttributes(seed, index), sidePixels, quality ?? FACE_QUALITY);
+  const record: FaceRecord = faceRecord(seed, index);
+  const webp = await renderFace(record.attributes, sidePixels, quality ?? FACE_QUALITY);
   const files = new Map([
     ["webp", webp],
-    ["json", Buffer.from(record(seed, index))],
+    ["json", Buffer.from(JSON.stringify(record))],
   ]);
   return { key: keyOf(index), files };
 }
 
 function keyOf(index: number): string {
   return String(index).padStart(8, "0");
-}
-
-function record(seed: number, index: number): string {
-  return JSON.stringify({ seed, index, attributes: faceAttributes(seed, index) });
 }
 
 /** Whether a shard is there and holds these faces. */
@@ -129,7 +126,7 @@ async function holdsFaces(path: string, from: number, to: number, options: Write
     for await (const { key, files } of readWebDataset(path, options.signal ? { signal: options.signal } : {})) {
       const [webp, json] = [files.get("webp"), files.get("json")];
       if (index >= to || key !== keyOf(index) || files.size !== 2 || !webp || !json) return false;
-      if (Buffer.from(json).toString() !== record(options.seed, index)) return false;
+      if (Buffer.from(json).toString() !== JSON.stringify(faceRecord(options.seed, index))) return false;
       if (index === from && Buffer.compare(webp, first.files.get("webp")!) !== 0) return false;
       index++;
     }
