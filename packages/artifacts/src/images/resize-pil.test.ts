@@ -1,4 +1,4 @@
-import { resizePil, type ByteImage } from "./pil.js";
+import { resizePil, type ByteImage } from "./resize-pil.js";
 
 const bytes = (size: number): Uint8Array => Uint8Array.from({ length: size }, (_, i) => (i * i * 7 + i * 13) % 256);
 const image = (width: number, height: number, channels: number): ByteImage => ({
