@@ -8,7 +8,7 @@ const FORMATS: readonly string[] = ["rgb8", "png", "webp", "jpeg"] satisfies rea
 
 /** An image as shards hold it. */
 export interface ShardImage {
-  /** Its name in the data set, such as `00000/000000012`. */
+  /** Its name in the data set, such as `00000012`. */
   readonly key: string;
   /** Its class, if it has one. */
   readonly label: number | null;
@@ -35,7 +35,7 @@ const COLUMNS: readonly Column[] = [
   { name: "json", type: "utf8", nullable: true },
 ];
 
-/** A record batch ends when its images reach this. */
+/** A record batch ends when its images, with what is said about them, reach this. */
 const BATCH_BYTES = 1 << 20;
 /** The largest side, a limit of most formats. */
 const MAX_SIDE = 65_535;
@@ -81,7 +81,7 @@ export class ImageShardWriter implements AsyncDisposable {
     const { key, label, width, height, format, source, json } = image;
     this.writer.add([key, label, width, height, format, image.image, source, json]);
     this.rows++;
-    this.pendingBytes += image.image.length;
+    this.pendingBytes += image.image.length + (json?.length ?? 0);
     if (this.pendingBytes < BATCH_BYTES) return;
     this.pendingBytes = 0;
     await this.writer.flush();
