@@ -1,4 +1,26 @@
 /**
- * The training loop: data order, resume, checkpoints, export.
+ * Training: from latents to weights, killed and resumed at will, and on to files that others read.
+ *
+ * Reading order: `config.ts` (what decides a run), `plan.ts` (what happens when), `batch.ts` (what a step sees), `loop.ts` (the
+ * training loop), `checkpoint.ts` (what it goes on from), `stages/` (both stages).
  */
-export {};
+export { TrainConfig } from "./config.js";
+export { emaDecay, gammaOf, EmaConfig } from "./ema.js";
+export { planOf, stepName, type Plan } from "./plan.js";
+export { batchOf, imageAt, type Batch, type LatentSource } from "./batch.js";
+export { fromBlocks, toBlocks } from "./blocks.js";
+export { DivergedError, train, type LossLine, type Trained } from "./loop.js";
+export { MEASURES, Update, type Measures } from "./update.js";
+export { sampleGrid, type Decode } from "./sample-grid.js";
+export {
+  CheckpointError,
+  checkpointSteps,
+  readCheckpoint,
+  writeCheckpoint,
+  type Checkpoint,
+  type Part,
+  type Weights,
+} from "./checkpoint.js";
+export { Journal } from "./journal.js";
+export { EventWriter } from "./tensorboard.js";
+export { stage as trainStage } from "./stages/train.js";

@@ -1,0 +1,168 @@
+import { createHash } from "node:crypto";
+import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { DataError, FormatError, openSafetensors, writeSafetensors, type TensorInput } from "@madformer/artifacts";
+import {
+  fileShape,
+  fromStateDict,
+  madformerSpecs,
+  toStateDict,
+  type FileTensor,
+  type MadformerConfig,
+  type ParameterSpecs,
+} from "@madformer/model";
+import { stepName } from "./plan.js";
+
+/** Weights by key, laid out as programs take them. */
+export type Weights = Record<string, Float32Array>;
+
+/** Parts of the state of training, by the name they have in programs. */
+export const PARTS = ["params", "ema", "m", "v"] as const;
+export type Part = (typeof PARTS)[number];
+
+/** Everything that training goes on from. */
+export interface Checkpoint extends Readonly<Record<Part, Weights>> {
+  readonly step: number;
+  /** What the loop wants to know besides: JSON. */
+  readonly notes: unknown;
+}
+
+/** The file of each part, and what its keys begin with there. Moments have the names that PyTorch gives them. */
+const PLACES: Readonly<Record<Part, { readonly file: string; readonly prefix: string }>> = {
+  params: { file: "weights", prefix: "" },
+  ema: { file: "ema", prefix: "" },
+  m: { file: "state", prefix: "exp_avg." },
+  v: { file: "state", prefix: "exp_avg_sq." },
+};
+export const CHECKPOINT_FILES = ["weights.safetensors", "ema.safetensors", "state.safetensors"] as const;
+
+/** A checkpoint that cannot be used: damaged, incomplete, or of another model. */
+export class CheckpointError extends DataError {}
+
+/**
+ * Writes a checkpoint: a folder with `weights.safetensors` and `ema.safetensors` (the reference's keys and layouts) and
+ * `state.safetensors` (AdamW's moments). It appears under its name when it is complete and on the disk. Each file says in
+ * its metadata which step it is of and what its tensors' SHA-256 is.
+ *
+ * @param folder Of all checkpoints; exists.
+ * @param tmp Of files that are not complete, on the same disk; exists.
+ * @param read A tensor of the state, as the program has it. Called twice for each, so that no two need be in memory.
+ */
+export async function writeCheckpoint(
+  folder: string,
+  tmp: string,
+  model: MadformerConfig,
+  { step, notes }: Pick<Checkpoint, "step" | "notes">,
+  read: (part: Part, key: string) => Float32Array,
+): Promise<void> {
+  const specs = madformerSpecs(model);
+  const unfinished = join(tmp, stepName(step));
+  await rm(unfinished, { recursive: true, force: true });
+  await mkdir(unfinished);
+  for (const file of CHECKPOINT_FILES) {
+    const parts = PARTS.filter((part) => `${PLACES[part].file}.safetensors` === file);
+    const tensors = parts.flatMap((part) =>
+      Object.keys(specs).map((key): readonly [string, TensorInput] => {
+        const data = (): Float32Array => inFile(specs, key, read(part, key)).data;
+        const shape = fileShape(specs[key] as ParameterSpecs[string]);
+        return [PLACES[part].prefix + key, { dtype: "float32", shape, data }];
+      }),
+    );
+    const digest = new TensorsDigest();
+    for (const [name, { data }] of tensors) digest.add(name, (data as () => Float32Array)());
+    await writeSafetensors(join(unfinished, file), Object.fromEntries(tensors), {
+      format: "pt",
+      step: String(step),
+      sha256: digest.hex(),
+      ...(file === "state.safetensors" ? { notes: JSON.stringify(notes) } : {}),
+    });
+  }
+  await rename(unfinished, join(folder, stepName(step)));
+  await syncFolder(folder);
+}
+
+/**
+ * Reads a checkpoint, every byte of it checked.
+ *
+ * @throws {CheckpointError} If it is damaged, incomplete, or does not fit the model.
+ */
+export async function readCheckpoint(folder: string, model: MadformerConfig, step: number): Promise<Checkpoint> {
+  const specs = madformerSpecs(model);
+  const path = join(folder, stepName(step));
+  const parts: Partial<Record<Part, Weights>> = {};
+  let notes: unknown;
+  try {
+    for (const file of CHECKPOINT_FILES) {
+      await using tensors = await openSafetensors(join(path, file));
+      const digest = new TensorsDigest();
+      for (const part of PARTS.filter((part) => `${PLACES[part].file}.safetensors` === file)) {
+        const found: Record<string, FileTensor> = {};
+        for (const key of Object.keys(specs)) {
+          const name = PLACES[part].prefix + key;
+          const data = await tensors.readFloat32(name);
+          digest.add(name, data);
+          found[key] = { shape: tensors.tensor(name).shape, data };
+        }
+        parts[part] = fromStateDict(specs, found);
+      }
+      if (tensors.metadata["step"] !== String(step) || tensors.metadata["sha256"] !== digest.hex())
+        throw new FormatError(join(path, file), "its tensors are not those of its metadata");
+      if (file === "state.safetensors") notes = JSON.parse(tensors.metadata["notes"] ?? "null");
+    }
+  } catch (cause) {
+    if (!isDamage(cause)) throw cause;
+    throw new CheckpointError(`Cannot go on from ${JSON.stringify(path)}: ${cause.message}`, { cause });
+  }
+  return { ...(parts as Record<Part, Weights>), step, notes };
+}
+
+/** Whether an error says that a file is not what it should be, rather than that the disk or the program fails. */
+function isDamage(error: unknown): error is Error {
+  const code =
+    (error as NodeJS.ErrnoException).code ?? ((error as Error).cause as NodeJS.ErrnoException | undefined)?.code;
+  return (
+    error instanceof SyntaxError || // FormatError is one, and so is JSON that does not parse
+    (error as Error).name === "ShapeError" ||
+    code === "ENOENT" ||
+    code === "ENOTDIR"
+  );
+}
+
+/** Steps of the checkpoints in a folder, rising. Whether they are whole is not known yet. */
+export async function checkpointSteps(folder: string): Promise<number[]> {
+  const names = await readdir(folder);
+  const steps = names.flatMap((name) => (/^step-\d{7,}$/.test(name) ? [Number(name.slice(5))] : []));
+  return steps.filter((step) => names.includes(stepName(step))).sort((a, b) => a - b);
+}
+
+/** Removes a folder or file so that at no moment a part of it is there under its name. */
+export async function removeWhole(path: string, tmp: string): Promise<void> {
+  const doomed = join(tmp, "removed");
+  await rm(doomed, { recursive: true, force: true });
+  await rename(path, doomed);
+  await rm(doomed, { recursive: true, force: true });
+}
+
+function inFile(specs: ParameterSpecs, key: string, data: Float32Array): FileTensor {
+  return toStateDict({ [key]: specs[key] as ParameterSpecs[string] }, { [key]: data })[key] as FileTensor;
+}
+
+/** SHA-256 over names and elements of tensors, in the order in which they are added. */
+class TensorsDigest {
+  private readonly hash = createHash("sha256");
+
+  add(name: string, data: Float32Array): void {
+    this.hash.update(`${name}\n`);
+    this.hash.update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  }
+
+  hex(): string {
+    return this.hash.digest("hex");
+  }
+}
+
+/** Makes a new name durable. Not every system lets a folder be opened; there the rename has to do. */
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, "r").catch(() => undefined);
+  await handle?.sync().finally(() => handle.close());
+}

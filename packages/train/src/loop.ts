@@ -1,0 +1,310 @@
+import { mkdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { encodePng, exists, writePng } from "@madformer/artifacts";
+import { learningRateFactor, stepScalars } from "@madformer/model";
+import type { StageContext } from "@madformer/stage";
+import { batchOf, type LatentSource } from "./batch.js";
+import {
+  CHECKPOINT_FILES,
+  CheckpointError,
+  checkpointSteps,
+  readCheckpoint,
+  removeWhole,
+  writeCheckpoint,
+  type Checkpoint,
+} from "./checkpoint.js";
+import type { TrainConfig } from "./config.js";
+import { emaDecay } from "./ema.js";
+import { Journal, journalSteps } from "./journal.js";
+import { planOf, stepName, type Plan } from "./plan.js";
+import { sampleGrid, type Decode } from "./sample-grid.js";
+import { EventWriter } from "./tensorboard.js";
+import { MEASURES, Update, type Measures } from "./update.js";
+
+/** What a training run has come to. */
+export interface Trained {
+  readonly step: number;
+  /** Checkpoints that were kept, by step. */
+  readonly checkpoints: readonly number[];
+  /** The last line of `losses.jsonl`. */
+  readonly last: LossLine;
+}
+
+/** A line of `losses.jsonl`: means over the steps since the line before; the learning rate of this step. */
+export type LossLine = Measures & { readonly step: number; readonly lr: number };
+
+/** What the loop carries from step to step besides the weights, and so finds in a checkpoint. */
+interface Notes {
+  /** Steps since the last line, and sums of their measures. */
+  readonly window: { readonly steps: number; readonly sums: Measures };
+  readonly last: LossLine | null;
+}
+
+const EMPTY = { steps: 0, sums: { loss: 0, image: 0, hidden: 0, clean: 0, gradNorm: 0 } };
+
+/** The loss or its gradients are not finite any more. */
+export class DivergedError extends RangeError {
+  override readonly name = "DivergedError";
+
+  constructor(
+    readonly step: number,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+/** Milliseconds between two reports of where the run stands. */
+const REPORT_MS = 200;
+
+/**
+ * The training loop. Writes into `context.out`:
+ *
+ *     checkpoints/step-0000400/{weights,ema,state}.safetensors     samples/step-0000400.png
+ *     losses.jsonl                                                 logs/log.jsonl, logs/tensorboard/
+ *
+ * and goes on from the newest checkpoint that it finds there whole. Everything but the logs is a function of the config and
+ * the data alone: killed anywhere and called again, it leaves the same bytes as if it had not been.
+ *
+ * @param data Borrowed.
+ * @param decode Makes images of latents, for grids of samples; without it there are none.
+ * @throws {DivergedError} If a loss or the gradients' norm is not finite.
+ * @throws `context.signal.reason` when aborted, after a checkpoint.
+ */
+export async function train(
+  config: TrainConfig,
+  data: LatentSource,
+  context: StageContext,
+  decode?: Decode,
+): Promise<Trained> {
+  const { model, optimizer, accumulate } = config;
+  const { out, signal, log } = context;
+  const plan = planOf(config, data.length);
+  const paths = pathsOf(out);
+  await rm(paths.tmp, { recursive: true, force: true });
+  for (const folder of [paths.tmp, paths.checkpoints, paths.samples, paths.tensorboard])
+    await mkdir(folder, { recursive: true });
+
+  const found = await findCheckpoint(config, plan, paths, decode !== undefined, log);
+  let { step } = found ?? { step: 0 };
+  let { window, last } = (found?.notes as Notes | undefined) ?? { window: EMPTY, last: null };
+  let saved = step; // the last step with a checkpoint
+  if (step > 0) log.info(`going on after step ${step} of ${plan.steps}`);
+  await using update = await Update.create(config, found);
+  await using losses = await Journal.open(paths.losses, step);
+  await using lines = await Journal.open(paths.log, step);
+  await using events = await EventWriter.open(paths.tensorboard, step);
+
+  const save = async (): Promise<void> => {
+    if (saved === step) return;
+    await losses.sync();
+    const notes: Notes = { window, last };
+    await writeCheckpoint(paths.checkpoints, paths.tmp, model, { step, notes }, (part, key) => update.read(part, key));
+    saved = step;
+    await prune(paths, plan, step);
+  };
+  const sample = async (): Promise<void> => {
+    const path = join(paths.samples, `${stepName(step)}.png`);
+    if (!decode || !plan.samples(step) || (step === found?.step && (await exists(path)))) return;
+    const { seed, sampleImages: images, sampleSteps: steps } = config;
+    const grid = await sampleGrid(model, update.part("ema"), decode, { seed, images, steps, signal });
+    await writePng(path, grid.pixels, grid.width, grid.height);
+    await events.image(step, "samples", await encodePng(grid.pixels, grid.width, grid.height), grid);
+  };
+
+  try {
+    await sample(); // the step of the checkpoint may have been left without one
+    const speed = new Speed(step, plan.stepImages);
+    // One run of the network after another; while it computes, the next one's batch is made.
+    const end = plan.steps * accumulate;
+    let next = step < plan.steps ? batchOf(data, model, config, step * accumulate) : undefined;
+    for (let run = step * accumulate; next; run++) {
+      const batch = await next;
+      signal.throwIfAborted();
+      const isLast = (run + 1) % accumulate === 0;
+      const learningRate =
+        config.learningRate * learningRateFactor(config.schedule, step, plan.steps, model.quirks.warmupStart);
+      const scalars = isLast
+        ? stepScalars(optimizer, step + 1, learningRate, emaDecay(config.ema, step + 1))
+        : undefined;
+      const running = update.run(batch, scalars);
+      next = run + 1 < end ? later(() => batchOf(data, model, config, run + 1)) : undefined;
+      const [measures] = await Promise.all([running, next]);
+      if (!measures) continue;
+
+      for (const name of MEASURES)
+        if (!Number.isFinite(measures[name])) throw diverged(name, measures[name], step + 1, saved, paths.checkpoints);
+      step++;
+      window = { steps: window.steps + 1, sums: mapMeasures((name) => window.sums[name] + measures[name]) };
+      speed.count(step);
+      if (plan.logs(step)) {
+        const means = mapMeasures((name) => window.sums[name] / window.steps);
+        last = { step, ...means, lr: learningRate };
+        window = EMPTY;
+        const speeds = speed.sinceLast();
+        await losses.append(last);
+        await lines.append({ time: new Date().toISOString(), ...last, ...speeds });
+        await events.scalars(step, scalarsOf(last, speeds));
+      }
+      if (plan.saves(step)) await save();
+      await sample();
+      if (speed.due(REPORT_MS) || step === plan.steps)
+        log.progress("steps", step, plan.steps, details(measures, learningRate, speed));
+    }
+  } catch (error) {
+    if (signal.aborted && error === signal.reason) await save();
+    throw error;
+  }
+  await prune(paths, plan, step);
+  return { step, checkpoints: plan.kept(step), last: last as LossLine };
+}
+
+type Paths = ReturnType<typeof pathsOf>;
+
+function pathsOf(out: string) {
+  return {
+    checkpoints: join(out, "checkpoints"),
+    samples: join(out, "samples"),
+    losses: join(out, "losses.jsonl"),
+    log: join(out, "logs", "log.jsonl"),
+    tensorboard: join(out, "logs", "tensorboard"),
+    tmp: join(out, "tmp", "train"),
+  };
+}
+
+/** The newest checkpoint that is whole and whose run left everything behind that it should have. Others are removed. */
+async function findCheckpoint(
+  config: TrainConfig,
+  plan: Plan,
+  paths: Paths,
+  withSamples: boolean,
+  log: StageContext["log"],
+): Promise<Checkpoint | undefined> {
+  const steps = await checkpointSteps(paths.checkpoints);
+  for (const step of steps.reverse()) {
+    const missing = step > plan.steps ? "a run of fewer steps" : await firstMissing(plan, paths, step, withSamples);
+    try {
+      if (missing !== undefined)
+        throw new CheckpointError(`Cannot go on from ${stepName(step)}: ${missing} is missing`);
+      return await readCheckpoint(paths.checkpoints, config.model, step);
+    } catch (error) {
+      if (!(error instanceof CheckpointError)) throw error;
+      log.warn(`${error.message}; trying the one before`);
+      await removeWhole(join(paths.checkpoints, stepName(step)), paths.tmp);
+    }
+  }
+  if (steps.length > 0) log.warn("no checkpoint can be used; starting again at step 1");
+  return undefined;
+}
+
+/** What a run up to a checkpoint leaves behind for good, and is not there. */
+async function firstMissing(plan: Plan, paths: Paths, step: number, withSamples: boolean): Promise<string | undefined> {
+  for (const kept of plan.kept(plan.steps).filter((kept) => kept < step))
+    for (const file of CHECKPOINT_FILES)
+      if (!(await exists(join(paths.checkpoints, stepName(kept), file)))) return `${stepName(kept)}/${file}`;
+  const logged = new Set(await journalSteps(paths.losses));
+  for (let k = 1; k <= step; k++) {
+    if (plan.logs(k) && !logged.has(k)) return `the line of step ${k} in losses.jsonl`;
+    const sampled = withSamples && k < step && plan.samples(k); // that of the step itself is made now
+    if (sampled && !(await exists(join(paths.samples, `${stepName(k)}.png`)))) return `the samples of step ${k}`;
+  }
+  return undefined;
+}
+
+/** Removes the checkpoints that are not to be kept once there is one of `step`. */
+async function prune({ checkpoints, tmp }: Paths, plan: Plan, step: number): Promise<void> {
+  const kept = new Set([...plan.kept(step), step]);
+  for (const other of await checkpointSteps(checkpoints))
+    if (!kept.has(other)) await removeWhole(join(checkpoints, stepName(other)), tmp);
+}
+
+/** Does something once what was started before has got hold of its thread. */
+async function later<T>(work: () => Promise<T>): Promise<T> {
+  await new Promise((resolve) => setImmediate(resolve));
+  return work();
+}
+
+function mapMeasures(of: (name: keyof Measures) => number): Measures {
+  return Object.fromEntries(MEASURES.map((name) => [name, of(name)])) as Measures;
+}
+
+function diverged(name: string, value: number, step: number, saved: number, checkpoints: string): DivergedError {
+  const good =
+    saved > 0
+      ? `the last good checkpoint is ${JSON.stringify(join(checkpoints, stepName(saved)))}`
+      : "there is no checkpoint yet";
+  const what = name === "gradNorm" ? "the norm of the gradients" : name === "loss" ? "the loss" : `the ${name} loss`;
+  return new DivergedError(
+    step,
+    `Cannot go on training at step ${step}: ${what} is ${value}, expected a finite number; ${good}. A lower learning rate may help`,
+  );
+}
+
+/** How fast steps follow each other. */
+class Speed {
+  private logged: { step: number; at: number };
+  private reported = -Infinity;
+  private readonly recent: { step: number; at: number }[];
+
+  constructor(
+    private step: number,
+    private readonly stepImages: number,
+  ) {
+    this.logged = { step, at: performance.now() };
+    this.recent = [this.logged];
+  }
+
+  count(step: number): void {
+    this.step = step;
+    this.recent.push({ step, at: performance.now() });
+    if (this.recent.length > 20) this.recent.shift();
+  }
+
+  /** Whether this much time has passed since it was last asked and said so. */
+  due(ms: number): boolean {
+    const now = performance.now();
+    if (now - this.reported < ms) return false;
+    this.reported = now;
+    return true;
+  }
+
+  /** Of the last steps. */
+  now() {
+    return this.since(this.recent[0] as { step: number; at: number });
+  }
+
+  /** Since this was last asked. */
+  sinceLast() {
+    const speeds = this.since(this.logged);
+    this.logged = { step: this.step, at: performance.now() };
+    return speeds;
+  }
+
+  private since({ step, at }: { step: number; at: number }) {
+    const stepsPerSecond = (this.step - step) / Math.max((performance.now() - at) / 1000, 1e-6);
+    return { stepsPerSecond, imagesPerSecond: stepsPerSecond * this.stepImages };
+  }
+}
+
+function details(measures: Measures, learningRate: number, speed: Speed): Record<string, string> {
+  const { stepsPerSecond, imagesPerSecond } = speed.now();
+  return {
+    "steps/s": stepsPerSecond.toPrecision(3),
+    "images/s": imagesPerSecond.toPrecision(3),
+    loss: measures.loss.toFixed(4),
+    lr: learningRate.toExponential(2),
+    "grad norm": measures.gradNorm.toPrecision(3),
+  };
+}
+
+/** What TensorBoard shows of a line, by tag. */
+function scalarsOf(
+  { loss, image, hidden, clean, gradNorm, lr }: LossLine,
+  { stepsPerSecond, imagesPerSecond }: ReturnType<Speed["now"]>,
+): Record<string, number> {
+  return {
+    ...{ "loss/total": loss, "loss/image": image, "loss/hidden": hidden, "loss/clean": clean },
+    ...{ "optimizer/gradient_norm": gradNorm, "optimizer/learning_rate": lr },
+    ...{ "speed/steps_per_second": stepsPerSecond, "speed/images_per_second": imagesPerSecond },
+  };
+}

@@ -1,0 +1,114 @@
+import { copyFile, mkdir, readFile, rename } from "node:fs/promises";
+import { join } from "node:path";
+import { DataError, LatentShards, openSafetensors, writeText, type Artifact } from "@madformer/artifacts";
+import {
+  codecConfig,
+  codecSpecs,
+  compileCodecDecoder,
+  fromStateDict,
+  geometryOf,
+  madformerSpecs,
+  parameterCount,
+  pixelsPerLatent,
+  type CodecConfig,
+  type CodecDecoder,
+  type FileTensor,
+} from "@madformer/model";
+import { defineStage } from "@madformer/stage";
+import type { LatentSource } from "../batch.js";
+import { TrainConfig } from "../config.js";
+import { train } from "../loop.js";
+import { planOf } from "../plan.js";
+import type { Decode } from "../sample-grid.js";
+
+/** Files that every later stage wants to find beside the weights. */
+const CODEC_FILES = ["codec.json", "codec.safetensors"] as const;
+
+/**
+ * Stage `train`: latents in, a model out.
+ *
+ * Reads   latents: latents-*.arrow, codec.json, codec.safetensors
+ * Writes  config.json, codec.json, codec.safetensors, and what the training loop writes (`loop.ts`)
+ *
+ * Killed at any moment and run again, it makes the same bytes. Aborted, it makes a checkpoint first.
+ */
+export const stage = defineStage({
+  name: "train",
+  summary: "Train a MADFormer on latents",
+  config: TrainConfig,
+  inputs: { latents: { summary: "Latents of the images to train on, with their codec (stage latents)" } },
+  run: async (config, { latents }, context) => {
+    const { out } = context;
+    const shards = latents.files.filter((file) => /^latents-\d+\.arrow$/.test(file));
+    if (shards.length === 0) throw new DataError('Cannot train: the input "latents" has no file latents-00000.arrow');
+    await using data = await LatentShards.open(await Promise.all(shards.map((file) => latents.path(file))));
+    const codec = codecConfig(JSON.parse(await readFile(await latents.path("codec.json"), "utf8")));
+    checkFit(config, data, codec);
+
+    const tmp = join(out, "tmp");
+    await mkdir(tmp, { recursive: true });
+    for (const file of CODEC_FILES) {
+      await copyFile(await latents.path(file), join(tmp, file));
+      await rename(join(tmp, file), join(out, file));
+    }
+    const { steps, stepImages } = planOf(config, data.length);
+    const { model, ...training } = config;
+    await writeText(
+      join(out, "config.json"),
+      `${JSON.stringify({ format: 1, model, training: { ...training, images: data.length }, step: steps }, null, 2)}\n`,
+    );
+
+    await using decoder = config.sampleEvery > 0 ? await openDecoder(latents, codec, config) : undefined;
+    const decode = decoder && decodeWith(decoder, data.height * pixelsPerLatent(codec));
+    const { step, checkpoints, last } = await train(config, data, context, decode);
+    return {
+      step,
+      images: step * stepImages,
+      epochs: (step * stepImages) / data.length,
+      checkpoints: [...checkpoints],
+      parameters: parameterCount(madformerSpecs(config.model)),
+      loss: last.loss,
+      imageLoss: last.image,
+    };
+  },
+});
+
+/** @throws {DataError} If the model cannot be trained on these latents. */
+function checkFit({ model, batchImages, flip }: TrainConfig, data: LatentSource, codec: CodecConfig): void {
+  const { latentSide } = geometryOf(model);
+  const [found, expected] = [
+    `${data.height} x ${data.width} x ${data.channels}`,
+    `${latentSide} x ${latentSide} x ${model.latentChannels}`,
+  ];
+  if (found !== expected)
+    throw new DataError(
+      `Cannot train on these latents: they are ${found}, expected ${expected}: ` +
+        `the model has ${model.blocks} blocks of ${model.blockSide} x ${model.blockSide} pixels with ${model.latentChannels} channels`,
+    );
+  if (data.length === 0) throw new DataError(`Cannot train on no latents, expected some for batches of ${batchImages}`);
+  if (flip && codec.kind === "patch-pca")
+    throw new DataError(
+      'Cannot train with flip: the latents of a mirrored image are not mirrored with the codec "patch-pca"',
+    );
+}
+
+async function openDecoder(latents: Artifact, codec: CodecConfig, config: TrainConfig): Promise<CodecDecoder> {
+  await using file = await openSafetensors(await latents.path("codec.safetensors"));
+  const tensors: Record<string, FileTensor> = {};
+  for (const name of file.names) tensors[name] = { shape: file.tensor(name).shape, data: await file.readFloat32(name) };
+  const side = geometryOf(config.model).latentSide * pixelsPerLatent(codec);
+  const weights = fromStateDict(codecSpecs(codec), tensors);
+  return compileCodecDecoder(codec, weights, { batchImages: config.sampleImages, side });
+}
+
+function decodeWith(decoder: CodecDecoder, side: number): Decode {
+  return async (latents, images) => {
+    const pixels = await decoder.decodePixels(latents);
+    const size = side * side * 3;
+    return Array.from({ length: images }, (_, i) => ({
+      width: side,
+      height: side,
+      pixels: pixels.subarray(i * size, (i + 1) * size),
+    }));
+  };
+}
