@@ -1,4 +1,12 @@
 /**
- * Checkpoints -> images.
+ * Checkpoints to images.
+ *
+ * Reading order: `stages/sample.ts` (the stage), `checkpoint.ts` (what it reads), `sample.ts` (seeds to images), `order.ts`
+ * (how an image came into being).
  */
-export {};
+export { stage as sampleStage } from "./stages/sample.js";
+export { SampleConfig } from "./config.js";
+export { openCheckpoint, type Checkpoint, type KeptWeights, type Weights } from "./checkpoint.js";
+export { imageSide, ImageSampler, noiseOfSeed, planOf, type SampledImage } from "./sample.js";
+export { orderPicture } from "./order.js";
+export { parseSeeds } from "./seeds.js";

@@ -1,6 +1,7 @@
 import { writeAtomically } from "../file/atomic-file.js";
 import { ByteSource } from "../file/byte-source.js";
 import { quote } from "../format-error.js";
+import { dtypeBytes, elementCount, type DType } from "../tensor/dtype.js";
 import { readZipDirectory, readZipEntry, readZipEntryStart, type ZipEntry } from "../zip/read.js";
 import { ZipWriter } from "../zip/write.js";
 import {
@@ -12,10 +13,18 @@ import {
   type NpyInput,
   type NpyLayout,
 } from "./npy.js";
+import { formatNpyHeader } from "./npy-header.js";
 
 export interface ReadNpzOptions {
   /** Bytes that all arrays may inflate to, against zip bombs. Default 1 GiB, or the file's own size if that is more. */
   readonly maxBytes?: number;
+}
+
+/** An array whose bytes come in pieces, so that it need not be in memory: little-endian, C order. Stored, not deflated. */
+export interface NpyStream {
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  readonly pieces: () => AsyncIterable<Uint8Array>;
 }
 
 export interface WriteNpzOptions {
@@ -137,18 +146,29 @@ function layoutOf(start: Uint8Array, entry: ZipEntry, source: ByteSource): NpyLa
  */
 export async function writeNpz(
   path: string,
-  arrays: Readonly<Record<string, NpyInput>>,
+  arrays: Readonly<Record<string, NpyInput | NpyStream>>,
   { compress = true }: WriteNpzOptions = {},
 ): Promise<void> {
   await writeAtomically(path, async (file) => {
     const zip = new ZipWriter(file);
     for (const [name, array] of Object.entries(arrays)) {
+      if ("pieces" in array) {
+        const header = formatNpyHeader(array.dtype, array.shape);
+        const sizeBytes = header.length + elementCount(array.shape) * dtypeBytes(array.dtype);
+        await zip.addStream(`${name}.npy`, sizeBytes, streamed(header, array.pieces()));
+        continue;
+      }
       const [header, data] = encodeNpy(array, name);
       if (compress) await zip.add(`${name}.npy`, Buffer.concat([header, data]), { compress });
       else await zip.addStream(`${name}.npy`, header.length + data.length, chunks(header, data));
     }
     await zip.end();
   });
+}
+
+async function* streamed(header: Uint8Array, pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  yield header;
+  yield* pieces;
 }
 
 async function* chunks(...parts: Uint8Array[]): AsyncGenerator<Uint8Array> {

@@ -1,0 +1,35 @@
+import { z } from "zod";
+import { parseSeeds } from "./seeds.js";
+
+const Seeds = z
+  .string()
+  .refine((text) => isSeeds(text), { error: "expected seeds such as 0-63,100" })
+  .describe("Which images: a seed fixes its image, whatever else is sampled with it");
+
+/** Settings of the stage `sample`. */
+export const SampleConfig = z
+  .strictObject({
+    seeds: Seeds.default("0-63"),
+    solver: z.enum(["dpm-solver++", "ddim"]).default("dpm-solver++").describe("How noise becomes an image"),
+    steps: z.int().min(1).max(1000).default(25).describe("Denoising steps per block"),
+    clip: z.boolean().default(false).describe("With ddim: clip predicted latents to [-1, 1], as the reference does"),
+    weights: z.enum(["ema", "raw"]).default("ema").describe("Averaged weights, or those of the last training step"),
+    checkpoints: z
+      .enum(["final", "all"])
+      .default("final")
+      .describe("The final checkpoint, or every one that training kept, each with the same seeds"),
+    batchImages: z.int().min(1).max(4096).default(16).describe("Images sampled together; changes speed, not images"),
+    gridImages: z.int().min(1).max(1024).default(64).describe("Images in grid.png, the first of the seeds"),
+    orderImages: z.int().min(0).max(64).default(6).describe("Images in order.png, which shows their blocks appear"),
+    npz: z.boolean().default(true).describe("Also write samples.npz: arr_0, uint8 NHWC, as ADM's evaluation reads it"),
+  })
+  .readonly();
+export type SampleConfig = z.infer<typeof SampleConfig>;
+
+function isSeeds(text: string): boolean {
+  try {
+    return parseSeeds(text).length > 0;
+  } catch {
+    return false;
+  }
+}

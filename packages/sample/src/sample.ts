@@ -1,0 +1,111 @@
+import { normal, randomKey } from "@madformer/engine";
+import {
+  compileCodecDecoder,
+  ddim,
+  dpmSolver,
+  fromBlocks,
+  geometryOf,
+  pixelsPerLatent,
+  Sampler,
+  type CodecDecoder,
+  type MadformerConfig,
+  type SolverPlan,
+} from "@madformer/model";
+import type { Checkpoint, Weights } from "./checkpoint.js";
+import type { SampleConfig } from "./config.js";
+
+/** An image with its seed, and the latents it was decoded from. */
+export interface SampledImage {
+  readonly seed: number;
+  /** (side, side, 3) uint8. */
+  readonly pixels: Uint8Array;
+  /** (T, P, channels) float32, block by block. */
+  readonly latents: Float32Array;
+}
+
+/** The solver's steps for a config. */
+export function planOf({ solver, steps, clip }: Pick<SampleConfig, "solver" | "steps" | "clip">): SolverPlan {
+  return solver === "ddim" ? ddim(steps, { clip }) : dpmSolver(steps);
+}
+
+/** Side of the images that a checkpoint makes, in pixels. */
+export function imageSide({ model, codec }: Pick<Checkpoint, "model" | "codec">): number {
+  return geometryOf(model).latentSide * pixelsPerLatent(codec);
+}
+
+/**
+ * The noise that an image starts as: a function of its seed alone.
+ *
+ * @returns (T, P, channels) float32, standard normal.
+ */
+export function noiseOfSeed(model: MadformerConfig, seed: number): Float32Array {
+  const { T, P } = geometryOf(model);
+  return normal(randomKey(seed, "sample"), { size: T * P * model.latentChannels });
+}
+
+/** Weights of one checkpoint, compiled: makes images of seeds, a batch at a time. */
+export class ImageSampler implements AsyncDisposable {
+  private constructor(
+    private readonly model: MadformerConfig,
+    private readonly sampler: Sampler,
+    private readonly decoder: CodecDecoder,
+    private readonly plan: SolverPlan,
+    private readonly batchImages: number,
+  ) {}
+
+  static async create(
+    checkpoint: Pick<Checkpoint, "model" | "codec" | "codecWeights">,
+    weights: Weights,
+    plan: SolverPlan,
+    batchImages: number,
+  ): Promise<ImageSampler> {
+    const { model, codec, codecWeights } = checkpoint;
+    const sampler = await Sampler.create(model, weights, { batchImages });
+    const decoder = await compileCodecDecoder(codec, codecWeights, { batchImages, side: imageSide(checkpoint) });
+    return new ImageSampler(model, sampler, decoder, plan, batchImages);
+  }
+
+  /**
+   * Images of seeds, in their order. Every batch has the same size, the last one filled up with seeds nobody asked for:
+   * programs have fixed shapes, and an image must not depend on how many are made with it.
+   */
+  async *images(seeds: readonly number[], signal?: AbortSignal): AsyncGenerator<SampledImage> {
+    const { model, batchImages } = this;
+    const { T, P } = geometryOf(model);
+    const size = T * P * model.latentChannels;
+    for (let first = 0; first < seeds.length; first += batchImages) {
+      const batch = seeds.slice(first, first + batchImages);
+      const noise = new Float32Array(batchImages * size);
+      for (let i = 0; i < batchImages; i++) noise.set(noiseOfSeed(model, batch[i] ?? 0), i * size);
+      const latents = await this.sampler.sample(this.plan, noise, signal ? { signal } : {});
+      const pixels = await this.decode(latents);
+      const pixelsOfImage = pixels.length / batchImages;
+      for (const [i, seed] of batch.entries())
+        yield {
+          seed,
+          pixels: pixels.subarray(i * pixelsOfImage, (i + 1) * pixelsOfImage),
+          latents: latents.subarray(i * size, (i + 1) * size),
+        };
+    }
+  }
+
+  /**
+   * Latents to pixels.
+   *
+   * @param latents (n, T, P, channels), at most `batchImages` images.
+   * @returns (n, side, side, 3) uint8.
+   */
+  async decode(latents: Float32Array): Promise<Uint8Array> {
+    const { T, P } = geometryOf(this.model);
+    const size = T * P * this.model.latentChannels;
+    const images = new Float32Array(latents.length);
+    for (let at = 0; at < latents.length; at += size)
+      fromBlocks(this.model, latents.subarray(at, at + size), images.subarray(at, at + size));
+    return await this.decoder.decodePixels(images);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.sampler[Symbol.asyncDispose]();
+    await this.decoder[Symbol.asyncDispose]();
+  }
+}
