@@ -69,7 +69,7 @@ export const FACE_ATTRIBUTES = {
   browAngle: range(-1, 1, "Worried (-1) to stern (1)"),
   browThickness: range(1.3, 3.2, "Thickness of the brows"),
   browHeight: range(-1, 1, "Low (-1) to raised (1)"),
-  noseWidth: range(3, 5.6, "Half the width of the nose"),
+  noseWidth: range(3, 6.4, "Half the width of the nose"),
   noseLength: range(-1, 1, "Short (-1) to long (1)"),
   mouthWidth: range(7, 11, "Half the width of the mouth"),
   smile: range(-0.6, 1, "Corners down (-0.6) to up (1)"),

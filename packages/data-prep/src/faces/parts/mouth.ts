@@ -41,7 +41,7 @@ export function facialHair(a: FaceAttributes, colors: FaceColors, head: Head): s
       return svg`<path d="${patch}${moustache(a, head)}" fill="${color}"/>`;
     }
     case "stubble":
-      return svg`<path d="${beard(a, head, 0)}" fill="${color}" fill-opacity=".3"/>`;
+      return svg`<path d="${beard(a, head, 0)}" fill="${color}" fill-opacity=".42"/>`;
     case "beard":
       return svg`<path d="${beard(a, head, 1.6)}" fill="url(#beard)"/>`;
   }

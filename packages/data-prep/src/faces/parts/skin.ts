@@ -43,21 +43,21 @@ export function skull(head: Head): string {
 }
 
 export function complexion(a: FaceAttributes, colors: FaceColors, head: Head): string {
-  const red = mix(colors.skin, "#e2484f", 0.6 - 0.25 * a.skinTone);
+  const red = mix(colors.skin, "#e2484f", 0.7 - 0.25 * a.skinTone);
   const y = head.eyeY + 13;
   const cheeks = SIDES.map((side) => {
     const x = head.faceX + side * (a.eyeSpacing + 3);
     const dots =
       a.freckles === "none"
         ? ""
-        : FRECKLES.map(([dx, dy]) => svg`<circle cx="${x + side * dx}" cy="${y - 2.5 + dy}" r=".75"/>`).join("");
+        : FRECKLES.map(([dx, dy]) => svg`<circle cx="${x + side * dx}" cy="${y - 2.5 + dy}" r=".9"/>`).join("");
     return (
       svg`<ellipse cx="${x}" cy="${y}" rx="7.5" ry="5.5" fill="url(#blush)" fill-opacity="${a.blush}"/>` +
-      (dots && svg`<g fill="${mix(colors.skin, "#7a3418", 0.55)}">${dots}</g>`)
+      (dots && svg`<g fill="${mix(colors.skin, "#5f2410", 0.6)}">${dots}</g>`)
     );
   });
   return (
-    svg`<radialGradient id="blush"><stop stop-color="${red}" stop-opacity=".75"/><stop offset="1" stop-color="${red}" stop-opacity="0"/></radialGradient>${cheeks}` +
+    svg`<radialGradient id="blush"><stop stop-color="${red}" stop-opacity=".9"/><stop offset="1" stop-color="${red}" stop-opacity="0"/></radialGradient>${cheeks}` +
     svg`<ellipse cx="${head.mouthX}" cy="${head.mouthY + 6.4}" rx="5" ry="1.6" fill="${colors.skinShade}" fill-opacity=".45"/>`
   );
 }
@@ -85,8 +85,8 @@ export function ageLines(a: FaceAttributes, colors: FaceColors, head: Head): str
   });
   const forehead = svg`M${x - 11} ${brow}Q${x} ${brow - 2} ${x + 11} ${brow}M${x - 8} ${brow - 4}Q${x} ${brow - 6} ${x + 8} ${brow - 4}`;
   return (
-    svg`<path d="${forehead}${folds}" fill="none" stroke="${colors.skinLine}" stroke-width="1.1"` +
-    svg` stroke-linecap="round" stroke-opacity="${0.6 * a.ageLines ** 2}"/>`
+    svg`<path d="${forehead}${folds}" fill="none" stroke="${colors.skinLine}" stroke-width="1.25"` +
+    svg` stroke-linecap="round" stroke-opacity="${0.7 * a.ageLines ** 1.5}"/>`
   );
 }
 
@@ -98,7 +98,7 @@ export function nose(a: FaceAttributes, colors: FaceColors, head: Head): string 
     svg`<path d="M${faceX + shade * 1.6} ${eyeY - 1}Q${x + shade * 1.5} ${y - 6} ${x + shade * w} ${y - 0.6}` +
     svg`Q${x + shade * w * 0.9} ${y + 2} ${x} ${y + 1.9}Q${x + shade * 0.4} ${y - 6} ${faceX + shade * 1.6} ${eyeY - 1}Z" fill="${colors.skinShade}" fill-opacity=".55"/>` +
     svg`<path d="M${x - w} ${y - 0.6}Q${x - w} ${y + 2} ${x - w * 0.4} ${y + 1.4}Q${x} ${y + 2.6} ${x + w * 0.4} ${y + 1.4}Q${x + w} ${y + 2} ${x + w} ${y - 0.6}"` +
-    svg` fill="none" stroke="${colors.skinLine}" stroke-opacity=".75" stroke-width="1.2" stroke-linecap="round"/>` +
+    svg` fill="none" stroke="${colors.skinLine}" stroke-opacity=".85" stroke-width="1.5" stroke-linecap="round"/>` +
     svg`<ellipse cx="${x - shade * w * 0.25}" cy="${y - 1.6}" rx="${w * 0.42}" ry="1.5" fill="${colors.skinLight}" fill-opacity=".75"/>`
   );
 }
