@@ -51,9 +51,12 @@ async function bundle(stage) {
     plugins: [workspaceSources()],
   }).then((result) => {
     // What tree shaking left, not what was seen on the way.
-    for (const output of Object.values(result.metafile.outputs))
+    for (const output of Object.values(result.metafile.outputs)) {
       for (const { path: name, external } of output.imports)
         if (external && !isBuiltin(name)) externals.add(packageOf(name));
+      for (const name of dependenciesOf(Object.keys(output.inputs)))
+        if (result.outputFiles[0]?.text.includes(`"${name}"`)) externals.add(name); // a require() that esbuild cannot see
+    }
     return result;
   });
   const named = [...externals].sort().map((name) => `${name}@${versionOf(name, stage.packageDir)}`);
@@ -74,16 +77,32 @@ function workspaceSources() {
       build.onResolve({ filter: /^[^./]/ }, ({ path: name, kind }) => {
         if (kind === "entry-point") return undefined;
         const own = /^@madformer\/([a-z-]+)$/.exec(name)?.[1];
-        if (own === undefined) return { path: name, external: true, sideEffects: isBuiltin(name) ? false : undefined };
+        if (own === undefined)
+          return { path: name, external: true, ...(isBuiltin(name) ? { sideEffects: false } : {}) };
         return { path: path.join(root, "packages", own, "src/index.ts"), sideEffects: false };
       });
-      build.onResolve({ filter: /^\./ }, ({ path: name, importer, resolveDir }) =>
-        importer !== "<stdin>" && name.endsWith(".js")
-          ? { path: path.join(resolveDir, name.replace(/\.js$/, ".ts")) }
-          : undefined,
-      );
+      build.onResolve({ filter: /^\./ }, ({ path: name, importer, resolveDir }) => {
+        if (importer === "<stdin>" || !name.endsWith(".js")) return undefined;
+        // Modules do nothing when they are loaded, so one whose exports nobody uses is left out.
+        return { path: path.join(resolveDir, name.replace(/\.js$/, ".ts")), sideEffects: false };
+      });
     },
   };
+}
+
+/**
+ * npm dependencies of the workspace's packages that these files belong to.
+ *
+ * @param {readonly string[]} files From the root.
+ * @returns {Set<string>}
+ */
+function dependenciesOf(files) {
+  const packages = new Set(files.flatMap((file) => /^packages\/[^/]+/.exec(file)?.[0] ?? []));
+  const names = [...packages].flatMap((dir) => {
+    const { dependencies = {} } = JSON.parse(readFileSync(path.join(root, dir, "package.json"), "utf8"));
+    return Object.keys(dependencies).filter((name) => !name.startsWith("@madformer/"));
+  });
+  return new Set(names);
 }
 
 /**
