@@ -1,0 +1,119 @@
+import { count, formatNumber } from "../html/format.js";
+import { html, type Html } from "../html/html.js";
+import type { ChartSpec } from "../plot/chart.js";
+import { SERIES_COLORS } from "../plot/chart.js";
+import { pointsOf, smooth, thin } from "../plot/curve.js";
+import { plot } from "../plot/figure.js";
+import { columnKind, type ColumnKind, type LossTable } from "../read/losses.js";
+
+/** Points of a curve are drawn in so many buckets: more than the page has pixels for them would be bytes for nothing. */
+const BUCKETS = 400;
+
+/** What of a table is drawn, and how. */
+const PANELS: readonly { kind: ColumnKind; title: string; smoothed: boolean; log: boolean }[] = [
+  { kind: "learning rate", title: "Learning rate", smoothed: false, log: false },
+  { kind: "gradient norm", title: "Gradient norm", smoothed: true, log: true },
+  { kind: "accuracy", title: "Accuracy", smoothed: true, log: false },
+];
+
+/**
+ * The curves of a training: its losses over the whole width, then what else it wrote down.
+ *
+ * @param id In front of the plots' anchors.
+ * @param what Whose losses, such as `training`.
+ * @param smoothing Time constant, share of all steps.
+ */
+export function lossPlots(table: LossTable, id: string, what: string, smoothing: number): Html {
+  const columnsOf = (kind: ColumnKind): string[] =>
+    [...table.columns.keys()].filter((name) => columnKind(name) === kind);
+  const losses = columnsOf("loss").sort((a, b) => rank(a) - rank(b));
+  const groups = Array.from({ length: Math.ceil(losses.length / SERIES_COLORS) }, (_, i) =>
+    losses.slice(i * SERIES_COLORS, (i + 1) * SERIES_COLORS),
+  );
+  return html`<div class="plots">
+    ${groups.map((columns, i) =>
+      curves(table, columns, {
+        id: `${id}-losses${i === 0 ? "" : `-${i + 1}`}`,
+        title: `${columns.length === 1 ? "Loss" : "Losses"} of ${what}${i === 0 ? "" : ", continued"}`,
+        smoothing,
+        log: true,
+        wide: true,
+      }),
+    )}
+    ${PANELS.map(({ kind, title, smoothed, log }) => {
+      const columns = columnsOf(kind).slice(0, SERIES_COLORS);
+      if (columns.length === 0) return undefined;
+      return curves(table, columns, {
+        id: `${id}-${kind.replaceAll(" ", "-")}`,
+        title,
+        smoothing: smoothed ? smoothing : 0,
+        log,
+        wide: false,
+      });
+    })}
+  </div>`;
+}
+
+interface CurveOptions {
+  readonly id: string;
+  readonly title: string;
+  readonly smoothing: number;
+  readonly log: boolean;
+  readonly wide: boolean;
+}
+
+function curves(table: LossTable, columns: readonly string[], options: CurveOptions): Html | undefined {
+  const { steps } = table;
+  const window = options.smoothing * steps.length;
+  const smoothed = new Map(
+    columns.map((name) => {
+      const values = table.columns.get(name) ?? [];
+      return [name, window >= 2 ? smooth(values, window) : values];
+    }),
+  );
+  const span = (steps.at(-1) ?? 0) - (steps[0] ?? 0);
+  const spec = (scale: ChartSpec["scale"]): ChartSpec => ({
+    description: `${options.title} by step: ${columns.map((name) => inWords(name, steps, smoothed.get(name) ?? [])).join("; ")}`,
+    xLabel: "training step",
+    yLabel: options.title,
+    scale,
+    include: scale === "linear" && options.log ? [0] : [],
+    series: columns.flatMap((name) => {
+      const points = thin(pointsOf(steps, smoothed.get(name) ?? [], scale === "log"), BUCKETS);
+      const raw = thin(pointsOf(steps, table.columns.get(name) ?? [], scale === "log"), BUCKETS);
+      return points.length === 0 ? [] : [{ name, points, ...(window >= 2 && { raw }) }];
+    }),
+  });
+  const [linear, log] = [spec("linear"), spec("log")];
+  if (linear.series.length === 0) return undefined;
+  // A curve that the logarithmic axis has no place for would be left out of it: then there is only the linear one.
+  const both = options.log && log.series.length === linear.series.length;
+  return plot({
+    id: options.id,
+    title: options.title,
+    wide: options.wide,
+    charts: both ? [log, linear] : [linear],
+    caption: html`${
+      window >= 2 &&
+      `Thick: exponential mean over about ${count(Math.max(1, Math.round(options.smoothing * span)), "step")}. Thin: every step, the lowest and highest of each pixel. `
+    }${options.wide && columns[0] !== undefined && `${capitalized(inWords(columns[0], steps, smoothed.get(columns[0]) ?? []))}.`}`,
+  });
+}
+
+/** `loss goes from 1.02 to 0.134, lowest 0.131 at step 3,900` */
+function inWords(name: string, steps: readonly number[], values: readonly number[]): string {
+  const points = pointsOf(steps, values);
+  const [first, last] = [points[0], points.at(-1)];
+  if (!first || !last) return `${name} has no values`;
+  const low = points.reduce((least, point) => (point[1] < least[1] ? point : least), first);
+  return `${name} goes from ${formatNumber(first[1], 3)} to ${formatNumber(last[1], 3)}, lowest ${formatNumber(low[1], 3)} at step ${formatNumber(low[0])}`;
+}
+
+function capitalized(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+/** The sum comes first: it has the first colour and the caption. */
+function rank(column: string): number {
+  return /^(loss|total|losses\.total)$/.test(column) ? 0 : 1;
+}

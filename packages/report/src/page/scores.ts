@@ -1,0 +1,140 @@
+import { count, formatNumber, formatScore } from "../html/format.js";
+import { html, type Html } from "../html/html.js";
+import type { Point } from "../plot/curve.js";
+import { plot } from "../plot/figure.js";
+import type { ChartSpec } from "../plot/chart.js";
+import { mainGroup, type ScoreFacts, type ScoreGroup } from "../read/facts.js";
+import type { Run } from "../run.js";
+import { digestCode, scrolling, type Section } from "./section.js";
+
+/** The scores: what they are, against training, and in numbers. */
+export function scoresSection(run: Run): Section | undefined {
+  const { score } = run;
+  if (!score) return undefined;
+  const stepped = score.groups
+    .filter((group): group is ScoreGroup & { step: number } => typeof group.step === "number")
+    .sort((a, b) => a.step - b.step);
+  return {
+    id: "scores",
+    title: "Scores",
+    content: html`${explanation(run, score)}
+    ${stepped.length > 1 && html`<div class="plots">${distancePlot(score, stepped)}${precisionPlot(stepped)}</div>`}
+    ${table(score)}`,
+  };
+}
+
+function explanation({ features }: Run, score: ScoreFacts): Html {
+  const inception = features?.network === "inception";
+  return html`<p>
+      ${score.metric} is the Fréchet distance between two Gaussians: one fitted to features of the samples, one to
+      features of the data. 0 means that the two have the same mean and covariance; smaller is better. It falls with the
+      number of samples, so only scores over equally many compare.
+    </p>
+    ${
+      features &&
+      html`<p>
+        The features are ${features.dims ? `${formatNumber(features.dims)} numbers an image from` : "from"}
+        ${inception ? "the Inception network of the FID" : html`the network <code>${features.network}</code>`}${
+          features.networkDigest ? html` (weights ${digestCode(features.networkDigest)})` : ""
+        }${features.resize ? html`, images resized by <code>${features.resize}</code>` : ""}.
+        ${
+          !inception &&
+          "This is not the FID, whose features come from Inception: compare it with other runs here, not with numbers from papers."
+        }
+      </p>`
+    }`;
+}
+
+function distancePlot(score: ScoreFacts, groups: readonly (ScoreGroup & { step: number })[]): Html {
+  const points = groups.map(({ step, distance }): Point => [step, distance]);
+  const [first, last] = [groups[0], groups.at(-1)];
+  const spec = (scale: ChartSpec["scale"]): ChartSpec => ({
+    description:
+      first && last
+        ? `${score.metric} falls or rises from ${formatScore(first.distance)} at step ${formatNumber(first.step)} to ${formatScore(last.distance)} at step ${formatNumber(last.step)}; all values are in the table below`
+        : score.metric,
+    xLabel: "training step",
+    yLabel: score.metric,
+    scale,
+    include: scale === "linear" ? [0] : [],
+    series: [{ name: score.metric, points, dots: true, label: formatScore }],
+  });
+  const positive = points.every(([, y]) => y > 0);
+  return plot({
+    id: "plot-distance",
+    title: `${score.metric} against training`,
+    charts: positive ? [spec("linear"), spec("log")] : [spec("linear")],
+  });
+}
+
+function precisionPlot(groups: readonly (ScoreGroup & { step: number })[]): Html | undefined {
+  const series = (["precision", "recall"] as const).flatMap((name) => {
+    const points = groups.flatMap((group): Point[] => {
+      const value = group[name];
+      return typeof value === "number" ? [[group.step, value]] : [];
+    });
+    return points.length > 1 ? [{ name: name === "precision" ? "Precision" : "Recall", points, dots: true }] : [];
+  });
+  if (series.length === 0) return undefined;
+  return plot({
+    id: "plot-precision",
+    title: "Precision and recall against training",
+    caption:
+      "Precision: share of samples that lie near the data, by nearest neighbours among the features. Recall: share of the data that lies near samples.",
+    charts: [
+      {
+        description: series
+          .map(
+            ({ name, points }) =>
+              `${name} goes from ${formatScore(points[0]?.[1] ?? NaN)} to ${formatScore(points.at(-1)?.[1] ?? NaN)}`,
+          )
+          .join("; "),
+        xLabel: "training step",
+        yLabel: "share",
+        scale: "linear",
+        include: [0, 1],
+        series,
+      },
+    ],
+  });
+}
+
+function table(score: ScoreFacts): Html {
+  const main = mainGroup(score.groups);
+  const cell = (value: number | null | undefined, format: (value: number) => string): Html =>
+    html`<td class="number">${typeof value === "number" ? format(value) : html`<span class="missing">–</span>`}</td>`;
+  return html`<figure>
+    ${scrolling(
+      "Scores of all groups",
+      html`<table>
+        <caption>
+          ${score.referenceImages ? `All against the same ${count(score.referenceImages, "image")} of the data.` : "All against the same data."}
+        </caption>
+        <thead>
+          <tr>
+            <th scope="col">Group</th>
+            <th scope="col" class="number">Step</th>
+            <th scope="col" class="number">${score.metric}</th>
+            <th scope="col" class="number">Precision</th>
+            <th scope="col" class="number">Recall</th>
+            <th scope="col" class="number">Samples</th>
+          </tr>
+        </thead>
+        <tbody>
+          ${score.groups.map(
+            (group) =>
+              html`<tr class="${group === main && "main"}">
+                <th scope="row">${group.name}</th>
+                ${cell(group.step, formatNumber)}${cell(group.distance, formatScore)}
+                ${cell(group.precision, formatScore)}${cell(group.recall, formatScore)}${cell(group.samples, formatNumber)}
+              </tr>`,
+          )}
+        </tbody>
+      </table>`,
+    )}
+    ${
+      typeof score.mean === "number" &&
+      html`<figcaption>Mean over the last checkpoints: ${score.metric} ${formatScore(score.mean)}.</figcaption>`
+    }
+  </figure>`;
+}

@@ -1,0 +1,123 @@
+import { extent } from "d3-array";
+import { scaleLinear, scaleLog, type ScaleContinuousNumeric } from "d3-scale";
+import { line } from "d3-shape";
+import { formatTick } from "../html/format.js";
+import { html, type Html } from "../html/html.js";
+import type { Point } from "./curve.js";
+
+/** One curve of a chart. */
+export interface Series {
+  readonly name: string;
+  readonly points: readonly Point[];
+  /** Drawn thin behind it: what the curve was smoothed from. */
+  readonly raw?: readonly Point[];
+  /** A dot at every point. */
+  readonly dots?: boolean;
+  /** Beside every dot, if there is room. */
+  readonly label?: (y: number) => string;
+}
+
+/** What a chart shows, whatever its size. */
+export interface ChartSpec {
+  /** What people hear who do not see it. */
+  readonly description: string;
+  readonly xLabel: string;
+  readonly yLabel: string;
+  readonly scale: "linear" | "log";
+  /** What the vertical axis must hold besides the points. */
+  readonly include?: readonly number[];
+  readonly series: readonly Series[];
+}
+
+export interface ChartSize {
+  readonly width: number;
+  readonly height: number;
+}
+
+/** Colours (and dashes) there are: further series take them again. */
+export const SERIES_COLORS = 6;
+
+const MARGIN = { top: 12, right: 14, bottom: 40, left: 52 };
+
+/** A chart as inline SVG. Its colours are classes: the page's style gives them, light or dark. */
+export function chart(spec: ChartSpec, size: ChartSize, className = ""): Html {
+  const all = spec.series.flatMap(({ points, raw = [] }) => [...points, ...raw]);
+  const [right, bottom] = [size.width - MARGIN.right, size.height - MARGIN.bottom];
+  const x = scaleLinear(domainOf(all.map(([x]) => x)), [MARGIN.left, right]);
+  const y = yScale(spec, all, [bottom, MARGIN.top]);
+  const xTicks = x.ticks(Math.max(2, Math.round(size.width / 110)));
+  const yTicks = ticksOf(y, spec.scale, Math.max(3, Math.round(size.height / 55)));
+  const path = line<Point>()
+    .x(([px]) => round(x(px)))
+    .y(([, py]) => round(y(py)));
+  return html`<svg
+    class="chart ${className}"
+    viewBox="0 0 ${size.width} ${size.height}"
+    role="img"
+    aria-label="${spec.description}"
+  >
+    <g class="grid">
+      ${yTicks.map((t) => html`<line x1="${MARGIN.left}" x2="${right}" y1="${round(y(t))}" y2="${round(y(t))}" />`)}
+    </g>
+    <g class="ticks" aria-hidden="true">
+      ${yTicks.map((t) => html`<text x="${MARGIN.left - 8}" y="${round(y(t) + 4)}" text-anchor="end">${formatTick(t)}</text>`)}
+      ${xTicks.map((t) => html`<text x="${round(x(t))}" y="${bottom + 18}" text-anchor="middle">${formatTick(t)}</text>`)}
+      <text x="${right}" y="${size.height - 4}" text-anchor="end" class="axis">${spec.xLabel}</text>
+    </g>
+    <line class="base" x1="${MARGIN.left}" x2="${right}" y1="${bottom}" y2="${bottom}" />
+    ${spec.series.map(({ raw }, i) => raw && html`<path class="raw s${i % SERIES_COLORS}" d="${path(raw)}" />`)}
+    ${spec.series.map(({ points }, i) => html`<path class="curve s${i % SERIES_COLORS}" d="${path(points)}" />`)}
+    ${spec.series.map((series, i) => dots(series, i, (p) => [round(x(p[0])), round(y(p[1]))], right))}
+  </svg>`;
+}
+
+function dots(series: Series, i: number, at: (point: Point) => [number, number], right: number): Html | false {
+  const { points, label } = series;
+  if (!series.dots) return false;
+  const roomy = label !== undefined && points.length <= right / 60;
+  const s = `s${i % SERIES_COLORS}`;
+  return html`<g class="dots" aria-hidden="true">
+    ${points.map((point) => {
+      const [px, py] = at(point);
+      const anchor = px > right - 24 ? "end" : px < MARGIN.left + 24 ? "start" : "middle";
+      return html`<circle class="${s}" cx="${px}" cy="${py}" r="3.5" />
+        ${roomy && html`<text x="${px}" y="${py - 9}" text-anchor="${anchor}">${label(point[1])}</text>`}`;
+    })}
+  </g>`;
+}
+
+type Scale = ScaleContinuousNumeric<number, number>;
+
+function yScale(spec: ChartSpec, points: readonly Point[], range: readonly [number, number]): Scale {
+  const values = [...points.map(([, y]) => y), ...(spec.include ?? [])];
+  if (spec.scale === "linear") return scaleLinear(domainOf(values), range).nice();
+  const [low, high] = domainOf(values.filter((value) => value > 0));
+  const pad = Math.max(1.02, (high / low) ** 0.04);
+  return scaleLog([low / pad, high * pad], range);
+}
+
+/** Smallest and largest value, apart even if there is but one. */
+function domainOf(values: readonly number[]): [number, number] {
+  const [low = 0, high = 1] = extent(values);
+  if (low < high) return [low, high];
+  const room = Math.abs(low) * 0.1 || 1;
+  return [low - room, high + room];
+}
+
+/** Over less than a decade as a linear axis has them; else the 1, 2, 5 of each decade, or its 1 alone. */
+function ticksOf(scale: Scale, kind: ChartSpec["scale"], n: number): number[] {
+  const [low = 0, high = 1] = scale.domain();
+  if (kind === "linear") return scale.ticks(n);
+  if (high / low < 10) return scaleLinear([low, high], [0, 1]).ticks(n);
+  const ticks = scale.ticks(200);
+  const leading = (tick: number): number => Math.round(tick / 10 ** Math.floor(Math.log10(tick) + 1e-9));
+  for (const allowed of [[1, 2, 5], [1, 3], [1]]) {
+    const kept = ticks.filter((tick) => allowed.includes(leading(tick)));
+    if (kept.length <= n + 2 || allowed.length === 1) return kept;
+  }
+  return [];
+}
+
+function round(value: number): number {
+  return Math.round(value * 10) / 10;
+}

@@ -1,0 +1,82 @@
+import { type Artifact, DataError } from "@madformer/artifacts";
+import { z } from "zod";
+
+/**
+ * The facts that the page speaks about, by stage. Fields that are missing are not spoken of, further ones are left for the
+ * table of facts; a field of the wrong kind is an error, since the number could not be believed.
+ */
+const Count = z.number().nonnegative();
+const Group = z.object({ name: z.string(), step: z.number().nullish(), images: Count.nullish() });
+
+export const ScoreFacts = z.object({
+  metric: z.string(),
+  final: z.number().nullish(),
+  mean: z.number().nullish(),
+  groups: z
+    .array(
+      z.object({
+        name: z.string(),
+        step: z.number().nullish(),
+        distance: z.number(),
+        precision: z.number().nullish(),
+        recall: z.number().nullish(),
+        samples: Count.nullish(),
+      }),
+    )
+    .min(1),
+  referenceImages: Count.nullish(),
+});
+export type ScoreFacts = z.infer<typeof ScoreFacts>;
+export type ScoreGroup = ScoreFacts["groups"][number];
+
+export const SampleFacts = z.object({
+  groups: z.array(Group.extend({ folder: z.string(), weights: z.string().nullish() })).default([]),
+  solver: z.string().nullish(),
+  steps: Count.nullish(),
+  nfe: Count.nullish(),
+  side: Count.nullish(),
+});
+export type SampleFacts = z.infer<typeof SampleFacts>;
+
+export const FeatureFacts = z.object({
+  network: z.string(),
+  networkDigest: z.string().nullish(),
+  dims: Count.nullish(),
+  resize: z.string().nullish(),
+});
+export type FeatureFacts = z.infer<typeof FeatureFacts>;
+
+export const ImageFacts = z.object({ images: Count.nullish(), side: Count.nullish(), skipped: Count.nullish() });
+export type ImageFacts = z.infer<typeof ImageFacts>;
+
+export const LatentFacts = z.object({
+  side: Count.nullish(),
+  channels: Count.nullish(),
+  codec: z.union([z.string(), z.object({ kind: z.string() })]).nullish(),
+});
+export type LatentFacts = z.infer<typeof LatentFacts>;
+
+export const ExportFacts = z.object({ step: Count.nullish(), parameters: Count.nullish() });
+export type ExportFacts = z.infer<typeof ExportFacts>;
+
+/**
+ * The facts of an artifact that fit a schema.
+ *
+ * @throws {DataError} That names the first fact that does not.
+ */
+export function readFacts<T>(schema: z.ZodType<T>, artifact: Artifact): T {
+  const { success, data, error } = schema.safeParse(artifact.manifest.facts);
+  if (success) return data;
+  const issue = error.issues[0];
+  throw new DataError(
+    `Cannot read the facts of ${artifact.manifest.stage}: ${JSON.stringify(issue?.path.join("."))} does not fit (${issue?.message ?? "unknown"})`,
+  );
+}
+
+/** The group that the page speaks of first: the one called final, else the one of the latest step, else the last. */
+export function mainGroup<G extends { readonly name: string; readonly step?: number | null | undefined }>(
+  groups: readonly G[],
+): G | undefined {
+  const named = groups.find((group) => group.name === "final");
+  return named ?? groups.toSorted((a, b) => (a.step ?? Infinity) - (b.step ?? Infinity)).at(-1);
+}
