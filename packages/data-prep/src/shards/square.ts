@@ -1,0 +1,92 @@
+import { resizePil } from "@madformer/artifacts";
+import sharp from "sharp";
+import type { Memory } from "./memory.js";
+
+/** How an image changes its size: as PIL does on bytes, with antialiasing, or with a kernel of sharp's. */
+export const RESIZES = ["pil-bilinear", "nearest", "linear", "cubic", "mitchell", "lanczos2", "lanczos3"] as const;
+export type Resize = (typeof RESIZES)[number];
+
+export interface SquareOptions {
+  /** Pixels each way. */
+  readonly side: number;
+  /** The largest square in the middle, or all of the image, stretched. */
+  readonly crop: "center" | "none";
+  readonly resize: Resize;
+  /** What shows where an image is transparent. */
+  readonly background: "black" | "white";
+  /** Images of more pixels are refused. */
+  readonly maxPixels: number;
+  /** What decoded images may take together. */
+  readonly memory: Memory;
+}
+
+/** An image file that is no image, or none that can be used; the message is the reason. */
+export class ImageProblem extends Error {
+  override readonly name = "ImageProblem";
+}
+
+/** What is decoded. Not SVG, which sharp would draw: it is a program more than an image. */
+const FORMATS: readonly string[] = ["jpeg", "png", "webp", "gif", "tiff", "heif"];
+/** Of one decoded pixel: red, green, blue and alpha in up to 16 bits. */
+const PIXEL_BYTES = 8;
+
+/**
+ * Decodes an image file to a square: upright (by EXIF), in sRGB, without transparency, cropped, then resized. Of an
+ * animation the first frame is taken.
+ *
+ * With `pil-bilinear` the bytes are those of torchvision's `Resize` on such a PIL image; a side that has its size already
+ * is left alone (spec 9).
+ *
+ * @param file The file's bytes. Borrowed.
+ * @returns (side, side, 3) uint8, RGB. Yours.
+ * @throws {ImageProblem} If it does not decode completely, or is too large.
+ */
+export async function squareImage(file: Uint8Array, options: SquareOptions): Promise<Uint8Array> {
+  try {
+    const { width, height, format } = await sharp(file, { limitInputPixels: false }).metadata(); // of the header alone
+    if (!FORMATS.includes(format))
+      throw new ImageProblem(`it is of the format ${format}, expected one of ${FORMATS.join(", ")}`);
+    if (width * height > options.maxPixels)
+      throw new ImageProblem(`it is ${width} x ${height} pixels, more than ${options.maxPixels} together`);
+    return await options.memory.with(width * height * PIXEL_BYTES, () => decode(file, options));
+  } catch (cause) {
+    if (cause instanceof ImageProblem) throw cause;
+    throw new ImageProblem(`it does not decode: ${(cause as Error).message.trim().split("\n", 1)[0]}`, { cause });
+  }
+}
+
+async function decode(file: Uint8Array, { side, crop, resize, ...options }: SquareOptions): Promise<Uint8Array> {
+  // A file that ends early or holds impossible values is broken; one that merely draws a warning is common.
+  const upright = sharp(file, { failOn: "error", limitInputPixels: options.maxPixels, pages: 1 })
+    .autoOrient()
+    .flatten({ background: options.background })
+    .toColourspace("srgb");
+  const { data, info } = await upright.raw({ depth: "uchar" }).toBuffer({ resolveWithObject: true });
+  const whole = { data, width: info.width, height: info.height, channels: info.channels };
+  const image = crop === "center" ? centerSquare(whole) : whole;
+  if (resize === "pil-bilinear") return resizePil(image, { width: side, height: side }).data;
+  const raw = { width: image.width, height: image.height, channels: 3 } as const;
+  const pixels = await sharp(image.data, { raw }).resize(side, side, { fit: "fill", kernel: resize }).raw().toBuffer();
+  return new Uint8Array(pixels);
+}
+
+interface RgbBytes {
+  readonly data: Uint8Array;
+  readonly width: number;
+  readonly height: number;
+  readonly channels: number;
+}
+
+/** The largest square in the middle; where it cannot be in the middle, half a pixel to the left or up. */
+function centerSquare(image: RgbBytes): RgbBytes {
+  const { data, width, height, channels } = image;
+  if (width === height) return image;
+  const side = Math.min(width, height);
+  const [left, top] = [Math.floor((width - side) / 2), Math.floor((height - side) / 2)];
+  const square = new Uint8Array(side * side * channels);
+  for (let y = 0; y < side; y++) {
+    const start = ((top + y) * width + left) * channels;
+    square.set(data.subarray(start, start + side * channels), y * side * channels);
+  }
+  return { data: square, width: side, height: side, channels };
+}

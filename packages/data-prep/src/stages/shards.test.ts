@@ -1,0 +1,333 @@
+import { createHash } from "node:crypto";
+import { readdir, readFile, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { pixelsOfImage, readImageShards, resizePil, type ShardImage } from "@madformer/artifacts";
+import sharp from "sharp";
+import { contextIn, datasetOf, digestsOf, inFolder, type Files } from "../testing.js";
+import { runShards, ShardsConfig, stage } from "./shards.js";
+
+const pixelsOf = (width: number, height: number, seed = 0): Uint8Array =>
+  Uint8Array.from({ length: width * height * 3 }, (_, i) => (i * i * 31 + 5 * i + 17 * seed) % 256);
+
+const imageOf = (width: number, height: number, seed = 0) =>
+  sharp(pixelsOf(width, height, seed), { raw: { width, height, channels: 3 } });
+const pngOf = (width: number, height: number, seed = 0): Promise<Buffer> =>
+  imageOf(width, height, seed).png().toBuffer();
+
+const config = (fields: Partial<ShardsConfig> = {}): ShardsConfig => ShardsConfig.parse({ side: 8, ...fields });
+
+async function imagesIn(folder: string): Promise<ShardImage[]> {
+  const paths = (await readdir(folder)).filter((name) => name.endsWith(".arrow")).sort();
+  const images: ShardImage[] = [];
+  for await (const image of readImageShards(paths.map((name) => join(folder, name)))) images.push(image);
+  return images;
+}
+
+/** Runs the stage over one tar and gives back what it made. */
+async function shardsOf(samples: Readonly<Record<string, Files>>, fields: Partial<ShardsConfig> = {}) {
+  return inFolder(async (folder) => {
+    const dataset = await datasetOf(join(folder, "dataset"), [samples]);
+    const context = await contextIn(join(folder, "out"));
+    const facts = await stage.run(config(fields), { dataset }, context);
+    const lines = (await readFile(join(context.out, "skipped.jsonl"), "utf8")).split("\n").slice(0, -1);
+    const skipped = lines.map((line) => JSON.parse(line) as { tar: string; key: string; reason: string });
+    return { facts, skipped, warnings: context.warnings, images: await imagesIn(context.out) };
+  });
+}
+
+/** The pixels that one image file becomes. */
+async function pixelsFrom(file: Uint8Array, fields: Partial<ShardsConfig> = {}): Promise<Uint8Array> {
+  const { images } = await shardsOf({ a: { png: file } }, { side: 2, ...fields });
+  return images[0]!.image;
+}
+
+describe("stage shards", () => {
+  test("keeps order, keys, classes, JSON and the digest of each source file, over tars and shards", () =>
+    inFolder(async (folder) => {
+      const files = await Promise.all(Array.from({ length: 7 }, (_, i) => pngOf(8, 8, i)));
+      const sampleOf = (i: number): Files => ({
+        ...(i === 4 ? { webp: files[4]!, jpg: "the webp comes first" } : { png: files[i]! }),
+        ...(i % 2 === 0 ? { cls: `${i}\n` } : { json: `{"i":${i}}` }),
+      });
+      const keys = ["b", "a", "0", "x", "y", "z", "w"];
+      const samples = keys.map((key, i) => [key, sampleOf(i)] as const);
+      const dataset = await datasetOf(join(folder, "dataset"), [
+        Object.fromEntries(samples.slice(0, 2)), // "0" would come first among an object's keys
+        Object.fromEntries(samples.slice(2)),
+      ]);
+      const context = await contextIn(join(folder, "out"));
+      const facts = await stage.run(config({ imagesPerShard: 3 }), { dataset }, context);
+      expect(facts).toEqual({ images: 7, side: 8, skipped: 0, classes: 7, format: "rgb8" });
+      expect(await readdir(context.out)).toEqual(
+        expect.arrayContaining(["images-00000.arrow", "images-00001.arrow", "images-00002.arrow", "skipped.jsonl"]),
+      );
+      expect(await readFile(join(context.out, "skipped.jsonl"), "utf8")).toBe("");
+      expect(await imagesIn(context.out)).toEqual(
+        keys.map((key, i) => ({
+          key,
+          label: i % 2 === 0 ? i : null,
+          json: i % 2 === 0 ? null : `{"i":${i}}`,
+          width: 8,
+          height: 8,
+          format: "rgb8",
+          image: pixelsOf(8, 8, i),
+          source: createHash("sha256").update(files[i]!).digest("hex"),
+        })),
+      );
+      expect(context.progress.get("images")).toEqual([7, 7]);
+      const shard = (name: string) => imagesOfShard(join(context.out, name));
+      expect(await Promise.all(["images-00000.arrow", "images-00002.arrow"].map(shard))).toEqual([3, 1]);
+    }));
+
+  async function imagesOfShard(path: string): Promise<number> {
+    let count = 0;
+    for await (const _ of readImageShards([path])) count++;
+    return count;
+  }
+
+  test("makes the same bytes however many images are decoded at a time, and whatever was interrupted", () =>
+    inFolder(async (folder) => {
+      const samples: Record<string, Files> = {};
+      for (let i = 0; i < 23; i++)
+        samples[`k${i}`] = {
+          webp: await imageOf(20 + i, 30 - i, i)
+            .webp()
+            .toBuffer(),
+        };
+      samples["k7"] = { webp: "broken" };
+      const dataset = await datasetOf(join(folder, "dataset"), [samples]);
+      const fields = config({ imagesPerShard: 5, format: "png" });
+      const made: Record<string, string>[] = [];
+      for (const atOnce of [1, 4, 50]) {
+        const out = join(folder, `out-${atOnce}`);
+        await runShards(fields, dataset, await contextIn(out), atOnce);
+        made.push(await digestsOf(out));
+      }
+      expect(Object.keys(made[0]!)).toHaveLength(6);
+      expect(made[1]).toEqual(made[0]);
+      expect(made[2]).toEqual(made[0]);
+
+      // Stopped in its third shard, then run again.
+      const [out, stop] = [join(folder, "resumed"), new AbortController()];
+      let seen = 0;
+      const stopping = await contextIn(out, stop.signal, () => ++seen === 14 && stop.abort(new Error("stopped")));
+      await expect(runShards(fields, dataset, stopping, 4)).rejects.toThrow("stopped");
+      expect((await readdir(out)).sort()).toEqual(["images-00000.arrow", "images-00001.arrow", "tmp"]);
+      const before = await stat(join(out, "images-00001.arrow"));
+      const context = await contextIn(out);
+      const facts = await runShards(fields, dataset, context, 4);
+      expect(facts).toMatchObject({ images: 22, skipped: 1 });
+      expect(await digestsOf(out)).toEqual(made[0]);
+      expect((await stat(join(out, "images-00001.arrow"))).ino).toBe(before.ino);
+      expect(context.warnings).toHaveLength(1); // of the sum: the broken image was in a finished shard
+      expect(context.progress.get("images")).toEqual([23, 23]);
+    }));
+
+  test("makes a finished shard again that has gone", () =>
+    inFolder(async (folder) => {
+      const dataset = await datasetOf(join(folder, "dataset"), [{ a: { png: await pngOf(8, 8) } }]);
+      const out = join(folder, "out");
+      await runShards(config(), dataset, await contextIn(out));
+      const made = await digestsOf(out);
+      await writeFile(join(out, "images-00000.arrow"), "");
+      const { rm } = await import("node:fs/promises");
+      await rm(join(out, "images-00000.arrow"));
+      await runShards(config(), dataset, await contextIn(out));
+      expect(await digestsOf(out)).toEqual(made);
+    }));
+
+  test("crops the middle and resizes as PIL does", async () => {
+    const [width, height] = [31, 20];
+    const { images } = await shardsOf({ a: { png: await pngOf(width, height) } }, { side: 7 });
+    const middle = new Uint8Array(20 * 20 * 3);
+    for (let y = 0; y < 20; y++)
+      middle.set(pixelsOf(width, height).subarray((y * width + 5) * 3, (y * width + 25) * 3), y * 60);
+    const square = { data: middle, width: 20, height: 20, channels: 3 };
+    expect(images[0]!.image).toEqual(resizePil(square, { width: 7, height: 7 }).data);
+  });
+
+  test("stretches the whole image where it is not to be cropped, as the reference does", async () => {
+    const { images } = await shardsOf({ a: { png: await pngOf(31, 20) } }, { side: 7, crop: "none" });
+    const whole = { data: pixelsOf(31, 20), width: 31, height: 20, channels: 3 };
+    expect(images[0]!.image).toEqual(resizePil(whole, { width: 7, height: 7 }).data);
+  });
+
+  test("resizes with sharp's kernels, each in its way", async () => {
+    const file = await pngOf(40, 20);
+    const made = new Map<string, Uint8Array>();
+    for (const resize of ["nearest", "linear", "cubic", "mitchell", "lanczos2", "lanczos3"] as const) {
+      const pixels = await pixelsFrom(file, { side: 9, resize });
+      const expected = await sharp(file)
+        .extract({ left: 10, top: 0, width: 20, height: 20 })
+        .resize(9, 9, { kernel: resize })
+        .raw()
+        .toBuffer();
+      expect(pixels).toEqual(new Uint8Array(expected));
+      made.set(Buffer.from(pixels).toString("hex"), pixels);
+    }
+    expect(made.size).toBe(6);
+  });
+
+  test("turns images upright before it crops them", async () => {
+    const upright = imageOf(12, 8);
+    for (const [orientation, degrees] of [
+      [6, 270],
+      [3, 180],
+      [8, 90],
+    ] as const) {
+      const turned = await upright.clone().rotate(degrees).png().toBuffer();
+      const tagged = await sharp(turned).withMetadata({ orientation }).png().toBuffer();
+      const { images } = await shardsOf({ a: { png: tagged }, b: { png: await pngOf(12, 8) } }, { side: 8 });
+      expect(images[0]!.image).toEqual(images[1]!.image);
+    }
+  });
+
+  test("turns grey, sixteen bits, CMYK, palettes and animations into sRGB", async () => {
+    const raw = { width: 2, height: 2 };
+    const grey = await sharp(Uint8Array.of(10, 20, 30, 40), { raw: { ...raw, channels: 1 } })
+      .toColourspace("b-w")
+      .png()
+      .toBuffer();
+    expect([...(await pixelsFrom(grey))]).toEqual([10, 10, 10, 20, 20, 20, 30, 30, 30, 40, 40, 40]);
+    const deep = await imageOf(2, 2).toColourspace("rgb16").png().toBuffer();
+    expect((await sharp(deep).metadata()).depth).toBe("ushort");
+    expect(await pixelsFrom(deep)).toEqual(pixelsOf(2, 2));
+    const palette = await imageOf(2, 2).png({ palette: true }).toBuffer();
+    expect(await pixelsFrom(palette)).toEqual(pixelsOf(2, 2));
+    const red = { create: { width: 2, height: 2, channels: 3, background: "red" } } as const;
+    const cmyk = await sharp(red).toColourspace("cmyk").jpeg({ quality: 100 }).toBuffer();
+    expect((await sharp(cmyk).metadata()).space).toBe("cmyk");
+    const [r, g, b] = await pixelsFrom(cmyk);
+    expect(r).toBeGreaterThan(200);
+    expect(Math.max(g!, b!)).toBeLessThan(80);
+    const frames = Uint8Array.from([...new Uint8Array(12).fill(9), ...new Uint8Array(12).fill(200)]);
+    const animation = await sharp(frames, { raw: { width: 2, height: 4, channels: 3, pageHeight: 2 } })
+      .gif()
+      .toBuffer();
+    expect((await sharp(animation).metadata()).pages).toBe(2);
+    expect([...(await pixelsFrom(animation))]).toEqual(Array<number>(12).fill(9));
+  });
+
+  test("lays what is transparent onto black or white", async () => {
+    const file = await sharp(Uint8Array.of(100, 100, 100, 51), { raw: { width: 1, height: 1, channels: 4 } })
+      .png()
+      .toBuffer();
+    expect([...(await pixelsFrom(file, { side: 1, background: "black" }))]).toEqual([20, 20, 20]);
+    expect([...(await pixelsFrom(file, { side: 1 }))]).toEqual([224, 224, 224]);
+  });
+
+  test("compresses without loss", async () => {
+    for (const [format, stored] of [
+      ["png", "png"],
+      ["webp-lossless", "webp"],
+    ] as const) {
+      const { images, facts } = await shardsOf({ a: { png: await pngOf(8, 8) } }, { format });
+      expect(facts).toMatchObject({ format });
+      expect(images[0]).toMatchObject({ format: stored, width: 8, height: 8 });
+      expect((await sharp(images[0]!.image).metadata()).format).toBe(stored);
+      expect(await pixelsOfImage(images[0]!)).toEqual(pixelsOf(8, 8));
+    }
+  });
+
+  test("takes the first images alone where there is a limit", async () => {
+    const samples = Object.fromEntries(["a", "b", "c"].map((key) => [key, { cls: "broken" }]));
+    samples["a"] = { png: await pngOf(8, 8) };
+    const { facts, images, skipped } = await shardsOf(samples, { limit: 2 });
+    expect(facts).toMatchObject({ images: 1, skipped: 1 });
+    expect(images.map((image) => image.key)).toEqual(["a"]);
+    expect(skipped.map((line) => line.key)).toEqual(["b"]);
+  });
+
+  test("counts the classes that the data set names, or one more than the largest number", () =>
+    inFolder(async (folder) => {
+      const png = await pngOf(8, 8);
+      const tar = { a: { png, cls: "3" }, b: { png, cls: "1" } };
+      expect((await shardsOf(tar)).facts).toMatchObject({ classes: 4 });
+      expect((await shardsOf({ a: { png } })).facts).toMatchObject({ classes: 0 });
+      await datasetOf(folder, [tar]);
+      await writeFile(join(folder, "classes.json"), JSON.stringify(["a", "b", "c", "d", "e"]));
+      const dataset = await datasetOf(folder, [tar]);
+      const facts = await stage.run(config(), { dataset }, await contextIn(join(folder, "out")));
+      expect(facts).toMatchObject({ classes: 5 });
+    }));
+});
+
+describe("stage shards, an image that cannot be used", () => {
+  const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8"><rect width="8" height="8"/></svg>`;
+  const cut = async (file: Promise<Buffer>): Promise<Buffer> => (await file).subarray(0, (await file).length * 0.6);
+
+  test("is skipped, with its key and reason", async () => {
+    const good = await pngOf(8, 8);
+    const { facts, images, skipped, warnings } = await shardsOf(
+      {
+        "cut-jpeg": { jpg: await cut(imageOf(64, 64).jpeg().toBuffer()) },
+        "cut-png": { png: await cut(pngOf(64, 64)) },
+        "cut-webp": { webp: await cut(imageOf(64, 64).webp().toBuffer()) },
+        empty: { png: "" },
+        good: { png: good, cls: "7" },
+        json: { png: good, json: "{" },
+        "large-class": { png: good, cls: "1000000" },
+        "large-image": { png: await pngOf(1100, 1000) },
+        "large-json": { png: good, json: JSON.stringify("x".repeat(1 << 20)) },
+        "no-image": { cls: "1" },
+        svg: { png: svg },
+        text: { webp: "no image" },
+        "word-class": { png: good, cls: "cat" },
+      },
+      { maxMegapixels: 1 },
+    );
+    expect(images.map((image) => image.key)).toEqual(["good"]);
+    expect(facts).toEqual({ images: 1, side: 8, skipped: 12, classes: 8, format: "rgb8" });
+    expect(warnings).toHaveLength(13);
+    expect(warnings).toContain(
+      'skipped image "word-class" of "00000.tar": its class is "cat", expected a number from 0 to 999999',
+    );
+    expect(warnings.at(-1)).toBe("12 of 13 images were skipped; skipped.jsonl says why");
+    expect(new Set(skipped.map((line) => line.tar))).toEqual(new Set(["00000.tar"]));
+    expect(Object.fromEntries(skipped.map((line) => [line.key, line.reason]))).toEqual({
+      "cut-jpeg": expect.stringMatching(/^it does not decode: .*premature end/i) as string,
+      "cut-png": expect.stringMatching(/^it does not decode: ./) as string,
+      "cut-webp": expect.stringMatching(/^it does not decode: ./) as string,
+      empty: expect.stringMatching(/^it does not decode: ./) as string,
+      json: "its JSON does not parse",
+      "large-class": 'its class is "1000000", expected a number from 0 to 999999',
+      "large-image": "it is 1100 x 1000 pixels, more than 1048576 together",
+      "large-json": "its JSON takes 1048578 bytes, more than 1048576",
+      "no-image": "it has no image, which is a file of webp, png, jpg, jpeg, avif, tif, tiff, gif",
+      svg: "it is of the format svg, expected one of jpeg, png, webp, gif, tiff, heif",
+      text: expect.stringMatching(/^it does not decode: .*unsupported image format/) as string,
+      "word-class": 'its class is "cat", expected a number from 0 to 999999',
+    });
+  });
+
+  test("stops the stage where it is strict", async () => {
+    const samples = { a: { png: await pngOf(8, 8) }, b: { png: svg } };
+    await expect(shardsOf(samples, { strict: true })).rejects.toThrow(
+      'Cannot use image "b" of "00000.tar": it is of the format svg',
+    );
+  });
+
+  test("stops the stage where there is no other", async () => {
+    await expect(shardsOf({ a: { png: svg }, b: { png: svg } })).rejects.toThrow(
+      'Cannot make shards: none of 2 images can be used; of the first, "a": it is of the format svg',
+    );
+    await expect(shardsOf({})).rejects.toThrow("the data set has no samples, expected tars of images");
+  });
+
+  test("leaves no shard where all of its images are skipped", () =>
+    inFolder(async (folder) => {
+      const good = { png: await pngOf(8, 8) };
+      const dataset = await datasetOf(join(folder, "dataset"), [{ a: good, b: { png: svg }, c: good }]);
+      const out = join(folder, "out");
+      for (const _ of [1, 2]) {
+        const facts = await stage.run(config({ imagesPerShard: 1 }), { dataset }, await contextIn(out));
+        expect(facts).toMatchObject({ images: 2, skipped: 1 });
+        expect((await readdir(out)).sort()).toEqual([
+          "images-00000.arrow",
+          "images-00002.arrow",
+          "skipped.jsonl",
+          "tmp",
+        ]);
+      }
+    }));
+});

@@ -1,0 +1,217 @@
+import { mkdir, readFile, rename } from "node:fs/promises";
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import { DataError, exists, ImageShardWriter, writeText, type Artifact } from "@madformer/artifacts";
+import { defineStage, type StageContext } from "@madformer/stage";
+import { z } from "zod";
+import { Memory } from "../shards/memory.js";
+import { mapOrdered } from "../shards/ordered.js";
+import { IMAGE_EXTENSIONS, SHARD_FORMATS, shardImage, type Skipped } from "../shards/sample.js";
+import { RESIZES } from "../shards/square.js";
+import { readWebDataset } from "../webdataset/read.js";
+import type { WebDatasetSample } from "../webdataset/sample.js";
+
+/** Which images become shards, and how. */
+export const ShardsConfig = z.strictObject({
+  side: z.int().min(1).max(16_384).default(256).describe("Side of the square images, pixels"),
+  crop: z
+    .enum(["center", "none"])
+    .default("center")
+    .describe("Take the largest square in the middle, or stretch all of the image, as the reference does"),
+  resize: z
+    .enum(RESIZES)
+    .default("pil-bilinear")
+    .describe("Kernel; pil-bilinear is that of the reference, bit for bit, the others are sharp's"),
+  background: z.enum(["black", "white"]).default("white").describe("What shows where an image is transparent"),
+  format: z.enum(SHARD_FORMATS).default("rgb8").describe("How shards hold images: pixels, or compressed without loss"),
+  imagesPerShard: z.int().positive().default(1024).describe("Samples of the data set in one shard, images"),
+  limit: z.int().nonnegative().default(0).describe("Take only the first this many samples; 0 takes all, images"),
+  maxMegapixels: z.number().positive().max(1000).default(100).describe("Larger images are refused, 2^20 pixels"),
+  strict: z.boolean().default(false).describe("Stop at an image that cannot be used, instead of skipping it"),
+});
+export type ShardsConfig = z.infer<typeof ShardsConfig>;
+
+/** Decoded images in memory at the same time. */
+const MEMORY_BYTES = 2 ** 31;
+const KEPT = [...IMAGE_EXTENSIONS, "cls", "json"];
+
+/** What became of one shard's samples; kept in `tmp/` until the stage ends, beside the shard. */
+const Done = z.strictObject({
+  images: z.int().nonnegative(),
+  skipped: z.array(z.strictObject({ tar: z.string(), key: z.string(), reason: z.string() })),
+  classes: z.int().nonnegative(),
+});
+type Done = z.infer<typeof Done>;
+
+interface Sample extends WebDatasetSample {
+  readonly tar: string;
+}
+
+/**
+ * Stage `shards`: images of any size in, squares of one size out.
+ *
+ * Reads   <dataset>/*.tar (WebDataset: an image file, and optionally cls and json, per key), <dataset>/classes.json if there
+ * Writes  <out>/images-00000.arrow, ...; <out>/skipped.jsonl (tar, key and reason of each image that could not be used)
+ *
+ * Shard i holds samples [i n, (i + 1) n) of the data set, n = `imagesPerShard`, without those that were skipped: what is in
+ * one does not depend on another, so finished shards are not made again. The bytes do not depend on how many images are
+ * decoded at a time.
+ *
+ * @throws {DataError} If no image can be used; with `strict`, if one cannot. {FormatError} If a tar is damaged.
+ */
+export const stage = defineStage({
+  name: "shards",
+  summary: "Decode, crop and resize images into Arrow shards",
+  config: ShardsConfig,
+  inputs: { dataset: { summary: "A data set of WebDataset tars" } },
+  async run(config, { dataset }, context) {
+    return runShards(config, dataset, context);
+  },
+});
+
+/** @param atOnce Images that are decoded at the same time; changes no bytes. */
+export async function runShards(
+  config: ShardsConfig,
+  dataset: Artifact,
+  context: StageContext,
+  atOnce = 2 * availableParallelism(),
+) {
+  const { out, log, signal } = context;
+  await mkdir(join(out, "tmp"), { recursive: true });
+  const total = totalOf(config, dataset);
+  const blocks: Done[] = [];
+  let seen = 0;
+  await using samples = new Samples(samplesOf(dataset, config.limit, signal));
+  for (let block = 0; await samples.more(); block++) {
+    const finished = await finishedBlock(out, block);
+    if (finished) {
+      seen += await samples.pass(config.imagesPerShard);
+      blocks.push(finished);
+    } else {
+      const onImage = (): void => log.progress("images", ++seen, Math.max(seen, total));
+      blocks.push(await makeBlock(block, samples.take(config.imagesPerShard), config, context, atOnce, onImage));
+    }
+    log.progress("images", seen, Math.max(seen, total));
+  }
+  const images = blocks.reduce((sum, { images }) => sum + images, 0);
+  const skipped = blocks.flatMap((block) => block.skipped);
+  if (images === 0) throw new DataError(`Cannot make shards: ${whyNone(seen, skipped)}`);
+  if (skipped.length > 0) log.warn(`${skipped.length} of ${seen} images were skipped; skipped.jsonl says why`);
+  await writeText(join(out, "skipped.jsonl"), skipped.map((line) => `${JSON.stringify(line)}\n`).join(""));
+  const classes = (await classesOf(dataset)) ?? Math.max(...blocks.map((block) => block.classes));
+  return { images, side: config.side, skipped: skipped.length, classes, format: config.format };
+}
+
+const shardFile = (block: number): string => `images-${String(block).padStart(5, "0")}.arrow`;
+const doneFile = (out: string, block: number): string => join(out, "tmp", `${shardFile(block)}.json`);
+
+/** What became of a shard that an earlier attempt finished. */
+async function finishedBlock(out: string, block: number): Promise<Done | undefined> {
+  if (!(await exists(doneFile(out, block)))) return undefined;
+  const done = Done.parse(JSON.parse(await readFile(doneFile(out, block), "utf8")));
+  return done.images === 0 || (await exists(join(out, shardFile(block)))) ? done : undefined;
+}
+
+async function makeBlock(
+  block: number,
+  samples: AsyncGenerator<Sample>,
+  config: ShardsConfig,
+  { out, signal, log }: StageContext,
+  atOnce: number,
+  onImage: () => void,
+): Promise<Done> {
+  const options = { ...config, maxPixels: config.maxMegapixels * 2 ** 20, memory: new Memory(MEMORY_BYTES) };
+  const temporary = join(out, "tmp", shardFile(block));
+  await using writer = await ImageShardWriter.create(temporary);
+  const skipped: Done["skipped"] = [];
+  let classes = 0;
+  const results = mapOrdered(samples, atOnce, async (sample) => ({
+    tar: sample.tar,
+    result: await shardImage(sample, config.format, options),
+  }));
+  for await (const { tar, result } of results) {
+    signal.throwIfAborted();
+    if ("reason" in result) {
+      skipped.push(skip(tar, result, config, log));
+    } else {
+      await writer.add(result);
+      if (result.label !== null) classes = Math.max(classes, result.label + 1);
+    }
+    onImage();
+  }
+  const done = { images: writer.images, skipped, classes };
+  if (done.images > 0) {
+    await writer.finish();
+    await rename(temporary, join(out, shardFile(block)));
+  }
+  await writeText(doneFile(out, block), JSON.stringify(done));
+  return done;
+}
+
+function skip(tar: string, { key, reason }: Skipped, { strict }: ShardsConfig, log: StageContext["log"]) {
+  const message = `image ${JSON.stringify(key)} of ${JSON.stringify(tar)}: ${reason}`;
+  if (strict) throw new DataError(`Cannot use ${message}`);
+  log.warn(`skipped ${message}`);
+  return { tar, key, reason };
+}
+
+async function* samplesOf(dataset: Artifact, limit: number, signal: AbortSignal): AsyncGenerator<Sample> {
+  let count = 0;
+  for (const tar of tarsOf(dataset))
+    for await (const sample of readWebDataset(await dataset.path(tar), { extensions: KEPT, signal })) {
+      yield { ...sample, tar };
+      if (++count === limit) return;
+    }
+}
+
+const tarsOf = (dataset: Artifact): string[] => dataset.files.filter((file) => file.endsWith(".tar"));
+
+/** Samples taken a number at a time. */
+class Samples implements AsyncDisposable {
+  private next: Promise<IteratorResult<Sample>> | undefined;
+
+  constructor(private readonly source: AsyncGenerator<Sample>) {}
+
+  async more(): Promise<boolean> {
+    this.next ??= this.source.next();
+    return !(await this.next).done;
+  }
+
+  async *take(count: number): AsyncGenerator<Sample, void, undefined> {
+    for (let i = 0; i < count && (await this.more()); i++) {
+      const { value } = (await this.next) as IteratorYieldResult<Sample>;
+      this.next = undefined;
+      yield value;
+    }
+  }
+
+  /** @returns How many were passed over: fewer than `count` at the end. */
+  async pass(count: number): Promise<number> {
+    let passed = 0;
+    for await (const _ of this.take(count)) passed++;
+    return passed;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.source.return(undefined);
+  }
+}
+
+/** How many images there will be, where the data set says so; for progress alone. */
+function totalOf({ limit }: ShardsConfig, { manifest }: Artifact): number {
+  const images = manifest.facts["images"];
+  const known = typeof images === "number" ? images : 0;
+  return limit > 0 ? Math.min(limit, known) : known;
+}
+
+async function classesOf(dataset: Artifact): Promise<number | undefined> {
+  if (!dataset.files.includes("classes.json")) return undefined;
+  const text = await readFile(await dataset.path("classes.json"), "utf8");
+  return z.array(z.string()).parse(JSON.parse(text)).length;
+}
+
+function whyNone(seen: number, skipped: Done["skipped"]): string {
+  if (seen === 0) return "the data set has no samples, expected tars of images";
+  const first = skipped[0]!;
+  return `none of ${seen} images can be used; of the first, ${JSON.stringify(first.key)}: ${first.reason}`;
+}
