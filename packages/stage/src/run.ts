@@ -15,7 +15,7 @@ import {
   type Store,
 } from "@madformer/artifacts";
 import { machine, Stopwatch } from "./attempt.js";
-import { duration, openLog, type OpenLog } from "./log.js";
+import { duration, openLog } from "./log.js";
 import type { Facts, Inputs, InputSpecs, Stage } from "./stage.js";
 
 /** All code that a stage can run. */
@@ -98,8 +98,7 @@ export async function runStage<C, I extends InputSpecs>(
   await using watch = await Stopwatch.start(join(work, "attempt.json"));
   const { attempts } = watch.read();
   if (attempts > 1) say(`going on with attempt ${attempts}`);
-  using log: OpenLog = openLog({ name: title, stream, file: join(out, "logs", "events.jsonl") });
-  const facts = await stage.run(config, inputs, { out, signal, log });
+  const facts = await runLogged(stage, config, inputs, out, { ...options, title, stream });
   signal.throwIfAborted();
 
   const manifest = await collect(stage.name, facts, out, store);
@@ -125,8 +124,24 @@ export async function runStage<C, I extends InputSpecs>(
   };
   await store.remember({ manifest, record });
   await rm(work, { recursive: true, force: true });
-  log.info(`done in ${duration(seconds)}`);
+  say(`done in ${duration(seconds)}`);
   return { manifest, record, reused: false };
+}
+
+/** Runs the stage's function. Its log is closed when it ends: what it wrote becomes an object, and is not written to again. */
+async function runLogged<C, I extends InputSpecs>(
+  stage: Stage<C, I>,
+  config: C,
+  inputs: Inputs<I>,
+  out: string,
+  {
+    title,
+    stream,
+    signal,
+  }: { readonly title: string; readonly stream: NodeJS.WriteStream; readonly signal: AbortSignal },
+): Promise<Facts> {
+  using log = openLog({ name: title, stream, file: join(out, "logs", "events.jsonl") });
+  return await stage.run(config, inputs, { out, signal, log });
 }
 
 /** Stage and digest of each input, as records hold them. */

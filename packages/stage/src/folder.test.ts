@@ -1,0 +1,71 @@
+import { readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { openFolder } from "@madformer/artifacts";
+import { parseConfig } from "./config.js";
+import { differ, runInFolder } from "./folder.js";
+import { bench, program, repeatStage, type Bench, type Hooks } from "./testing.js";
+
+async function run(on: Bench, config: object = {}, hooks: Hooks = {}, folder = "out") {
+  const { stage, made } = repeatStage(hooks);
+  const inputs = { words: await on.words("hi") };
+  const options = { program: program("v1"), signal: new AbortController().signal, stream: on.stream };
+  const result = await runInFolder(stage, parseConfig(stage, config), inputs, join(on.root, folder), options);
+  return { ...result, made };
+}
+
+describe("runInFolder()", () => {
+  test("leaves files, a record and a manifest that can be read as an input", async () => {
+    await using on = await bench();
+    const { manifest } = await run(on);
+    const out = join(on.root, "out");
+    expect((await readdir(out)).sort()).toEqual([
+      ".madformer.json",
+      "0.txt",
+      "1.txt",
+      "logs",
+      "manifest.json",
+      "record.json",
+      "tmp",
+    ]);
+    const artifact = await openFolder(out, on.store);
+    expect(artifact.manifest).toEqual(manifest);
+    expect(artifact.record?.stage).toBe("repeat");
+    expect(await readFile(await artifact.path("0.txt"), "utf8")).toBe("hi0");
+  });
+
+  test("finds everything done the second time, and makes what is gone", async () => {
+    await using on = await bench();
+    await run(on);
+    expect(await run(on)).toMatchObject({ reused: true, made: [] });
+    await rm(join(on.root, "out", "1.txt"));
+    expect(await run(on)).toMatchObject({ reused: false, made: ["1.txt"] });
+  });
+
+  test("goes on after a failure", async () => {
+    await using on = await bench();
+    const fail = { onFile: (name: string) => (name === "1.txt" ? Promise.reject(new Error("power cut")) : undefined) };
+    await expect(run(on, {}, fail)).rejects.toThrow("power cut");
+    const { made, record } = await run(on);
+    expect([made, record.attempts]).toEqual([["1.txt"], 2]);
+  });
+
+  test("refuses a folder with the output of another command, and says what differs", async () => {
+    await using on = await bench();
+    await run(on);
+    await expect(run(on, { times: 5 })).rejects.toThrow(
+      /it holds the output of another command \(config.times: 2, now 5\)/,
+    );
+  });
+
+  test("refuses a folder with files that no stage made", async () => {
+    await using on = await bench();
+    await writeFile(join(on.root, "thesis.tex"), "years of work");
+    await expect(run(on, {}, {}, ".")).rejects.toThrow(/files that no stage made/);
+    expect(await readFile(join(on.root, "thesis.tex"), "utf8")).toBe("years of work");
+  });
+});
+
+test("differ() names the fields that differ, and their values", () => {
+  expect(differ({ a: 1, b: { c: [1], d: 2 } }, { a: 1, b: { c: [2], d: 2 }, e: null })).toEqual(["b.c: [1], now [2]"]);
+  expect(differ({ a: 1 }, {})).toEqual(["a: 1, now nothing"]);
+});

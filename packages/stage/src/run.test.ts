@@ -1,0 +1,126 @@
+import { chmod, readFile, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { manifestDigest } from "@madformer/artifacts";
+import { parseConfig } from "./config.js";
+import { runStage, stageKey } from "./run.js";
+import { bench, program, repeatStage, type Bench, type Hooks } from "./testing.js";
+
+const never = new AbortController().signal;
+
+async function run(on: Bench, text: string, config: object = {}, hooks: Hooks = {}, code = "v1", signal = never) {
+  const { stage, made } = repeatStage(hooks);
+  const inputs = { words: await on.words(text) };
+  const { store, stream } = on;
+  const result = await runStage(stage, parseConfig(stage, config), inputs, {
+    program: program(code),
+    store,
+    stream,
+    signal,
+  });
+  return { ...result, made };
+}
+
+describe("runStage()", () => {
+  test("makes what is asked for, writes down how, and keeps it", async () => {
+    await using on = await bench();
+    const { manifest, record, reused, made } = await run(on, "hi");
+    expect([reused, made]).toEqual([false, ["0.txt", "1.txt"]]);
+    expect(manifest.facts).toEqual({ files: 2 });
+    expect(Object.keys(manifest.files)).toEqual(["0.txt", "1.txt"]);
+    const artifact = on.store.artifact({ manifest, record });
+    expect(await readFile(await artifact.path("1.txt"), "utf8")).toBe("hi1");
+    expect(record).toMatchObject({
+      stage: "repeat",
+      config: { times: 2, suffix: "" },
+      attempts: 1,
+      manifest: manifestDigest(manifest),
+    });
+    expect(record.inputs).toEqual({ words: { stage: "words", digest: (await on.words("hi")).digest } });
+    expect(Object.keys(record.logs)).toEqual(["logs/events.jsonl"]);
+    expect(record.peakMemoryBytes).toBeGreaterThan(1e7);
+    await expect(stat(on.store.workPath(record.key))).rejects.toThrow(/ENOENT/);
+  });
+
+  test("computes nothing twice, and again if program, config or an input changes", async () => {
+    await using on = await bench();
+    await run(on, "hi");
+    expect((await run(on, "hi")).reused).toBe(true);
+    expect((await run(on, "hi", { times: 2 })).reused).toBe(true); // the default, spelled out
+    expect((await run(on, "ho")).reused).toBe(false);
+    expect((await run(on, "hi", { suffix: "!" })).reused).toBe(false);
+    expect((await run(on, "hi", {}, {}, "v2")).reused).toBe(false);
+    expect((await run(on, "hi")).reused).toBe(true); // changing back costs nothing either
+  });
+
+  test("another program that makes the same bytes gives an equal manifest", async () => {
+    await using on = await bench();
+    const [a, b] = [await run(on, "hi"), await run(on, "hi", {}, {}, "v2")];
+    expect(a.record.key).not.toBe(b.record.key);
+    expect(manifestDigest(a.manifest)).toBe(manifestDigest(b.manifest));
+  });
+
+  test("goes on where a failed attempt stopped, and counts the attempts", async () => {
+    await using on = await bench();
+    const fail = { onFile: (name: string) => (name === "1.txt" ? Promise.reject(new Error("power cut")) : undefined) };
+    await expect(run(on, "hi", { times: 3 }, fail)).rejects.toThrow("power cut");
+    const { made, record } = await run(on, "hi", { times: 3 });
+    expect([made, record.attempts]).toEqual([["1.txt", "2.txt"], 2]);
+    expect(on.said()).toContain("going on with attempt 2");
+  });
+
+  test("stops when it is told to, and leaves nothing that counts as whole", async () => {
+    await using on = await bench();
+    const controller = new AbortController();
+    const abort = { onFile: () => controller.abort(new Error("stopped")) };
+    await expect(run(on, "hi", { times: 3 }, abort, "v1", controller.signal)).rejects.toThrow("stopped");
+    expect(await on.store.keys()).toEqual([]);
+    expect((await run(on, "hi", { times: 3 })).made).toEqual(["1.txt", "2.txt"]);
+  });
+
+  test("makes again what is damaged, and only that", async () => {
+    await using on = await bench();
+    const { manifest, record } = await run(on, "hi", { times: 3 });
+    const path = on.store.objectPath(manifest.files["1.txt"]?.sha256 ?? "");
+    await chmod(path, 0o644);
+    await writeFile(path, "damaged");
+    const again = await run(on, "hi", { times: 3 });
+    expect([again.reused, again.made]).toEqual([false, ["1.txt"]]);
+    expect(manifestDigest(again.manifest)).toBe(record.manifest);
+    expect(await readFile(path, "utf8")).toBe("hi1");
+    expect(on.said()).toContain("1 of 3 files were missing or damaged");
+  });
+
+  test("of two that want the same at the same time, one works and the other waits", async () => {
+    await using on = await bench();
+    const slow = { onFile: () => new Promise<void>((done) => setTimeout(done, 100)) };
+    const results = await Promise.all([run(on, "hi", {}, slow), run(on, "hi", {}, slow)]);
+    expect(results.map(({ reused }) => reused).sort()).toEqual([false, true]);
+    expect(on.said()).toMatch(/Waiting for process \d+, which is making the same/);
+  });
+
+  test("leaves out leftovers, logs and what lies in tmp", async () => {
+    await using on = await bench();
+    const litter = {
+      onFile: async (_: string, out: string) => {
+        await writeFile(join(out, ".x.0a1b.tmp"), "cut off");
+        await writeFile(join(out, "logs", "speed.txt"), "10/s");
+        await writeFile(join(out, "tmp", "half"), "");
+      },
+    };
+    const { manifest, record } = await run(on, "hi", { times: 1 }, litter);
+    expect(Object.keys(manifest.files)).toEqual(["0.txt"]);
+    expect(Object.keys(record.logs)).toEqual(["logs/events.jsonl", "logs/speed.txt"]);
+  });
+});
+
+test("stageKey() changes with what a stage reads outside", () => {
+  const key = (outside?: string) => stageKey({ name: "dataset" }, program("v1"), {}, {}, outside);
+  expect(new Set([key(), key("a"), key("b")]).size).toBe(3);
+});
+
+test("parseConfig() names every field that is wrong", () => {
+  const { stage } = repeatStage();
+  expect(() => parseConfig(stage, { times: 0, sufix: "x" })).toThrow(
+    /Stage "repeat" cannot run with its config: times: .*; .*sufix/,
+  );
+});

@@ -1,0 +1,84 @@
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Writable } from "node:stream";
+import { sha256, Store, type Artifact } from "@madformer/artifacts";
+import { z } from "zod";
+import type { Program } from "./run.js";
+import { defineStage } from "./stage.js";
+
+/** A folder with a store, and what was said. */
+export interface Bench extends AsyncDisposable {
+  readonly root: string;
+  readonly store: Store;
+  readonly stream: NodeJS.WriteStream;
+  said(): string;
+  /** An artifact of stage `words` with one file, `words`. */
+  words(text: string): Promise<Artifact>;
+}
+
+export async function bench(): Promise<Bench> {
+  const root = await mkdtemp(join(tmpdir(), "stage-"));
+  const store = new Store(join(root, "store"));
+  let [said, calls] = ["", 0];
+  const stream = new Writable({
+    write(chunk: Buffer, _, done) {
+      said += chunk.toString();
+      done();
+    },
+  }) as unknown as NodeJS.WriteStream;
+  return {
+    root,
+    store,
+    stream,
+    said: () => said,
+    words: async (text) => {
+      const path = join(root, `words-${calls++}`);
+      await writeFile(path, text);
+      const ref = await store.add(path);
+      await rm(path);
+      return store.artifact({ manifest: { format: 1, stage: "words", facts: {}, files: { words: ref } } });
+    },
+    [Symbol.asyncDispose]: () => rm(root, { recursive: true, force: true }),
+  };
+}
+
+export const program = (text: string): Program => ({ sha256: sha256(text), externals: ["left-pad@1.0.0"] });
+
+/** What a test wants to happen while the stage `repeat` runs. */
+export interface Hooks {
+  onFile?: (name: string, out: string) => Promise<void> | void;
+}
+
+/** A stage that repeats the words of its input, a file at a time, and keeps the files that are there. */
+export function repeatStage(hooks: Hooks = {}) {
+  const made: string[] = [];
+  const stage = defineStage({
+    name: "repeat",
+    summary: "repeat words",
+    config: z
+      .strictObject({
+        times: z.int().min(1).default(2).describe("Files"),
+        suffix: z.string().default("").describe("Added to each"),
+      })
+      .readonly(),
+    inputs: { words: { summary: "the words" } },
+    async run({ times, suffix }, { words }, { out, signal, log }) {
+      const { readFile, rename, stat } = await import("node:fs/promises");
+      const text = await readFile(await words.path("words"), "utf8");
+      await mkdir(join(out, "tmp"), { recursive: true });
+      for (let i = 0; i < times; i++) {
+        signal.throwIfAborted();
+        const name = `${i}.txt`;
+        log.progress("files", i, times);
+        if (await stat(join(out, name)).catch(() => undefined)) continue;
+        await hooks.onFile?.(name, out);
+        await writeFile(join(out, "tmp", name), `${text}${suffix}${i}`);
+        await rename(join(out, "tmp", name), join(out, name));
+        made.push(name);
+      }
+      return { files: times };
+    },
+  });
+  return { stage, made };
+}
