@@ -46,54 +46,8 @@ export async function* readSamples(
   name: string,
   options: ReadWebDatasetOptions = {},
 ): AsyncGenerator<WebDatasetSample, void, undefined> {
-  const { maxSampleBytes = MAX_SAMPLE_BYTES, signal } = options;
-  const kept = options.extensions && new Set(options.extensions);
+  const { signal } = options;
   signal?.throwIfAborted();
-
-  const keys = new Set<string>();
-  let sample: OpenSample | undefined;
-  for await (const { file, body } of readFiles(chunks, name, signal)) {
-    const [key, extension] = split(name, file.name);
-    if (sample?.key !== key) {
-      if (sample && sample.files.size > 0) yield sample;
-      if (keys.has(key)) throw problem(name, file.name, `its key was there before, apart from it`);
-      keys.add(key);
-      sample = new OpenSample(key);
-    }
-    if (sample.seen.has(extension)) throw problem(name, file.name, "its key and extension were there before");
-    if (sample.seen.size >= MAX_FILES_PER_SAMPLE)
-      throw problem(name, file.name, `its key has more than ${MAX_FILES_PER_SAMPLE} files`);
-    sample.seen.add(extension);
-    if (kept && !kept.has(extension)) continue;
-    if (sample.bytes + file.size > maxSampleBytes) {
-      const found = `with it its sample takes ${sample.bytes + file.size} bytes, expected at most ${maxSampleBytes}`;
-      throw problem(name, file.name, found);
-    }
-    sample.bytes += file.size;
-    sample.files.set(extension, await body());
-  }
-  if (sample && sample.files.size > 0) yield sample;
-}
-
-class OpenSample implements WebDatasetSample {
-  readonly files = new Map<string, Uint8Array>();
-  readonly seen = new Set<string>();
-  bytes = 0;
-  constructor(readonly key: string) {}
-}
-
-interface TarFile {
-  readonly file: { readonly name: string; readonly size: number };
-  /** Its content; passed over if not asked for. */
-  readonly body: () => Promise<Uint8Array>;
-}
-
-/** The plain files of a tar. */
-async function* readFiles(
-  chunks: AsyncIterable<Uint8Array>,
-  name: string,
-  signal: AbortSignal | undefined,
-): AsyncGenerator<TarFile, void, undefined> {
   let [received, end] = [0, 0]; // bytes so far; where the last entry ends
   const counted = async function* () {
     for await (const chunk of chunks) {
@@ -107,18 +61,21 @@ async function* readFiles(
   source.on("error", (error) => tar.destroy((sourceError = error)));
   if (signal) addAbortSignal(signal, source);
   source.pipe(tar);
+  const samples = new Grouping(name, options);
   try {
     for await (const entry of tar) {
-      const { size = 0, type } = entry.header;
-      const file = { name: entry.header.name, size };
+      const { name: file, size, type } = entry.header;
       end = byteOffset(entry.header) + Math.ceil(size / BLOCK_BYTES) * BLOCK_BYTES;
-      let taken = false;
-      if (type === "file" || type === "contiguous-file") {
-        yield { file, body: () => ((taken = true), collect(entry, size)) };
-      } else if (type !== "directory") {
-        throw problem(name, file.name, `it is a ${type ?? "thing of unknown type"}, expected a file`);
+      if (type === "directory") {
+        entry.resume();
+        continue;
       }
-      if (!taken) entry.resume();
+      if (type !== "file" && type !== "contiguous-file")
+        throw problem(name, file, `it is a ${type ?? "thing of unknown type"}, expected a file`);
+      const { before, open, extension } = samples.place(file, size);
+      if (before) yield before;
+      if (extension === undefined) entry.resume();
+      else open.files.set(extension, await collect(entry, size));
     }
   } catch (cause) {
     signal?.throwIfAborted();
@@ -132,6 +89,62 @@ async function* readFiles(
   // Two blocks of zeros end a tar. Without them a file that was cut off between two entries would look whole.
   if (received < end + 2 * BLOCK_BYTES)
     throw new FormatError(name, `it ends after ${received} bytes without the blocks that end a tar: it was cut off`);
+  const last = samples.last();
+  if (last) yield last;
+}
+
+/** A sample whose files are coming in. */
+class OpenSample implements WebDatasetSample {
+  readonly files = new Map<string, Uint8Array>();
+  readonly seen = new Set<string>();
+  bytes = 0;
+  constructor(readonly key: string) {}
+}
+
+/** Finds the sample that each file of a tar belongs to. */
+class Grouping {
+  private readonly keys = new Set<string>();
+  private readonly kept: ReadonlySet<string> | undefined;
+  private readonly maxBytes: number;
+  private open: OpenSample | undefined;
+
+  constructor(
+    private readonly tar: string,
+    { extensions, maxSampleBytes = MAX_SAMPLE_BYTES }: ReadWebDatasetOptions,
+  ) {
+    this.kept = extensions && new Set(extensions);
+    this.maxBytes = maxSampleBytes;
+  }
+
+  /**
+   * Where the next file belongs: `open`, under `extension`, or nowhere if that is undefined. `before` is the sample that
+   * it ends, if that has files.
+   */
+  place(file: string, size: number): { before?: OpenSample; open: OpenSample; extension: string | undefined } {
+    const [key, extension] = split(this.tar, file);
+    let before: OpenSample | undefined;
+    let { open } = this;
+    if (open?.key !== key) {
+      if (this.keys.has(key)) throw problem(this.tar, file, "its key was there before, apart from it");
+      this.keys.add(key);
+      before = this.last();
+      open = this.open = new OpenSample(key);
+    }
+    if (open.seen.has(extension)) throw problem(this.tar, file, "its key and extension were there before");
+    if (open.seen.size >= MAX_FILES_PER_SAMPLE)
+      throw problem(this.tar, file, `its key has more than ${MAX_FILES_PER_SAMPLE} files`);
+    open.seen.add(extension);
+    const keep = this.kept === undefined || this.kept.has(extension);
+    if (keep) open.bytes += size;
+    if (open.bytes > this.maxBytes)
+      throw problem(this.tar, file, `with it its sample takes ${open.bytes} bytes, expected at most ${this.maxBytes}`);
+    return { ...(before && { before }), open, extension: keep ? extension : undefined };
+  }
+
+  /** The sample that is open, if it has files. */
+  last(): OpenSample | undefined {
+    return this.open && this.open.files.size > 0 ? this.open : undefined;
+  }
 }
 
 /** Where an entry's content begins; the types of tar-stream lack it. */

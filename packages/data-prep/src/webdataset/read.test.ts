@@ -1,0 +1,206 @@
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { FormatError } from "@madformer/artifacts";
+import fc from "fast-check";
+import { readSamples, readWebDataset, type ReadWebDatasetOptions } from "./read.js";
+import { inFolder, inPieces, tarOf, textOf } from "./testing.js";
+
+const GOOD = await tarOf([
+  { name: "0001.webp", content: "first" },
+  { name: "0001.json", content: "{}" },
+  { name: "0002.webp", content: "x".repeat(1300) },
+  { name: "0002.cls", content: "" },
+  { name: "0003.webp", content: "\0".repeat(1024) },
+]);
+const GOOD_SAMPLES = [
+  ["0001", { webp: "first", json: "{}" }],
+  ["0002", { webp: "x".repeat(1300), cls: "" }],
+  ["0003", { webp: "\0".repeat(1024) }],
+];
+
+function read(tar: Uint8Array, options: ReadWebDatasetOptions = {}, pieceBytes = 700) {
+  return textOf(readSamples(inPieces(tar, pieceBytes), "some.tar", options));
+}
+
+/** Reads a tar that must be refused, and gives the message. */
+async function refusal(tar: Uint8Array, options: ReadWebDatasetOptions = {}): Promise<string> {
+  const error: unknown = await read(tar, options).catch((error: unknown) => error);
+  expect(error).toBeInstanceOf(FormatError);
+  return (error as Error).message;
+}
+
+describe("readSamples()", () => {
+  test.each([1, 511, 512, 513, 1e6])("groups files by key, from pieces of %i bytes", async (pieceBytes) => {
+    expect(await read(GOOD, {}, pieceBytes)).toEqual(GOOD_SAMPLES);
+  });
+
+  test("splits names at the first dot of their last part, passes over folders and leading ./", async () => {
+    const tar = await tarOf([
+      { name: "./", type: "directory" },
+      { name: "./a.b/", type: "directory" },
+      { name: "./a.b/0001.left.PNG", content: "1" },
+      { name: "./a.b/0001.right.png", content: "2" },
+      { name: `${"long/".repeat(60)}0001.png`, content: "3" }, // too long for a plain header
+    ]);
+    expect(await read(tar)).toEqual([
+      ["a.b/0001", { "left.png": "1", "right.png": "2" }],
+      [`${"long/".repeat(60)}0001`, { png: "3" }],
+    ]);
+  });
+
+  test("keeps the extensions that are asked for, and no sample without any", async () => {
+    expect(await read(GOOD, { extensions: ["json", "cls"] })).toEqual([
+      ["0001", { json: "{}" }],
+      ["0002", { cls: "" }],
+    ]);
+    expect(await read(GOOD, { extensions: ["json"], maxSampleBytes: 2 })).toEqual([["0001", { json: "{}" }]]);
+  });
+
+  test("reads a tar without entries", async () => {
+    expect(await read(await tarOf([]))).toEqual([]);
+  });
+
+  test.each([
+    ["../0001.png", "leaves its folder"],
+    ["a/../../0001.png", "leaves its folder"],
+    ["a/./0001.png", "leaves its folder"],
+    ["/etc/0001.png", "leaves its folder"],
+    ["a//0001.png", "leaves its folder"],
+    ["C:0001.png", "leaves its folder"],
+    ["a\\0001.png", "leaves its folder"],
+    ["a\n1.png", "control characters"],
+    ["README", "no key and extension"],
+    [".hidden", "no key and extension"],
+    ["a/.hidden.png", "no key and extension"],
+    [`${"a".repeat(1100)}.png`, "1104 characters, expected at most 1024"],
+  ])("refuses the name %j", async (name, expected) => {
+    const message = await refusal(await tarOf([{ name: "0000.png" }, { name }]));
+    expect(message).toContain(expected);
+    expect(message).toContain(JSON.stringify(name.slice(0, 200)).slice(0, -1));
+    expect(message.length).toBeLessThan(400);
+  });
+
+  test.each(["symlink", "link", "fifo", "character-device", "block-device"] as const)("refuses a %s", async (type) => {
+    const message = await refusal(await tarOf([{ name: "0001.png", type, linkname: "/etc/passwd" }]));
+    expect(message).toBe(`Cannot read "some.tar": entry "0001.png": it is a ${type}, expected a file`);
+  });
+
+  test("refuses an extension that comes twice, kept or not, whatever its case", async () => {
+    const tar = await tarOf([{ name: "1.png" }, { name: "1.PNG" }]);
+    for (const options of [{}, { extensions: ["json"] }])
+      expect(await refusal(tar, options)).toContain(`entry "1.PNG": its key and extension were there before`);
+  });
+
+  test("refuses a key that comes again", async () => {
+    const tar = await tarOf([{ name: "1.png" }, { name: "2.png" }, { name: "1.json" }]);
+    expect(await refusal(tar)).toContain(`entry "1.json": its key was there before`);
+  });
+
+  test("bounds the bytes of a sample before it reads them", async () => {
+    const tar = await tarOf([
+      { name: "1.png", content: "123" },
+      { name: "1.json", content: "4567" },
+    ]);
+    expect(await read(tar, { maxSampleBytes: 7 })).toHaveLength(1);
+    expect(await refusal(tar, { maxSampleBytes: 6 })).toContain(`entry "1.json": with it its sample takes 7 bytes`);
+
+    const huge = Buffer.from(GOOD); // its first entry now claims 8 GiB
+    huge.write("77777777777", 124);
+    writeChecksum(huge);
+    expect(await refusal(huge)).toContain(`entry "0001.webp": with it its sample takes 8589934591 bytes`);
+  });
+
+  test("bounds the files of a sample", async () => {
+    const files = Array.from({ length: 101 }, (_, i) => ({ name: `1.x${i}` }));
+    expect(await read(await tarOf(files.slice(1)))).toHaveLength(1);
+    expect(await refusal(await tarOf(files))).toContain(`entry "1.x100": its key has more than 100 files`);
+  });
+
+  test("notices a tar that was cut off anywhere", async () => {
+    const content = GOOD.length - 1024; // up to the blocks that end it
+    for (const bytes of [0, 1, 512, 513, 1024, 1536, 3000, 3584, content - 1024, content - 1, content, content + 512])
+      expect([bytes, await refusal(GOOD.subarray(0, bytes))]).toEqual([
+        bytes,
+        expect.stringMatching(/cut off|damaged/),
+      ]);
+  });
+
+  test("refuses what is no tar", async () => {
+    expect(await refusal(Buffer.from("GIF89a".repeat(500)))).toContain("damaged or no tar");
+  });
+
+  test("gives samples or a FormatError, whatever bytes are changed", async () => {
+    const change = fc.record({ at: fc.nat(GOOD.length - 1025), to: fc.nat(255), mend: fc.boolean() });
+    await fc.assert(
+      fc.asyncProperty(fc.array(change, { minLength: 1, maxLength: 6 }), async (changes) => {
+        const tar = Buffer.from(GOOD);
+        for (const { at, to, mend } of changes) {
+          const header = at - (at % 512);
+          tar[mend ? header + (to % 200) : at] = mend ? at % 256 : to;
+          if (mend) writeChecksum(tar.subarray(header, header + 512)); // a header that is taken as it is
+        }
+        try {
+          await read(tar, { maxSampleBytes: 4096 });
+        } catch (error) {
+          if (!(error instanceof FormatError)) throw error;
+        }
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  test("closes its source when its reader leaves early", async () => {
+    let closed = false;
+    const source = async function* () {
+      try {
+        yield* inPieces(GOOD, 512);
+        for (;;) yield new Uint8Array(512); // without end
+      } finally {
+        closed = true;
+      }
+    };
+    for await (const { key } of readSamples(source(), "some.tar")) {
+      expect(key).toBe("0001");
+      break;
+    }
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(closed).toBe(true);
+  });
+
+  test("stops with the reason of its signal", async () => {
+    const [before, during] = [new AbortController(), new AbortController()];
+    before.abort(new Error("not now"));
+    await expect(read(GOOD, { signal: before.signal })).rejects.toThrow("not now");
+
+    const samples = readSamples(inPieces(GOOD, 512), "some.tar", { signal: during.signal });
+    expect((await samples.next()).value).toMatchObject({ key: "0001" });
+    during.abort(new Error("enough"));
+    await expect(textOf(samples)).rejects.toThrow("enough");
+  });
+
+  test("passes on why its source failed", async () => {
+    const source = async function* () {
+      yield GOOD.subarray(0, 1024);
+      throw new Error("connection lost");
+    };
+    await expect(textOf(readSamples(source(), "some.tar"))).rejects.toThrow('Cannot read "some.tar": connection lost');
+  });
+});
+
+describe("readWebDataset()", () => {
+  test("reads a file, and says which one it cannot read", async () => {
+    await inFolder(async (folder) => {
+      const path = join(folder, "00000.tar");
+      await expect(textOf(readWebDataset(path))).rejects.toThrow(/^Cannot read ".*00000\.tar": /);
+      await writeFile(path, GOOD);
+      expect(await textOf(readWebDataset(path))).toEqual(GOOD_SAMPLES);
+    });
+  });
+});
+
+/** Makes a changed header's checksum right. */
+function writeChecksum(header: Buffer): void {
+  header.write("        ", 148);
+  const sum = header.subarray(0, 512).reduce((sum, byte) => sum + byte, 0);
+  header.write(`${sum.toString(8).padStart(6, "0")}\0 `, 148);
+}
