@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { DataError, FormatError, openSafetensors, writeSafetensors, type TensorInput } from "@madformer/artifacts";
 import {
   fileShape,
@@ -164,5 +164,9 @@ class TensorsDigest {
 /** Makes a new name durable. Not every system lets a folder be opened; there the rename has to do. */
 async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, "r").catch(() => undefined);
-  await handle?.sync().finally(() => handle.close());
+  try {
+    await handle?.sync();
+  } finally {
+    await handle?.close();
+  }
 }

@@ -45,14 +45,14 @@ export class Update implements AsyncDisposable {
     if (accumulate === 1) {
       const options = { name: "training step", initialState };
       const step = trainStep(model, loss, optimizer);
-      return new Update(1, (await compile(step, trainSignature(model, batchImages), options)) as Program, undefined);
+      return new Update(1, (await compile(step, trainSignature(model, batchImages), options)), undefined);
     }
     const main = await compile(updateStep(optimizer), updateSignature(model), { name: "update", initialState });
     const gradients = await compile(gradientStep(model, loss, 1 / accumulate), gradientSignature(model, batchImages), {
       name: "gradients",
       initialState: { params: initialState["params"] as Weights },
     });
-    return new Update(accumulate, main as Program, gradients as Program);
+    return new Update(accumulate, main, gradients);
   }
 
   /**
@@ -66,11 +66,11 @@ export class Update implements AsyncDisposable {
     const { latents, noise, t } = batch;
     if (!this.gradients)
       return numbersOf((await this.main.run({ latents, noise, t, scalars } as never)) as Outputs) as Measures;
-    const losses = numbersOf((await this.gradients.run({ latents, noise, t } as never)) as Outputs);
+    const losses = numbersOf((await this.gradients.run({ latents, noise, t })) as Outputs);
     for (const [name, value] of Object.entries(losses)) this.sums[name] = (this.sums[name] ?? 0) + value / this.runs;
     if (!scalars) return undefined;
     const { sum } = this.gradients.state.readAll() as { sum: Weights };
-    const { gradNorm } = numbersOf((await this.main.run({ gradients: sum, scalars } as never)) as Outputs);
+    const { gradNorm } = numbersOf((await this.main.run({ gradients: sum, scalars })) as Outputs);
     for (const values of Object.values(sum)) values.fill(0);
     this.gradients.state.writeAll({ params: this.part("params"), sum });
     const measures = { ...this.sums, gradNorm } as unknown as Measures;

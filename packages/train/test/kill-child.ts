@@ -1,0 +1,68 @@
+/**
+ * Trains in a process of its own, for tests that kill it: `kill-child.ts <latents> <out> [operation]`. Prints a line for each
+ * step. With a number it kills itself, with SIGKILL, in the middle of that operation on files, counted from the first one
+ * after the first step; at the end it prints how many there were.
+ */
+import { writeSync } from "node:fs";
+import fs from "node:fs/promises";
+import { syncBuiltinESMExports } from "node:module";
+import { join } from "node:path";
+import { stage } from "../src/stages/train.js";
+import { artifactOf, contextIn, TINY_MODEL, tinyConfig } from "../src/testing.js";
+
+const [latents = "", out = "", operation = "0"] = process.argv.slice(2);
+
+let [operations, counting] = [0, false];
+
+/** Counts an operation; in the one to die in, does a part of it first. */
+async function maybeDie(part?: () => Promise<unknown>): Promise<void> {
+  if (!counting || ++operations !== Number(operation)) return;
+  await part?.();
+  process.kill(process.pid, "SIGKILL");
+  await new Promise(() => undefined); // the signal is on its way
+}
+
+type Method = (...args: unknown[]) => Promise<unknown>;
+
+function wrap(
+  target: Record<string, Method>,
+  name: string,
+  part?: (self: unknown, args: unknown[]) => Promise<unknown>,
+) {
+  const original = target[name] as Method;
+  target[name] = async function (this: unknown, ...args: unknown[]) {
+    await maybeDie(part && (() => part(this, args)));
+    return original.apply(this, args);
+  };
+}
+
+const handle = await fs.open(process.execPath, "r");
+const handles = Object.getPrototypeOf(handle) as Record<string, Method>;
+await handle.close();
+const { write, appendFile } = handles as { write: Method; appendFile: Method };
+wrap(handles, "write", (self, [bytes, offset, length, position]) =>
+  write.call(self, bytes, offset, Math.floor((length as number) / 2), position),
+);
+wrap(handles, "appendFile", (self, [data]) =>
+  appendFile.call(self, (data as string | Uint8Array).slice(0, Math.floor((data as string).length / 2))),
+);
+for (const name of ["sync", "truncate"]) wrap(handles, name);
+for (const name of ["open", "mkdir", "rename", "rm"]) wrap(fs as unknown as Record<string, Method>, name);
+syncBuiltinESMExports();
+
+const context = await contextIn(out);
+// One block and one level of the U-Net: a quarter of the time goes into compiling.
+const unet = { channels: [4], layers: [1], attention: [false], groups: 2, timeChannels: 4 };
+const config = tinyConfig({
+  model: { ...TINY_MODEL, blocks: 1, blockSide: 8, unet },
+  ...{ steps: 48, checkpointEvery: 4, keepLast: 2, keepAt: [0.3], sampleEvery: 24, sampleImages: 1, sampleSteps: 4 },
+});
+const log = {
+  ...context.log,
+  progress: (_: string, done: number): void => {
+    counting = true;
+    writeSync(1, `${done}\n`);
+  },
+};
+await stage.run(config, { latents: await artifactOf(latents) }, { ...context, log });
+writeSync(1, `operations ${operations}\n`);
