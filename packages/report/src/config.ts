@@ -27,7 +27,7 @@ export const ReportConfig = z
       .min(0)
       .max(0.5)
       .default(0.02)
-      .describe("Time constant of the smoothed curves, share of all steps"),
+      .describe("Steps over which the weights of the smoothed curves fall to 1/e, share of all steps"),
   })
   .readonly();
 export type ReportConfig = z.infer<typeof ReportConfig>;

@@ -37,13 +37,13 @@ export function formatTime(iso: string): string {
   return Number.isNaN(time.getTime()) ? iso : `${time.toISOString().slice(0, 19).replace("T", " ")} UTC`;
 }
 
-/** A tick of an axis: `0.001`, `2,500`, `40k`, `1.2M`, `1e-5`. */
+/** A tick of an axis: `0.0005`, `2,500`, `40k`, `1.2M`, `1e-5`. */
 export function formatTick(value: number): string {
   const size = Math.abs(value);
   if (size >= 1e6) return minus(`${Number((value / 1e6).toPrecision(4))}M`);
   if (size >= 1e4) return minus(`${Number((value / 1e3).toPrecision(4))}k`);
   if (size >= 1e3) return minus(Number(value.toPrecision(4)).toLocaleString("en-US"));
-  if (size !== 0 && size < 1e-3) return minus(Number(value.toPrecision(3)).toExponential());
+  if (size !== 0 && size < 1e-4) return minus(Number(value.toPrecision(3)).toExponential());
   return minus(String(Number(value.toPrecision(4))));
 }
 

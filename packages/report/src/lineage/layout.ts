@@ -1,127 +1,75 @@
-/** A node of a layered drawing. Without a name it is a place where a long edge passes a layer. */
-export interface Place<N> {
-  readonly name: N | undefined;
-  readonly layer: number;
-  readonly x: number;
-  readonly width: number;
-}
+/** A point that an edge passes, in the drawing's units. */
+export type Via = readonly [x: number, layer: number];
 
-/** A layered drawing: what was made stands above what it was made from. */
+/** A drawing in layers: what was made stands above what it was made from. */
 export interface Layout<N> {
-  readonly places: readonly Place<N>[];
-  /** The places an edge passes, from its upper to its lower end. */
-  readonly edges: readonly (readonly Place<N>[])[];
+  /** Middle and layer of each node. */
+  readonly nodes: ReadonlyMap<N, Via>;
+  /** Each from its upper to its lower end, through the layers between. */
+  readonly edges: readonly (readonly Via[])[];
   readonly layers: number;
   readonly width: number;
 }
 
-interface Slot<N> {
-  readonly name: N | undefined;
-  readonly layer: number;
-  readonly above: Slot<N>[];
-  readonly below: Slot<N>[];
+/** Widths of a node and of an edge that passes one, and the gap between two of them. */
+export interface LayoutSize {
+  readonly node: number;
+  readonly pass: number;
+  readonly gap: number;
 }
 
 /**
- * Layers by the longest way from the top, and an order within layers that crosses few edges (each node moves to the mean
- * position of its neighbours, some rounds down and up; of all rounds the best is kept).
- *
- * Source: Sugiyama, Tagawa & Toda 1981, IEEE Trans. SMC 11(2).
+ * Lays out a small graph so that its story can be read: the longest way from the top runs straight down the left side,
+ * other nodes stand to its right, and an edge that passes layers runs straight down to the right of all it passes.
  *
  * @param names Upper ends before lower ends; edges the other way are left out.
- * @param size Widths of a node and of an edge that passes, and the gap between two of them.
  */
 export function layeredLayout<N>(
   names: readonly N[],
   edges: readonly (readonly [from: N, to: N])[],
-  size: { readonly node: number; readonly pass: number; readonly gap: number },
+  size: LayoutSize,
 ): Layout<N> {
   const order = new Map(names.map((name, i) => [name, i]));
   const down = edges.filter(([from, to]) => (order.get(from) ?? Infinity) < (order.get(to) ?? -1));
-  const layerOf = new Map(names.map((name) => [name, 0]));
+  const below = (name: N): N[] => down.flatMap(([from, to]) => (from === name ? [to] : []));
+  const layers = new Map(names.map((name) => [name, 0]));
   for (const name of names)
-    for (const [from, to] of down)
-      if (from === name) layerOf.set(to, Math.max(layerOf.get(to) ?? 0, (layerOf.get(name) ?? 0) + 1));
+    for (const to of below(name)) layers.set(to, Math.max(layers.get(to) ?? 0, (layers.get(name) ?? 0) + 1));
+  const layerOf = (name: N): number => layers.get(name) ?? 0;
 
-  const slots = new Map(names.map((name) => [name, slot<N>(name, layerOf.get(name) ?? 0)]));
-  const layers: Slot<N>[][] = Array.from({ length: Math.max(0, ...layerOf.values()) + 1 }, () => []);
-  for (const each of slots.values()) layers[each.layer]?.push(each);
-  const chains = down.flatMap(([from, to]) => {
-    const [top, bottom] = [slots.get(from), slots.get(to)];
-    if (!top || !bottom) return [];
-    const chain = [top];
-    for (let layer = top.layer + 1; layer < bottom.layer; layer++) {
-      const pass = slot<N>(undefined, layer);
-      layers[layer]?.push(pass);
-      chain.push(pass);
-    }
-    chain.push(bottom);
-    chain.slice(1).forEach((lower, i) => {
-      lower.above.push(chain[i] as Slot<N>);
-      chain[i]?.below.push(lower);
-    });
-    return [chain];
-  });
-
-  const widthOf = (each: Slot<N>): number => (each.name === undefined ? size.pass : size.node);
-  const rowWidth = (row: readonly Slot<N>[]): number =>
-    row.reduce((sum, each) => sum + widthOf(each) + size.gap, -size.gap);
-  const best = fewestCrossings(layers);
-  const width = Math.max(...best.map(rowWidth));
-  const places = new Map<Slot<N>, Place<N>>();
-  for (const row of best) {
-    let x = (width - rowWidth(row)) / 2;
-    for (const each of row) {
-      places.set(each, { name: each.name, layer: each.layer, x: x + widthOf(each) / 2, width: widthOf(each) });
-      x += widthOf(each) + size.gap;
-    }
-  }
-  return {
-    places: [...places.values()],
-    edges: chains.map((chain) => chain.map((each) => places.get(each) as Place<N>)),
-    layers: layers.length,
-    width,
+  /** Where the free part of each layer begins. */
+  const free = new Array<number>(Math.max(0, ...layers.values()) + 1).fill(0);
+  const nodes = new Map<N, Via>();
+  const place = (name: N): void => {
+    const layer = layerOf(name);
+    const x = (free[layer] ?? 0) + size.node / 2;
+    nodes.set(name, [x, layer]);
+    free[layer] = x + size.node / 2 + size.gap;
   };
+  const spine = longestWay(names, below);
+  for (const name of [...spine, ...names.filter((each) => !spine.includes(each))]) place(name);
+
+  const span = ([from, to]: readonly [N, N]): number => layerOf(to) - layerOf(from);
+  const drawn = down
+    .toSorted((a, b) => span(a) - span(b))
+    .map(([from, to]): Via[] => {
+      const [top, bottom] = [nodes.get(from) as Via, nodes.get(to) as Via];
+      const passed = Array.from({ length: bottom[1] - top[1] - 1 }, (_, i) => top[1] + 1 + i);
+      const x = Math.max(top[0], ...passed.map((layer) => (free[layer] ?? 0) + size.pass / 2));
+      for (const layer of passed) free[layer] = x + size.pass / 2 + size.gap;
+      return [top, ...passed.map((layer): Via => [x, layer]), bottom];
+    });
+  return { nodes, edges: drawn, layers: free.length, width: Math.max(...free) - size.gap };
 }
 
-function slot<N>(name: N | undefined, layer: number): Slot<N> {
-  return { name, layer, above: [], below: [] };
-}
-
-const ROUNDS = 12;
-
-function fewestCrossings<N>(layers: readonly Slot<N>[][]): Slot<N>[][] {
-  let rows = layers.map((row) => [...row]);
-  let [best, fewest] = [rows, crossings(rows)];
-  for (let round = 0; round < ROUNDS && fewest > 0; round++) {
-    const downward = round % 2 === 0;
-    const next = rows.map((row) => [...row]);
-    const indices = downward ? next.keys() : [...next.keys()].reverse();
-    for (const i of indices) {
-      const position = new Map((next[downward ? i - 1 : i + 1] ?? []).map((each, at) => [each, at]));
-      const row = next[i] as Slot<N>[];
-      const key = new Map(row.map((each, at) => [each, mean(each, downward, position) ?? at]));
-      row.sort((a, b) => (key.get(a) ?? 0) - (key.get(b) ?? 0));
-    }
-    rows = next;
-    const now = crossings(rows);
-    if (now < fewest) [best, fewest] = [rows, now];
+/** The longest way down from the first name: of equally long ones that through the earlier names. */
+function longestWay<N>(names: readonly N[], below: (name: N) => readonly N[]): N[] {
+  const ways = new Map<N, readonly N[]>();
+  for (const name of names.toReversed()) {
+    const rest = below(name).map((next) => ways.get(next) ?? []);
+    const longest = rest.reduce<readonly N[]>((best, way) => (way.length > best.length ? way : best), []);
+    ways.set(name, [name, ...longest]);
   }
-  return best;
-}
-
-function mean<N>(each: Slot<N>, downward: boolean, position: ReadonlyMap<Slot<N>, number>): number | undefined {
-  const neighbours = (downward ? each.above : each.below).flatMap((other) => position.get(other) ?? []);
-  return neighbours.length === 0 ? undefined : neighbours.reduce((a, b) => a + b, 0) / neighbours.length;
-}
-
-/** Pairs of edges between neighbouring layers that cross. */
-export function crossings<N>(rows: readonly (readonly Slot<N>[])[]): number {
-  let total = 0;
-  rows.forEach((row, i) => {
-    const position = new Map((rows[i + 1] ?? []).map((each, at) => [each, at]));
-    const ends = row.flatMap((each, at) => each.below.map((lower) => [at, position.get(lower) ?? 0] as const));
-    for (const [a, b] of ends) for (const [c, d] of ends) if (a < c && b > d) total++;
-  });
-  return total;
+  const [first] = names;
+  return first === undefined ? [] : [...(ways.get(first) ?? [])];
 }

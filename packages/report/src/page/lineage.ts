@@ -9,17 +9,17 @@ import { digestCode, scrolling, type Section } from "./section.js";
 
 /** Where every number comes from: digests, programs, configs, times. */
 export function lineageSection({ lineage }: Run): Section {
-  const elsewhere = lineage.nodes.reduce((sum, { links }) => sum + links.filter(({ to }) => !to).length, 0);
+  const links = lineage.nodes.flatMap((node) => node.links).length;
   return {
     id: "lineage",
     title: "Lineage",
     content: html`<p>
         Every stage wrote down the digest of what it made, and those of what it made it from.
         ${
-          lineage.confirmed > 0 &&
-          `Of ${count(lineage.confirmed + elsewhere, "such link")}, ${lineage.confirmed === 1 ? "1 leads" : `${lineage.confirmed} lead`} to exactly the artifact of this page with that digest${
-            elsewhere > 0 ? `, ${elsewhere} to artifacts that are not on it` : ""
-          }. `
+          links > 0 &&
+          (lineage.confirmed === links
+            ? `Here, all ${count(links, "such link")} lead to exactly the artifact with that digest. `
+            : `Of ${count(links, "such link")} here, ${lineage.confirmed} lead to exactly the artifact with that digest, the others to artifacts that are not on this page. `)
         }The
         program is the digest of all code the stage could run; the key that of program, config and inputs together.
       </p>

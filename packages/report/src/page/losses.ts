@@ -95,7 +95,7 @@ function curves(table: LossTable, columns: readonly string[], options: CurveOpti
     charts: both ? [log, linear] : [linear],
     caption: html`${
       window >= 2 &&
-      `Thick: exponential mean over about ${count(Math.max(1, Math.round(options.smoothing * span)), "step")}. Thin: every step, the lowest and highest of each pixel. `
+      `Thick: mean around each step, with weights that fall to 1/e in ${count(Math.max(1, Math.round(options.smoothing * span)), "step")}. Thin: every step. `
     }${options.wide && columns[0] !== undefined && `${capitalized(inWords(columns[0], steps, smoothed.get(columns[0]) ?? []))}.`}`,
   });
 }

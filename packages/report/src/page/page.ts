@@ -65,9 +65,7 @@ export function renderPage(run: Run, config: ReportConfig, runStarted?: string):
               complete: it loads nothing, and may be sent as one file.
             </footer>
           </div>
-          <script>
-            ${new Html(SCRIPT)};
-          </script>
+          ${element("script", SCRIPT)}
         </body>
       </html>`.text
   }\n`;

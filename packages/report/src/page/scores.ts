@@ -36,7 +36,7 @@ function explanation({ features }: Run, score: ScoreFacts): Html {
         The features are ${features.dims ? `${formatNumber(features.dims)} numbers an image from` : "from"}
         ${inception ? "the Inception network of the FID" : html`the network <code>${features.network}</code>`}${
           features.networkDigest ? html` (weights ${digestCode(features.networkDigest)})` : ""
-        }${features.resize ? html`, images resized by <code>${features.resize}</code>` : ""}.
+        }${features.resize && features.resize !== "none" ? html`, images resized by <code>${features.resize}</code>` : ""}.
         ${
           !inception &&
           "This is not the FID, whose features come from Inception: compare it with other runs here, not with numbers from papers."
@@ -51,7 +51,7 @@ function distancePlot(score: ScoreFacts, groups: readonly (ScoreGroup & { step: 
   const spec = (scale: ChartSpec["scale"]): ChartSpec => ({
     description:
       first && last
-        ? `${score.metric} falls or rises from ${formatScore(first.distance)} at step ${formatNumber(first.step)} to ${formatScore(last.distance)} at step ${formatNumber(last.step)}; all values are in the table below`
+        ? `${score.metric} goes from ${formatScore(first.distance)} at step ${formatNumber(first.step)} to ${formatScore(last.distance)} at step ${formatNumber(last.step)}; all values are in the table below`
         : score.metric,
     xLabel: "training step",
     yLabel: score.metric,

@@ -79,8 +79,9 @@ figcaption { max-width: 46rem; margin-top: 0.6rem; }
 .alarm { border-left: 3px solid var(--alarm); background: var(--card); padding: 1rem 1.25rem; margin: 0 0 2rem; max-width: 46rem; }
 .alarm strong { color: var(--alarm); }
 .alarm ul { margin: 0.5rem 0 0; padding-left: 1.1rem; }
-.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(8.5rem, 1fr)); gap: 1px; margin: 0; background: var(--line); border: 1px solid var(--line); border-radius: 8px; overflow: hidden; }
-.facts > div { background: var(--paper); padding: 0.9rem 1.1rem 1rem; flex: 1; }
+.facts { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); margin: 0; border: 1px solid var(--line); border-radius: 8px; overflow: hidden; }
+@media (min-width: 44rem) { .facts { grid-template-columns: repeat(4, minmax(0, 1fr)); } }
+.facts > div { padding: 0.9rem 1.1rem 1rem; box-shadow: 1px 1px 0 var(--line); }
 .facts dt { color: var(--soft); font-size: 0.8125rem; line-height: 1.35; }
 .facts dd { margin: 0.15rem 0 0; font: 600 1.5rem/1.2 var(--serif); font-variant-numeric: tabular-nums lining-nums; }
 .contents { margin-top: 1.75rem; font-size: 0.9375rem; }
@@ -100,7 +101,7 @@ table { border-collapse: collapse; font-size: 0.9375rem; line-height: 1.4; }
 caption { text-align: left; color: var(--soft); font-size: 0.875rem; padding-bottom: 0.6rem; }
 th, td { text-align: left; padding: 0.5rem 1.25rem 0.5rem 0; border-bottom: 1px solid var(--line); vertical-align: baseline; }
 thead th { color: var(--soft); font-size: 0.8125rem; font-weight: 500; white-space: nowrap; border-bottom-color: var(--soft); }
-tbody th { font-weight: 500; }
+tbody th { font-weight: 500; white-space: nowrap; }
 th:last-child, td:last-child { padding-right: 0; }
 td.number, th.number { text-align: right; white-space: nowrap; }
 tfoot th, tfoot td { border-bottom: 0; font-weight: 600; }

@@ -1,4 +1,4 @@
-import { extent } from "d3-array";
+import { extent, range } from "d3-array";
 import { scaleLinear, scaleLog, type ScaleContinuousNumeric } from "d3-scale";
 import { line } from "d3-shape";
 import { formatTick } from "../html/format.js";
@@ -76,24 +76,26 @@ function dots(series: Series, i: number, at: (point: Point) => [number, number],
   if (!series.dots) return false;
   const roomy = label !== undefined && points.length <= right / 60;
   const s = `s${i % SERIES_COLORS}`;
+  const places = points.map(at);
   return html`<g class="dots" aria-hidden="true">
-    ${points.map((point) => {
-      const [px, py] = at(point);
-      const anchor = px > right - 24 ? "end" : px < MARGIN.left + 24 ? "start" : "middle";
+    ${places.map(([px, py], k) => {
+      const next = places[k + 1];
+      const falling = next !== undefined && next[1] - py > (next[0] - px) / 3;
+      const anchor = next === undefined ? "end" : falling ? "start" : "middle"; // beside a curve that falls to the right
       return html`<circle class="${s}" cx="${px}" cy="${py}" r="3.5" />
-        ${roomy && html`<text x="${px}" y="${py - 9}" text-anchor="${anchor}">${label(point[1])}</text>`}`;
+        ${roomy && html`<text x="${px + (falling ? 7 : 0)}" y="${py - (falling ? 5 : 10)}" text-anchor="${anchor}">${label((points[k] as Point)[1])}</text>`}`;
     })}
   </g>`;
 }
 
 type Scale = ScaleContinuousNumeric<number, number>;
 
-function yScale(spec: ChartSpec, points: readonly Point[], range: readonly [number, number]): Scale {
+function yScale(spec: ChartSpec, points: readonly Point[], ends: readonly [number, number]): Scale {
   const values = [...points.map(([, y]) => y), ...(spec.include ?? [])];
-  if (spec.scale === "linear") return scaleLinear(domainOf(values), range).nice();
+  if (spec.scale === "linear") return scaleLinear(domainOf(values), ends).nice();
   const [low, high] = domainOf(values.filter((value) => value > 0));
   const pad = Math.max(1.02, (high / low) ** 0.04);
-  return scaleLog([low / pad, high * pad], range);
+  return scaleLog([low / pad, high * pad], ends);
 }
 
 /** Smallest and largest value, apart even if there is but one. */
@@ -104,18 +106,19 @@ function domainOf(values: readonly number[]): [number, number] {
   return [low - room, high + room];
 }
 
-/** Over less than a decade as a linear axis has them; else the 1, 2, 5 of each decade, or its 1 alone. */
+/** Over less than a decade as a linear axis has them; else the 1, 2, 5 of each decade, or fewer of them. */
 function ticksOf(scale: Scale, kind: ChartSpec["scale"], n: number): number[] {
   const [low = 0, high = 1] = scale.domain();
   if (kind === "linear") return scale.ticks(n);
   if (high / low < 10) return scaleLinear([low, high], [0, 1]).ticks(n);
-  const ticks = scale.ticks(200);
-  const leading = (tick: number): number => Math.round(tick / 10 ** Math.floor(Math.log10(tick) + 1e-9));
-  for (const allowed of [[1, 2, 5], [1, 3], [1]]) {
-    const kept = ticks.filter((tick) => allowed.includes(leading(tick)));
-    if (kept.length <= n + 2 || allowed.length === 1) return kept;
-  }
-  return [];
+  const decades = range(Math.floor(Math.log10(low)), Math.ceil(Math.log10(high)) + 1);
+  const choices = [[1, 2, 5], [1, 3], [1]].map((leading) =>
+    decades.flatMap((e) => leading.map((m) => Number(`${m}e${e}`))).filter((tick) => tick >= low && tick <= high),
+  );
+  const every = Math.ceil(decades.length / n); // of very many decades, every second, third, ...
+  return (
+    choices.find((ticks) => ticks.length <= n + 1) ?? decades.filter((_, i) => i % every === 0).map((e) => 10 ** e)
+  );
 }
 
 function round(value: number): number {

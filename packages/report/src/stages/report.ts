@@ -2,6 +2,7 @@ import { mkdir, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { defineStage } from "@madformer/stage";
 import { ReportConfig } from "../config.js";
+import { formatBytes } from "../html/format.js";
 import { INPUTS } from "../inputs.js";
 import { renderPage } from "../page/page.js";
 import { readRun } from "../run.js";
@@ -34,6 +35,7 @@ export const stage = defineStage({
     await mkdir(join(out, "tmp"), { recursive: true });
     await writeFile(join(out, "tmp", "index.html"), page);
     await rename(join(out, "tmp", "index.html"), join(out, "index.html"));
+    log.info(`index.html, ${formatBytes(Buffer.byteLength(page))}: open it in a browser`);
     const group = run.score && mainGroup(run.score.groups);
     return {
       title: config.title,
