@@ -10,44 +10,46 @@ interface Ended {
   readonly code: number | null;
   readonly lines: readonly string[];
   readonly errors: string;
-  /** Until the first step, and from there on. */
-  readonly startMs: number;
-  readonly runMs: number;
+  readonly milliseconds: number;
 }
 
 type Kill =
-  /** So long after it was started, or after its first step. */
-  | { readonly kind: "timer"; readonly from: "start" | "first step"; readonly ms: number }
-  /** By itself, in the middle of an operation on files. */
-  | { readonly kind: "operation"; readonly number: number };
+  /** So long after it was started. */
+  | { readonly kind: "start"; readonly ms: number }
+  /** So long after a step. */
+  | { readonly kind: "step"; readonly step: number; readonly ms: number }
+  /** By itself, in the middle of an operation on files: so many after a step. */
+  | { readonly kind: "operation"; readonly step: number; readonly number: number };
 
 /** Trains until the end, or until it is killed. */
 function trainChild(latents: string, out: string, kill?: Kill): Promise<Ended> {
   const script = fileURLToPath(new URL("kill-child.ts", import.meta.url));
-  const operation = kill?.kind === "operation" ? [String(kill.number)] : [];
+  const operation = kill?.kind === "operation" ? [String(kill.step), String(kill.number)] : [];
   const begun = performance.now();
   const child = spawn(process.execPath, ["--import", "tsx", script, latents, out, ...operation]);
-  let [text, errors, firstStep] = ["", "", 0];
-  const killAfter = (ms: number): void => void setTimeout(() => child.kill("SIGKILL"), ms);
-  if (kill?.kind === "timer" && kill.from === "start") killAfter(kill.ms);
+  let [text, errors] = ["", ""];
+  let killing = false;
+  const killAfter = (ms: number): void => {
+    if (!killing) setTimeout(() => child.kill("SIGKILL"), ms);
+    killing = true;
+  };
+  if (kill?.kind === "start") killAfter(kill.ms);
   child.stdout.on("data", (data: Buffer) => {
     text += data.toString();
-    if (firstStep > 0) return;
-    firstStep = performance.now();
-    if (kill?.kind === "timer" && kill.from === "first step") killAfter(kill.ms);
+    if (kill?.kind === "step" && Number(text.trimEnd().split("\n").at(-1)) >= kill.step) killAfter(kill.ms);
   });
   child.stderr.on("data", (data: Buffer) => (errors += data.toString()));
   return new Promise((resolve, reject) => {
     child.on("error", reject);
     child.on("close", (code, signal) => {
-      const [startMs, runMs] = [firstStep - begun, performance.now() - firstStep];
-      resolve({ code, signal, lines: text.split("\n").filter(Boolean), errors, startMs, runMs });
+      const lines = text.split("\n").filter(Boolean);
+      resolve({ code, signal, lines, errors, milliseconds: performance.now() - begun });
     });
   });
 }
 
 const between = (low: number, high: number): number => low + Math.random() * (high - low);
-const KILLS = 10;
+const [KILLS, STEPS] = [10, 48];
 
 test(`a run that is killed ${KILLS} times leaves the same bytes as one that is not`, async () => {
   await using folder = await temporaryFolder("kill");
@@ -62,13 +64,13 @@ test(`a run that is killed ${KILLS} times leaves the same bytes as one that is n
   const operations = Number(/^operations (\d+)$/.exec(whole.lines.at(-1) ?? "")?.[1]);
   expect(operations).toBeGreaterThan(200);
 
-  // Half of the kills strike while a file is written or renamed, at a random one of the operations; the others at a random
-  // time, which is mostly spent computing. Each comes within a sixth of the run after its start (two checkpoints), so that
-  // all of them together reach over the whole run.
+  // One kill in each tenth of the run, at a random step. Half of them strike while a file is written or renamed, at a random
+  // one of the operations of the next four steps, among which is a checkpoint; the others a random time after the step.
   const kills = Array.from({ length: KILLS }, (_, i): Kill => {
-    if (i === 3) return { kind: "timer", from: "start", ms: between(0, whole.startMs) };
-    if (i % 2 === 0) return { kind: "operation", number: Math.ceil(between(0, operations / 6)) };
-    return { kind: "timer", from: "first step", ms: between(0, whole.runMs / 6) };
+    if (i === 3) return { kind: "start", ms: between(0, whole.milliseconds / 2) };
+    const step = Math.max(1, Math.floor(((STEPS - 4) * between(i, i + 1)) / KILLS));
+    if (i % 2 === 0) return { kind: "operation", step, number: Math.ceil(between(0, (4 * operations) / STEPS)) };
+    return { kind: "step", step, ms: between(0, 50) };
   });
   const went: string[] = [];
   for (const kill of kills) {
