@@ -1,0 +1,89 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import {
+  DataError,
+  exists,
+  openSafetensors,
+  writeAtomically,
+  writeSafetensors,
+  writeText,
+  type Artifact,
+} from "@madformer/artifacts";
+import {
+  codecConfig,
+  codecSpecs,
+  fromStateDict,
+  toStateDict,
+  type CodecConfig,
+  type CodecWeights,
+  type FileTensor,
+} from "@madformer/model";
+
+/** The files that make a codec, in every artifact that has one. */
+export const CODEC_FILES = ["codec.safetensors", "codec.json"] as const;
+
+/** A codec with its weights, laid out as programs take them. */
+export interface Codec {
+  readonly codec: CodecConfig;
+  readonly weights: CodecWeights;
+}
+
+/** Whether a folder holds a whole codec: `codec.json` is written last. */
+export async function hasCodec(folder: string): Promise<boolean> {
+  for (const file of CODEC_FILES) if (!(await exists(join(folder, file)))) return false;
+  return true;
+}
+
+/** Writes a codec's files, each whole or not at all. */
+export async function writeCodec(folder: string, { codec, weights }: Codec): Promise<void> {
+  const specs = codecSpecs(codec);
+  await writeSafetensors(join(folder, "codec.safetensors"), toStateDict(specs, weights), { format: "pt" });
+  await writeText(join(folder, "codec.json"), `${JSON.stringify(codec, null, 2)}\n`);
+}
+
+/**
+ * Reads a codec.
+ *
+ * @param path Of a file by its name: of an artifact, or in a folder.
+ * @throws {DataError} If a file is missing or is no codec's.
+ */
+export async function readCodec(path: (file: string) => Promise<string> | string): Promise<Codec> {
+  const json = await path("codec.json");
+  let codec: CodecConfig;
+  try {
+    codec = codecConfig(JSON.parse(await readFile(json, "utf8")));
+  } catch (cause) {
+    throw new DataError(`Cannot use ${JSON.stringify(json)}: ${(cause as Error).message}`, { cause });
+  }
+  const file = await path("codec.safetensors");
+  return { codec, weights: await readWeights(file, codec) };
+}
+
+/**
+ * Reads a codec's weights from a file in the layout of PyTorch.
+ *
+ * @param rename What becomes of the tensors' names and shapes before they are compared with the codec's.
+ * @throws {DataError} If they are not the codec's.
+ */
+export async function readWeights(
+  path: string,
+  codec: CodecConfig,
+  rename = (tensors: Record<string, FileTensor>): Record<string, FileTensor> => tensors,
+): Promise<CodecWeights> {
+  await using file = await openSafetensors(path);
+  const tensors: Record<string, FileTensor> = {};
+  for (const name of file.names) tensors[name] = { shape: file.tensor(name).shape, data: await file.readFloat32(name) };
+  try {
+    return fromStateDict(codecSpecs(codec), rename(tensors));
+  } catch (cause) {
+    throw new DataError(`Cannot use ${JSON.stringify(path)}: ${(cause as Error).message}`, { cause });
+  }
+}
+
+/** Copies a codec's files from an artifact. */
+export async function copyCodec(from: Artifact, folder: string): Promise<void> {
+  for (const name of CODEC_FILES) {
+    const bytes = await readFile(await from.path(name));
+    await writeAtomically(join(folder, name), (file) => file.append(bytes));
+  }
+}
