@@ -1,6 +1,12 @@
 import { readFileSync } from "node:fs";
+import { ConfigError } from "@madformer/stage";
 import { Command, CommanderError } from "commander";
+import { explainCommand } from "./commands/explain.js";
+import { gcCommand } from "./commands/gc.js";
 import { inspectCommand } from "./commands/inspect.js";
+import { ExitCode } from "./exit.js";
+import { stageCommand } from "./stages/command.js";
+import { STAGES } from "./stages/table.js";
 
 /** Where a command's output goes. Results go to `out`, all else to `err`. */
 export interface Io {
@@ -15,8 +21,8 @@ export interface Io {
 /** One subcommand. It throws what went wrong. */
 export type MakeCommand = (io: Io) => Command;
 
-/** All subcommands, in the order of `--help`. */
-const COMMANDS: readonly MakeCommand[] = [inspectCommand];
+/** All subcommands that are no stages, in the order of `--help`. */
+const COMMANDS: readonly MakeCommand[] = [explainCommand, gcCommand, inspectCommand];
 
 const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
   version: string;
@@ -37,6 +43,12 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
     .helpCommand("help [command]", "print the help of a command")
     .option("--debug", "show where an error comes from (or set MADFORMER_DEBUG)")
     .addHelpText("after", "\nExit codes: 0 done, 1 failed, 2 wrong usage.");
+  program.commandsGroup("Stages:");
+  // A stage's options come from its config, and its package brings an engine: only the one that is asked for is loaded.
+  const asked = args.find((arg) => STAGES.some(({ name }) => name === arg));
+  for (const { name, summary, load } of STAGES)
+    program.addCommand(name === asked ? stageCommand(await load(), io) : new Command(name).summary(summary));
+  program.commandsGroup("Commands:");
   for (const make of COMMANDS) program.addCommand(make(io));
   for (const command of [program, ...program.commands]) {
     command
@@ -54,9 +66,10 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
     return EXIT.done;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage; // it has printed why
+    if (error instanceof ExitCode) return error.code;
     const debug = io.debug === true || program.opts<{ debug?: boolean }>().debug === true || args.includes("--debug");
     io.err(`${describe(error, debug)}\n`);
-    return EXIT.failed;
+    return error instanceof ConfigError ? EXIT.usage : EXIT.failed;
   }
 }
 

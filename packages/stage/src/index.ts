@@ -19,4 +19,5 @@ export { runStage, stageKey, type Program, type RunOptions } from "./run.js";
 export { differ, runInFolder, type FolderOptions } from "./folder.js";
 export { readPipeline, type Pipeline, type PipelineStage } from "./pipeline.js";
 export { EXIT, guarded, linkFiles, outputFolder, programOf, putOutput, stageMain } from "./main.js";
+export { explain, type Explanation, type ExplainOptions } from "./explain.js";
 export { duration, openLog, type LogOptions, type OpenLog } from "./log.js";

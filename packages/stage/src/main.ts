@@ -64,13 +64,11 @@ export function outputFolder(pipeline: string, stage: string): string {
 export async function programOf(bundle: string): Promise<Program> {
   const bytes = await readFile(bundle);
   const first = bytes.subarray(0, Math.max(0, bytes.indexOf(10))).toString("utf8");
-  return {
-    sha256: sha256(bytes),
-    externals: /^\/\/ externals: (.*)$/.exec(first)?.[1]?.split(" ").filter(Boolean) ?? [],
-  };
+  const externals = /^\/\/ externals: (.*)$/.exec(first)?.[1]?.split(" ").filter(Boolean) ?? [];
+  return { sha256: sha256(bytes), externals, path: bundle };
 }
 
-/** What other stages of a pipeline made, by input name. */
+/** What other stages of a pipeline made, by input name, as their `out` folders say. */
 async function inputsOf<I extends InputSpecs>(
   stage: { readonly name: string; readonly inputs: I },
   entry: PipelineStage,

@@ -24,6 +24,8 @@ export interface Program {
   readonly sha256: Digest;
   /** npm packages it uses, `name@version`. */
   readonly externals: readonly string[];
+  /** The bundle's file; it is kept in the store, so that what ran can be read again and compared. */
+  readonly path?: string;
 }
 
 export interface RunOptions {
@@ -105,6 +107,7 @@ export async function runStage<C, I extends InputSpecs>(
   const logs: Record<string, { sha256: string; bytes: number }> = {};
   for (const file of await listFiles(out, [...Object.keys(manifest.files), "tmp"]))
     logs[file] = await store.add(join(out, file));
+  if (program.path !== undefined) await keepCopy(store, program.path, join(work, "program.mjs"));
   const { startedAt, seconds, peakMemoryBytes } = watch.read();
   const record: StageRecord = {
     format: 1,
@@ -168,6 +171,12 @@ async function restoreWhole(store: Store, key: Digest, out: string, say: (messag
     await copyFile(store.objectPath(ref.sha256), target, constants.COPYFILE_FICLONE);
     await chmod(target, 0o644);
   }
+}
+
+/** Takes a file into the store by way of a copy: the file itself stays as it is. */
+async function keepCopy(store: Store, file: string, copy: string): Promise<void> {
+  await copyFile(file, copy, constants.COPYFILE_FICLONE);
+  await store.add(copy);
 }
 
 /** Takes a stage's files into the store and writes down what they are. */

@@ -1,0 +1,115 @@
+import { readFile } from "node:fs/promises";
+import { openFolder, reasonOf, type Artifact } from "@madformer/artifacts";
+import {
+  ConfigError,
+  configSchema,
+  guarded,
+  parseConfig,
+  runInFolder,
+  type InputSpec,
+  type Inputs,
+  type InputSpecs,
+  type Stage,
+} from "@madformer/stage";
+import { Command } from "commander";
+import { ExitCode } from "../exit.js";
+import type { Io } from "../program.js";
+import { fieldAt, flagOf, optionsOf, valueOf, withField, type Schema } from "./options.js";
+import { commandProgram } from "./program.js";
+
+/** Options of every stage, beside those of its config and its inputs. */
+const COMMON = ["out", "config", "dry-run", "debug", "help"];
+
+type Values = Readonly<Record<string, string | boolean | undefined>>;
+
+/**
+ * `madformer <stage>`: the stage without a pipeline. Inputs are folders, the config is `--config` with options on top, the
+ * output goes to `--out`; the same command again goes on where it was interrupted.
+ */
+export function stageCommand(stage: Stage<never>, io: Io): Command {
+  const schema = configSchema(stage) as Schema;
+  const fields = optionsOf(schema);
+  const taken = new Set([...COMMON, ...fields.map(({ path }) => flagOf(path))]);
+  const command = new Command(stage.name)
+    .summary(stage.summary)
+    .description(`${sentence(stage.summary)}\nThe same command again goes on where it was interrupted.`);
+  const flags = Object.entries(stage.inputs).map(([name, input]) => ({
+    name,
+    input,
+    flag: taken.has(name) ? `${name}-from` : name,
+  }));
+
+  command.optionsGroup("Inputs and output:");
+  for (const { input, flag } of flags)
+    command.option(`--${flag} <folder>`, `${sentence(input.summary)}${input.optional ? " (optional)" : ""}`);
+  command
+    .option("--out <folder>", "where to write; new, empty, or that of the same command")
+    .option("--config <file>", "JSON with fields of the config; options go on top");
+  command.option("--dry-run", "print the complete config and stop");
+  command.optionsGroup("Config:");
+  for (const { option } of fields) command.addOption(option);
+  command.optionsGroup("Other:");
+  command
+    .option("--debug", "show where an error comes from (or set MADFORMER_DEBUG)")
+    .helpOption("-h, --help", "print this help");
+
+  return command.action(async () => {
+    const values = valuesOf(command);
+    const config = parseConfig(stage, await configOf(values, schema, fields), "these options");
+    if (values["dry-run"] === true) return io.out(`${JSON.stringify({ stage: stage.name, config }, null, 2)}\n`);
+    const out = values["out"];
+    if (typeof out !== "string") throw new ConfigError(`madformer ${stage.name} needs --out <folder>: where to write`);
+    const inputs: Record<string, Artifact | undefined> = {};
+    for (const { name, input, flag } of flags) inputs[name] = await inputOf(values[flag], flag, input, stage.name);
+    const program = await commandProgram();
+    const code = await guarded(stage.name, async (signal) => {
+      const { manifest, reused } = await runInFolder(stage, config, inputs as Inputs<InputSpecs>, out, {
+        program,
+        signal,
+      });
+      if (reused) io.err(`${stage.name}: ${out} is complete already\n`);
+      io.out(`${JSON.stringify(manifest.facts, null, 2)}\n`);
+    });
+    if (code !== 0) throw new ExitCode(code);
+  });
+}
+
+/** Options that were given, by their flags. */
+function valuesOf(command: Command): Values {
+  const given = command.options.filter((option) => command.getOptionValueSource(option.attributeName()) === "cli");
+  return Object.fromEntries(
+    given.map((option) => [
+      (option.long ?? "").replace(/^--(no-)?/, ""),
+      command.getOptionValue(option.attributeName()) as string | boolean,
+    ]),
+  );
+}
+
+async function configOf(values: Values, schema: Schema, fields: ReturnType<typeof optionsOf>): Promise<unknown> {
+  const file = values["config"];
+  let config: unknown = {};
+  if (typeof file === "string")
+    try {
+      config = JSON.parse(await readFile(file, "utf8"));
+    } catch (cause) {
+      throw new ConfigError(`Cannot read ${JSON.stringify(file)}: ${reasonOf(cause)}`, { cause });
+    }
+  for (const { path } of fields) {
+    const value = values[flagOf(path)];
+    if (value !== undefined) config = withField(config, path, valueOf(value, fieldAt(schema, path)));
+  }
+  return config;
+}
+
+async function inputOf(
+  folder: string | boolean | undefined,
+  flag: string,
+  input: InputSpec,
+  stage: string,
+): Promise<Artifact | undefined> {
+  if (typeof folder === "string") return await openFolder(folder);
+  if (input.optional) return undefined;
+  throw new ConfigError(`madformer ${stage} needs --${flag} <folder>: ${input.summary}`);
+}
+
+const sentence = (text: string): string => `${text.charAt(0).toUpperCase()}${text.slice(1)}`;

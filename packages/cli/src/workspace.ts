@@ -1,0 +1,44 @@
+import { existsSync } from "node:fs";
+import { readdir } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { ConfigError } from "@madformer/stage";
+
+/**
+ * The workspace's root: the nearest folder upwards that has a `pipelines` folder and an `nx.json`.
+ *
+ * @throws {ConfigError} If there is none.
+ */
+export function workspaceRoot(from = process.cwd()): string {
+  for (let folder = from; ; folder = dirname(folder)) {
+    if (existsSync(join(folder, "nx.json")) && existsSync(join(folder, "pipelines"))) return folder;
+    if (folder === dirname(folder))
+      throw new ConfigError(
+        `Cannot find pipelines from ${JSON.stringify(from)}: no folder upwards has nx.json and pipelines/`,
+      );
+  }
+}
+
+/** Names of all pipelines. */
+export async function pipelineNames(root: string): Promise<string[]> {
+  const names = await readdir(join(root, "pipelines"));
+  return names.filter((name) => existsSync(join(root, "pipelines", name, "pipeline.json"))).sort();
+}
+
+/**
+ * The pipeline and the stage that words on the command line mean: `faces-64 sample`, or `faces-64-sample` as Nx names it.
+ *
+ * @throws {ConfigError} If they mean none.
+ */
+export async function findStage(root: string, words: readonly string[]): Promise<{ pipeline: string; stage: string }> {
+  const [first = "", second] = words;
+  const all = await pipelineNames(root);
+  const pipeline =
+    second === undefined
+      ? all.filter((name) => first.startsWith(`${name}-`)).sort((a, b) => b.length - a.length)[0]
+      : first;
+  if (pipeline === undefined || !all.includes(pipeline))
+    throw new ConfigError(
+      `Cannot find a pipeline in ${JSON.stringify(words.join(" "))}, expected one of: ${all.join(", ")}`,
+    );
+  return { pipeline, stage: second ?? first.slice(pipeline.length + 1) };
+}
