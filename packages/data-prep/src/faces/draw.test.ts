@@ -69,6 +69,15 @@ describe("drawFace()", () => {
     expect(drawFace(PLAIN, 128)).toBe(text.replace('width="64" height="64"', 'width="128" height="128"'));
   });
 
+  test("draws a smile with its corners up and its middle down", () => {
+    const mouth = (smile: number) => {
+      const path = /<clipPath id="mouth"><path d="M\S+ (\S+?)Q\S+ (\S+) /.exec(drawFace({ ...PLAIN, smile }, SIDE))!;
+      return { corner: Number(path[1]), middle: Number(path[2]) };
+    };
+    expect(mouth(1).corner).toBeLessThan(mouth(-0.6).corner - 2); // y points down
+    expect(mouth(1).middle).toBeGreaterThan(mouth(-0.6).middle + 2);
+  });
+
   test("keeps eyes and mouth in their places, as aligned photographs do", () => {
     for (let index = 0; index < 500; index++) {
       const head = layOut(faceAttributes(2, index));
