@@ -1,0 +1,129 @@
+import { readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { openFolder, readNpz, readRgb } from "@madformer/artifacts";
+import { parseConfig } from "@madformer/stage";
+import { bench, type Bench } from "../testing.js";
+import { stage } from "./sample.js";
+
+/** The smallest run: two steps, five images. */
+async function sample(on: Bench, out: string, config: object = {}, signal?: AbortSignal) {
+  const complete = parseConfig(stage, { seeds: "0-4", steps: 2, batchImages: 2, orderImages: 2, ...config });
+  return await stage.run(complete, { checkpoint: on.checkpoint }, await on.context(out, signal));
+}
+const bytes = (on: Bench, path: string): Promise<Buffer> => readFile(join(on.root, path));
+const png = (seed: number): string => `images/${String(seed).padStart(8, "0")}.png`;
+
+describe("stage sample", () => {
+  test("writes an image per seed, a grid, the order of blocks and an array", async () => {
+    await using on = await bench();
+    const facts = await sample(on, "a");
+    expect(facts).toEqual({
+      groups: [{ name: "final", step: 20, folder: "images", images: 5, weights: "ema" }],
+      solver: "dpm-solver++",
+      steps: 2,
+      nfe: 8, // two steps for each of four blocks
+      seeds: "0-4",
+      images: 5,
+      side: 16,
+    });
+    expect((await readdir(join(on.root, "a", "images"))).sort()).toEqual(
+      [0, 1, 2, 3, 4].map((seed) => png(seed).slice(7)),
+    );
+    const { arr_0 } = await readNpz(join(on.root, "a", "samples.npz"));
+    expect([arr_0?.dtype, arr_0?.shape]).toEqual(["uint8", [5, 16, 16, 3]]);
+    const third = await readRgb(join(on.root, "a", png(3)));
+    expect(Buffer.from(arr_0?.data.slice(3 * 768, 4 * 768) as Uint8Array)).toEqual(Buffer.from(third.pixels));
+    expect(await readRgb(join(on.root, "a", "grid.png"))).toMatchObject({ width: 3 * 18 + 2, height: 2 * 18 + 2 });
+    expect(await readRgb(join(on.root, "a", "order.png"))).toMatchObject({ width: 4 * 18 + 2, height: 2 * 18 + 2 });
+  });
+
+  test("a seed fixes its image, whatever is sampled with it and in whatever batches", async () => {
+    await using on = await bench();
+    await sample(on, "a");
+    await sample(on, "b", { seeds: "3,17", batchImages: 1 });
+    await sample(on, "c", { seeds: "2-4", batchImages: 3 });
+    expect(await bytes(on, `b/${png(3)}`)).toEqual(await bytes(on, `a/${png(3)}`));
+    expect(await bytes(on, `c/${png(3)}`)).toEqual(await bytes(on, `a/${png(3)}`));
+    expect(await bytes(on, `b/${png(17)}`)).not.toEqual(await bytes(on, `a/${png(3)}`));
+  });
+
+  test("makes only the images that are missing, with the same bytes", async () => {
+    await using on = await bench();
+    await sample(on, "a");
+    const before = await bytes(on, `a/${png(1)}`);
+    await rm(join(on.root, "a", png(1)));
+    await writeFile(join(on.root, "a", png(4)), await bytes(on, `a/${png(2)}`)); // recognizable, if it is kept
+    await sample(on, "a");
+    expect(await bytes(on, `a/${png(1)}`)).toEqual(before);
+    expect(await bytes(on, `a/${png(4)}`)).toEqual(await bytes(on, `a/${png(2)}`));
+  });
+
+  test("steps, solver and weights change images", async () => {
+    await using on = await bench();
+    await sample(on, "a");
+    for (const [name, config] of [
+      ["steps", { steps: 3 }],
+      ["solver", { solver: "ddim" }],
+      ["raw", { weights: "raw" }],
+    ] as const) {
+      await sample(on, name, { seeds: "0", npz: false, orderImages: 0, ...config });
+      expect(await bytes(on, `${name}/${png(0)}`)).not.toEqual(await bytes(on, `a/${png(0)}`));
+      expect(await readdir(join(on.root, name))).toEqual(["grid.png", "images"]);
+    }
+  });
+
+  test("samples every checkpoint that was kept, each once", async () => {
+    await using on = await bench();
+    const { groups } = await sample(on, "a", { checkpoints: "all", seeds: "0-1" });
+    expect(groups).toEqual([
+      { name: "step-0000005", step: 5, folder: "steps/step-0000005/images", images: 2, weights: "ema" },
+      { name: "final", step: 20, folder: "images", images: 2, weights: "ema" },
+    ]);
+    expect(await bytes(on, "a/steps/step-0000005/images/00000000.png")).not.toEqual(await bytes(on, `a/${png(0)}`));
+  });
+
+  test("in the picture of the order, a block stays once it is there, and what is to come is gray", async () => {
+    await using on = await bench();
+    await sample(on, "a");
+    const { pixels, width } = await readRgb(join(on.root, "a", "order.png"));
+    const at = (column: number, y: number, x: number): number[] => {
+      const start = ((2 + y) * width + 2 + column * 18 + x) * 3;
+      return [...pixels.subarray(start, start + 3)];
+    };
+    const { pixels: image } = await readRgb(join(on.root, "a", png(0)));
+    for (const [column, done] of [1, 2, 3, 4].entries())
+      for (const [block, [y, x]] of [
+        [0, 0],
+        [0, 8],
+        [8, 0],
+        [8, 8],
+      ].entries())
+        expect(at(column, (y ?? 0) + 3, (x ?? 0) + 3)).toEqual(
+          block < done
+            ? [...image.subarray((((y ?? 0) + 3) * 16 + (x ?? 0) + 3) * 3).subarray(0, 3)]
+            : [0xd8, 0xd8, 0xd8],
+        );
+  });
+
+  test("stops when it is told to, and keeps what it has", async () => {
+    await using on = await bench();
+    const controller = new AbortController();
+    controller.abort(new Error("stopped"));
+    await expect(sample(on, "a", {}, controller.signal)).rejects.toThrow("stopped");
+  });
+
+  test("names the file of a checkpoint that is missing, and weights that do not fit", async () => {
+    await using on = await bench();
+    const folder = join(on.root, "checkpoint");
+    const again = async () =>
+      stage.run(
+        parseConfig(stage, { seeds: "0", steps: 1 }),
+        { checkpoint: await openFolder(folder) },
+        await on.context("x"),
+      );
+    await writeFile(join(folder, "ema.safetensors"), await readFile(join(folder, "codec.safetensors")));
+    await expect(again()).rejects.toThrow(/weights do not fit the network/);
+    await rm(join(folder, "codec.json"));
+    await expect(again()).rejects.toThrow(/"codec.json"/);
+  });
+});
