@@ -1,0 +1,53 @@
+import { join } from "node:path";
+import { DataError, exists, openSafetensors, writeSafetensors, type TensorInput } from "@madformer/artifacts";
+import type { Program } from "@madformer/engine";
+
+/** A training run as it was left: everything it needs to go on is this file and the config. */
+export interface Progress {
+  /** Steps done. */
+  readonly step: number;
+  /** What each step told: (step, width), row-major. */
+  readonly told: Float32Array;
+}
+
+const fileIn = (folder: string): string => join(folder, "checkpoint.safetensors");
+
+/** Writes a program's state, and what its steps told, whole or not at all. */
+export async function writeCheckpoint(
+  folder: string,
+  { state }: Pick<Program, "state">,
+  { step, told }: Progress,
+): Promise<void> {
+  const tensors: Record<string, TensorInput> = { told: { dtype: "float32", shape: [told.length], data: told } };
+  for (const { name, shape } of state.fields)
+    tensors[`state/${name}`] = { dtype: "float32", shape, data: () => state.read(name) };
+  await writeSafetensors(fileIn(folder), tensors, { step: String(step) });
+}
+
+/**
+ * Puts a checkpoint's state back into a program.
+ *
+ * @param width Values that each step told.
+ * @returns Where the run was left; undefined where there is no checkpoint.
+ * @throws {DataError} If it is one of another program.
+ */
+export async function readCheckpoint(
+  folder: string,
+  { state }: Pick<Program, "state">,
+  width: number,
+): Promise<Progress | undefined> {
+  const path = fileIn(folder);
+  if (!(await exists(path))) return undefined;
+  await using file = await openSafetensors(path);
+  const step = Number(file.metadata["step"]);
+  const told = await file.readFloat32("told");
+  const fits = state.fields.every(
+    ({ name, shape }) => file.has(`state/${name}`) && file.tensor(`state/${name}`).shape.join() === shape.join(),
+  );
+  if (!Number.isInteger(step) || told.length !== step * width || !fits)
+    throw new DataError(
+      `Cannot go on from ${JSON.stringify(path)}: it is of another training; remove it to start anew`,
+    );
+  for (const { name } of state.fields) state.write(name, await file.readFloat32(`state/${name}`));
+  return { step, told };
+}

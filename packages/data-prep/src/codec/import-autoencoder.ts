@@ -1,0 +1,76 @@
+import { readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { DataError, digestFile, download, reasonOf } from "@madformer/artifacts";
+import {
+  autoencoderConfigFromDiffusers,
+  withPresentKeys,
+  type AutoencoderConfig,
+  type CodecWeights,
+} from "@madformer/model";
+import type { StageContext } from "@madformer/stage";
+import { readWeights } from "./files.js";
+import { unscaled } from "./measure.js";
+
+/** What is imported. */
+export interface AutoencoderSource {
+  /** A folder, or the URL of one. */
+  readonly from: string;
+  /** Name of the weights' file in it. */
+  readonly weights: string;
+  /** SHA-256 of the weights' file. */
+  readonly sha256: string;
+}
+
+/** The largest config.json that is read. */
+const MAX_CONFIG_BYTES = 1 << 20;
+
+/**
+ * Imports an autoencoder that diffusers saved: `config.json` and a safetensors file, with today's or older names.
+ *
+ * @param tmp Where downloads go; what is there already is used.
+ * @throws {DataError} If a file is missing, its SHA-256 is another one, or it is no such autoencoder.
+ */
+export async function importAutoencoder(
+  { from, weights, sha256 }: AutoencoderSource,
+  tmp: string,
+  context: StageContext,
+): Promise<{ readonly config: AutoencoderConfig; readonly weights: CodecWeights }> {
+  const json = await fileOf(from, "config.json", tmp, context);
+  const config = await readConfig(json);
+  const path = await fileOf(from, weights, tmp, context, sha256);
+  return { config, weights: await readWeights(path, unscaled(config), withPresentKeys) };
+}
+
+async function readConfig(path: string): Promise<AutoencoderConfig> {
+  try {
+    const { size } = await stat(path);
+    if (size > MAX_CONFIG_BYTES) throw new RangeError(`it holds ${size} bytes, expected ${MAX_CONFIG_BYTES} at most`);
+    return autoencoderConfigFromDiffusers(JSON.parse(await readFile(path, "utf8")));
+  } catch (cause) {
+    throw new DataError(`Cannot import ${JSON.stringify(path)}: ${reasonOf(cause)}`, { cause });
+  }
+}
+
+/** A local path of a file; it is downloaded if it is elsewhere. */
+async function fileOf(
+  from: string,
+  name: string,
+  tmp: string,
+  { signal, log }: StageContext,
+  sha256?: string,
+): Promise<string> {
+  if (/^[a-z]+:\/\//i.test(from)) {
+    const path = join(tmp, sha256 === undefined ? "config.json" : "weights.safetensors");
+    const known = sha256 === undefined ? { maxBytes: MAX_CONFIG_BYTES } : { sha256 };
+    const onProgress = (done: number, total = done): void => log.progress("bytes", done, total);
+    await download(`${from.replace(/\/+$/, "")}/${name}`, path, { signal, onProgress, ...known });
+    return path;
+  }
+  const path = join(from, name);
+  if (sha256 !== undefined) {
+    const { sha256: found } = await digestFile(path);
+    if (found !== sha256)
+      throw new DataError(`Cannot import ${JSON.stringify(path)}: its SHA-256 is ${found}, expected ${sha256}`);
+  }
+  return path;
+}

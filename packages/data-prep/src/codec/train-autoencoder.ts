@@ -1,0 +1,134 @@
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { DataError, writeText } from "@madformer/artifacts";
+import { compile, normal, permutationAt, randomKey } from "@madformer/engine";
+import {
+  autoencoderSpecs,
+  autoencoderTrainSignature,
+  autoencoderTrainStep,
+  initialize,
+  learningRateFactor,
+  stepScalars,
+  type AutoencoderConfig,
+  type AutoencoderLossConfig,
+  type OptimizerConfig,
+} from "@madformer/model";
+import type { StageContext } from "@madformer/stage";
+import { readCheckpoint, writeCheckpoint } from "./checkpoint.js";
+import type { HeldImages } from "./images.js";
+
+/** How an autoencoder is trained. */
+export interface AutoencoderTraining {
+  readonly config: AutoencoderConfig;
+  readonly loss: AutoencoderLossConfig;
+  readonly optimizer: OptimizerConfig;
+  readonly seed: number;
+  readonly steps: number;
+  readonly batchImages: number;
+  /** Of the first steps, which warm up to it; a cosine leads down to 1 % of it. */
+  readonly learningRate: number;
+  /** Share of the steps that warm up, in [0, 1]. */
+  readonly warmup: number;
+  /** Largest decay of the moving average, which gives the weights in the end. */
+  readonly emaDecay: number;
+  /** Steps between checkpoints. */
+  readonly checkpointSteps: number;
+}
+
+/** What is told of each step, beside its learning rate. */
+const TOLD = ["loss", "l1", "l2", "gradient", "kl", "gradNorm"] as const;
+
+/**
+ * Trains an autoencoder on images.
+ *
+ * Everything random is a function of (seed, step): image j of step k is position k·B + j of one shuffled epoch after another.
+ * So a run that was killed goes on from its last checkpoint in `out` and ends with the same bits.
+ *
+ * Writes <out>/losses.jsonl; while it runs, <out>/tmp/checkpoint.safetensors
+ *
+ * @returns The moving average of the parameters.
+ * @throws {DataError} If a loss or a gradient is not finite: with the step, and the step of the last checkpoint.
+ *   {unknown} `signal.reason` when aborted, after a checkpoint.
+ */
+export async function trainAutoencoder(
+  training: AutoencoderTraining,
+  images: HeldImages,
+  { out, signal, log }: StageContext,
+): Promise<Record<string, Float32Array>> {
+  const { config, loss, optimizer, seed, steps, batchImages, emaDecay, checkpointSteps } = training;
+  const tmp = join(out, "tmp");
+  await mkdir(tmp, { recursive: true });
+  const params = initialize(autoencoderSpecs(config), seed);
+  const signature = autoencoderTrainSignature(config, { batchImages, side: images.side });
+  await using program = await compile(autoencoderTrainStep(config, loss, optimizer), signature, {
+    name: "autoencoder",
+    initialState: { params, ema: params },
+  });
+  const found = await readCheckpoint(tmp, program, TOLD.length);
+  if (found) log.info(`going on after step ${found.step}`);
+  const told = new Float32Array(steps * TOLD.length);
+  told.set((found?.told ?? new Float32Array()).subarray(0, told.length));
+
+  let saved = found?.step ?? 0;
+  const save = async (step: number): Promise<void> => {
+    if (step === saved) return;
+    await writeCheckpoint(tmp, program, { step, told: told.subarray(0, step * TOLD.length) });
+    await writeText(join(out, "losses.jsonl"), lines(training, told, step));
+    saved = step;
+  };
+  const noiseSize = signature.inputs.noise.shape.reduce((a, b) => a * b, 1);
+  let batch = await batchOf(images, training, saved);
+  for (let step = saved; step < steps; step++) {
+    if (signal.aborted) await save(step);
+    signal.throwIfAborted();
+    const scalars = stepScalars(
+      optimizer,
+      step + 1,
+      learningRateAt(training, step),
+      Math.min(emaDecay, (step + 1) / (step + 10)), // of a short run no first values are left
+    );
+    const noise = normal(randomKey(seed, "autoencoder noise", [step]), { size: noiseSize });
+    // The next images are decoded while this step runs.
+    const [outputs, next] = await Promise.all([
+      program.run({ images: batch, noise, scalars }),
+      step + 1 < steps ? batchOf(images, training, step + 1) : batch,
+    ]);
+    batch = next;
+    const values = TOLD.map((name) => (outputs[name] as Float32Array)[0] as number);
+    const bad = TOLD.find((_, i) => !Number.isFinite(values[i]));
+    if (bad)
+      throw new DataError(
+        `Cannot go on training the autoencoder: ${bad} is ${values[TOLD.indexOf(bad)]} at step ${step + 1}, ` +
+          `expected a number; ${saved > 0 ? `the last good state is that of step ${saved}` : "no state was saved yet"}`,
+      );
+    told.set(values, step * TOLD.length);
+    const shown = Object.fromEntries(TOLD.slice(0, 3).map((name, i) => [name, (values[i] as number).toPrecision(4)]));
+    log.progress("steps", step + 1, steps, shown);
+    if ((step + 1) % checkpointSteps === 0 || step + 1 === steps) await save(step + 1);
+  }
+  await writeText(join(out, "losses.jsonl"), lines(training, told, steps));
+  const { ema } = program.state.readAll() as { ema: Record<string, Float32Array> };
+  return ema;
+}
+
+const learningRateAt = ({ learningRate, warmup, steps }: AutoencoderTraining, step: number): number =>
+  learningRate * learningRateFactor({ kind: "cosine", warmup }, step, steps, "first-step");
+
+/** The images of a step. */
+function batchOf(images: HeldImages, { seed, batchImages }: AutoencoderTraining, step: number): Promise<Float32Array> {
+  const n = images.length;
+  const indices = Array.from({ length: batchImages }, (_, j) => {
+    const position = step * batchImages + j;
+    return permutationAt(randomKey(seed, "autoencoder order", [Math.floor(position / n)]), n, position % n);
+  });
+  return images.batch(indices);
+}
+
+/** A line for each step. */
+function lines(training: AutoencoderTraining, told: Float32Array, steps: number): string {
+  return Array.from({ length: steps }, (_, step) => {
+    const values = TOLD.map((name, i) => [name, Number((told[step * TOLD.length + i] as number).toPrecision(7))]);
+    const lr = Number(learningRateAt(training, step).toPrecision(7));
+    return `${JSON.stringify({ step: step + 1, ...Object.fromEntries(values), lr })}\n`;
+  }).join("");
+}
