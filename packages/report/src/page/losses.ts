@@ -71,32 +71,33 @@ function curves(table: LossTable, columns: readonly string[], options: CurveOpti
       return [name, window >= 2 ? smooth(values, window) : values];
     }),
   );
+  const drawn = columns.filter((name) => smoothed.get(name)?.some(Number.isFinite));
+  const [first] = drawn;
+  if (first === undefined) return undefined;
   const span = (steps.at(-1) ?? 0) - (steps[0] ?? 0);
   const spec = (scale: ChartSpec["scale"]): ChartSpec => ({
-    description: `${options.title} by step: ${columns.map((name) => inWords(name, steps, smoothed.get(name) ?? [])).join("; ")}`,
+    description: `${options.title} by step: ${drawn.map((name) => inWords(name, steps, smoothed.get(name) ?? [])).join("; ")}`,
     xLabel: "training step",
     yLabel: options.title,
     scale,
     include: scale === "linear" && options.log ? [0] : [],
-    series: columns.flatMap((name) => {
-      const points = thin(pointsOf(steps, smoothed.get(name) ?? [], scale === "log"), BUCKETS);
-      const raw = thin(pointsOf(steps, table.columns.get(name) ?? [], scale === "log"), BUCKETS);
-      return points.length === 0 ? [] : [{ name, points, ...(window >= 2 && { raw }) }];
-    }),
+    series: drawn.map((name) => ({
+      name,
+      points: thin(pointsOf(steps, smoothed.get(name) ?? []), BUCKETS),
+      ...(window >= 2 && { raw: thin(pointsOf(steps, table.columns.get(name) ?? []), BUCKETS) }),
+    })),
   });
-  const [linear, log] = [spec("linear"), spec("log")];
-  if (linear.series.length === 0) return undefined;
-  // A curve that the logarithmic axis has no place for would be left out of it: then there is only the linear one.
-  const both = options.log && log.series.length === linear.series.length;
+  // Where a curve has nothing above 0, it would be missing from a logarithmic axis: then there is only the linear one.
+  const positive = drawn.every((name) => smoothed.get(name)?.some((value) => value > 0));
   return plot({
     id: options.id,
     title: options.title,
     wide: options.wide,
-    charts: both ? [log, linear] : [linear],
+    charts: options.log && positive ? [spec("log"), spec("linear")] : [spec("linear")],
     caption: html`${
       window >= 2 &&
       `Thick: mean around each step, with weights that fall to 1/e in ${count(Math.max(1, Math.round(options.smoothing * span)), "step")}. Thin: every step. `
-    }${options.wide && columns[0] !== undefined && `${capitalized(inWords(columns[0], steps, smoothed.get(columns[0]) ?? []))}.`}`,
+    }${options.wide && `${capitalized(inWords(first, steps, smoothed.get(first) ?? []))}.`}`,
   });
 }
 

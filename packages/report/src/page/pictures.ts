@@ -10,8 +10,8 @@ import type { Run } from "../run.js";
 
 /** Sides of samples and examples, CSS pixels: at a desk and on a phone. */
 const TILE = { desk: 128, phone: 80, densePhone: 104 };
-/** Width of a sample grid in the film strip. */
-const FRAME = 264;
+/** Width of a sample grid in the film strip: four images of 64 pixels and the gaps between them have room. */
+const FRAME = 280;
 /** The page's widest column. */
 const COLUMN = 1080;
 

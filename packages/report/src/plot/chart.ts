@@ -23,6 +23,7 @@ export interface ChartSpec {
   readonly description: string;
   readonly xLabel: string;
   readonly yLabel: string;
+  /** Points that a logarithmic axis has no place for are not drawn. */
   readonly scale: "linear" | "log";
   /** What the vertical axis must hold besides the points. */
   readonly include?: readonly number[];
@@ -41,7 +42,14 @@ const MARGIN = { top: 12, right: 14, bottom: 40, left: 52 };
 
 /** A chart as inline SVG. Its colours are classes: the page's style gives them, light or dark. */
 export function chart(spec: ChartSpec, size: ChartSize, className = ""): Html {
-  const all = spec.series.flatMap(({ points, raw = [] }) => [...points, ...raw]);
+  const drawable = (points: readonly Point[]): readonly Point[] =>
+    spec.scale === "log" ? points.filter(([, y]) => y > 0) : points;
+  const series = spec.series.map((each) => ({
+    ...each,
+    points: drawable(each.points),
+    raw: each.raw && drawable(each.raw),
+  }));
+  const all = series.flatMap(({ points, raw = [] }) => [...points, ...raw]);
   const [right, bottom] = [size.width - MARGIN.right, size.height - MARGIN.bottom];
   const x = scaleLinear(domainOf(all.map(([x]) => x)), [MARGIN.left, right]);
   const y = yScale(spec, all, [bottom, MARGIN.top]);
@@ -65,13 +73,18 @@ export function chart(spec: ChartSpec, size: ChartSize, className = ""): Html {
       <text x="${right}" y="${size.height - 4}" text-anchor="end" class="axis">${spec.xLabel}</text>
     </g>
     <line class="base" x1="${MARGIN.left}" x2="${right}" y1="${bottom}" y2="${bottom}" />
-    ${spec.series.map(({ raw }, i) => raw && html`<path class="raw s${i % SERIES_COLORS}" d="${path(raw)}" />`)}
-    ${spec.series.map(({ points }, i) => html`<path class="curve s${i % SERIES_COLORS}" d="${path(points)}" />`)}
-    ${spec.series.map((series, i) => dots(series, i, (p) => [round(x(p[0])), round(y(p[1]))], right))}
+    ${series.map(({ raw }, i) => raw && html`<path class="raw s${i % SERIES_COLORS}" d="${path(raw)}" />`)}
+    ${series.map(({ points }, i) => html`<path class="curve s${i % SERIES_COLORS}" d="${path(points)}" />`)}
+    ${series.map((each, i) => dots(each, i, (p) => [round(x(p[0])), round(y(p[1]))], right))}
   </svg>`;
 }
 
-function dots(series: Series, i: number, at: (point: Point) => [number, number], right: number): Html | false {
+function dots(
+  series: Pick<Series, "points" | "label" | "dots">,
+  i: number,
+  at: (point: Point) => [number, number],
+  right: number,
+): Html | false {
   const { points, label } = series;
   if (!series.dots) return false;
   const roomy = label !== undefined && points.length <= right / 60;
@@ -93,7 +106,8 @@ type Scale = ScaleContinuousNumeric<number, number>;
 function yScale(spec: ChartSpec, points: readonly Point[], ends: readonly [number, number]): Scale {
   const values = [...points.map(([, y]) => y), ...(spec.include ?? [])];
   if (spec.scale === "linear") return scaleLinear(domainOf(values), ends).nice();
-  const [low, high] = domainOf(values.filter((value) => value > 0));
+  const positive = values.filter((value) => value > 0);
+  const [low, high] = positive.length === 0 ? [1, 10] : domainOf(positive);
   const pad = Math.max(1.02, (high / low) ** 0.04);
   return scaleLog([low / pad, high * pad], ends);
 }
@@ -115,10 +129,9 @@ function ticksOf(scale: Scale, kind: ChartSpec["scale"], n: number): number[] {
   const choices = [[1, 2, 5], [1, 3], [1]].map((leading) =>
     decades.flatMap((e) => leading.map((m) => Number(`${m}e${e}`))).filter((tick) => tick >= low && tick <= high),
   );
-  const every = Math.ceil(decades.length / n); // of very many decades, every second, third, ...
-  return (
-    choices.find((ticks) => ticks.length <= n + 1) ?? decades.filter((_, i) => i % every === 0).map((e) => 10 ** e)
-  );
+  const powers = choices.at(-1) ?? [];
+  const every = Math.ceil(powers.length / n); // of very many decades, every second, third, ...
+  return choices.find((ticks) => ticks.length <= n + 1) ?? powers.filter((_, k) => k % every === 0);
 }
 
 function round(value: number): number {

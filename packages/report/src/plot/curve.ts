@@ -53,10 +53,10 @@ export function thin(points: readonly Point[], buckets: number): Point[] {
   return [...kept].sort((a, b) => a - b).map((i) => points[i] as Point);
 }
 
-/** The finite points of two columns; where `positive`, those that a logarithmic axis has a place for. */
-export function pointsOf(xs: readonly number[], ys: readonly number[], positive = false): Point[] {
+/** The points of two columns where both are there. */
+export function pointsOf(xs: readonly number[], ys: readonly number[]): Point[] {
   return xs.flatMap((x, i) => {
     const y = ys[i] ?? NaN;
-    return Number.isFinite(y) && (!positive || y > 0) ? [[x, y] as const] : [];
+    return Number.isFinite(y) ? [[x, y] as const] : [];
   });
 }
