@@ -1,0 +1,100 @@
+import { mkdir, rm } from "node:fs/promises";
+import { dirname } from "node:path";
+import { canonicalJson, exists, openSafetensors, sha256, writeSafetensors } from "@madformer/artifacts";
+import { compile, NonFiniteError, type SessionOptions } from "@madformer/engine";
+import { rateShare, type FacesNetConfig } from "./config.js";
+import { arraysOf, batchOf, type FacesData, type Split } from "./data.js";
+import { sizeOf, type FacesNet, type FacesNetDescription } from "./file.js";
+import { initialWeights } from "./network.js";
+import { facesNetSignature, facesNetStep, finishedWeights, stepScalars } from "./train-step.js";
+
+export interface TrainOptions {
+  /** Where the state is kept from time to time, and found again. */
+  readonly checkpoint: string;
+  /** When it is aborted the state is kept, then its reason thrown. */
+  readonly signal: AbortSignal;
+  readonly progress?: (step: number, loss: number) => void;
+  /** Called with the step that a kept state goes on from. */
+  readonly resumed?: (step: number) => void;
+  readonly session?: SessionOptions;
+}
+
+/** A trained network, and the loss of each step. */
+export interface Trained {
+  readonly net: FacesNet;
+  readonly losses: Float32Array;
+}
+
+type Numbers = Readonly<Record<string, ArrayLike<number>>>;
+
+/**
+ * Trains the network. Images and rate of a step are functions of the config and the step alone, and the state is kept
+ * whole, so that a run that was cut off anywhere goes on to the same weights, bit for bit.
+ *
+ * @throws {Error} If the loss is no longer finite, with the step.
+ */
+export async function trainFacesNet(
+  config: FacesNetConfig,
+  data: FacesData,
+  split: Split,
+  options: TrainOptions,
+): Promise<Trained> {
+  const { labels, sidePixels } = data;
+  const { dims, steps, batchImages, seed } = config;
+  const description: FacesNetDescription = { format: 1, kind: "faces-net", sidePixels, dims, labels: [...labels] };
+  const size = sizeOf(description);
+  const identity = sha256(canonicalJson({ config, description, pixels: sha256(data.pixels) }));
+
+  await using program = await compile(facesNetStep(size, labels), facesNetSignature(size, batchImages), {
+    name: "faces-net-training",
+    initialState: { weights: initialWeights(size, seed) },
+    checkFinite: "all",
+    ...(options.session === undefined ? {} : { session: options.session }),
+  });
+  const losses = new Float32Array(steps);
+
+  const keep = async (step: number): Promise<void> => {
+    await mkdir(dirname(options.checkpoint), { recursive: true });
+    const state = program.state.fields.map(
+      ({ name, shape }) => [name, { shape, data: program.state.read(name) as Float32Array }] as const,
+    );
+    await writeSafetensors(
+      options.checkpoint,
+      { ...Object.fromEntries(state), losses: { shape: [step], data: losses.subarray(0, step) } },
+      { step: String(step), identity },
+    );
+  };
+  const resume = async (): Promise<number> => {
+    if (!(await exists(options.checkpoint))) return 0;
+    await using file = await openSafetensors(options.checkpoint);
+    if (file.metadata["identity"] !== identity) return 0; // of other images or another config
+    for (const { name } of program.state.fields) program.state.write(name, await file.readFloat32(name));
+    losses.set(await file.readFloat32("losses"));
+    return Number(file.metadata["step"]);
+  };
+
+  const first = await resume();
+  if (first > 0) options.resumed?.(first);
+  for (let step = first; step < steps; step++) {
+    const batch = arraysOf(data, batchOf(split.train, batchImages, seed, step));
+    const rate = config.learningRate * rateShare(step, steps);
+    try {
+      const { loss } = await program.run({ ...batch, scalars: stepScalars(step + 1, rate, config.weightDecay) });
+      losses[step] = loss[0]!;
+    } catch (cause) {
+      if (!(cause instanceof NonFiniteError)) throw cause;
+      throw new Error(
+        `Cannot train the network: ${cause.tensor} is no longer finite at step ${step + 1} of ${steps}, at a learning rate of ${rate}`,
+        { cause },
+      );
+    }
+    options.progress?.(step + 1, losses[step]!);
+    const stopped = options.signal.aborted;
+    if (stopped || ((step + 1) % config.checkpointSteps === 0 && step + 1 < steps)) await keep(step + 1);
+    if (stopped) options.signal.throwIfAborted();
+  }
+
+  const { weights, running } = program.state.readAll() as unknown as { weights: Numbers; running: Numbers };
+  await rm(options.checkpoint, { force: true });
+  return { net: { description, weights: finishedWeights(dims, weights, running) }, losses };
+}

@@ -1,0 +1,126 @@
+import { mkdir, stat } from "node:fs/promises";
+import { basename, extname, join } from "node:path";
+import { DataError, digestFile, download, type Artifact } from "@madformer/artifacts";
+import { FacesNetExtractor } from "../faces-net/extractor.js";
+import { digestOf, readFacesNet } from "../faces-net/file.js";
+import { InceptionExtractor } from "../inception/extractor.js";
+import { openInceptionWeights } from "../inception/file.js";
+import { PUBLISHED_INCEPTION, type NetworkName } from "./network-names.js";
+
+/** A network that makes features of images. */
+export interface FeatureNetwork {
+  readonly name: NetworkName;
+  /** Of everything that decides its features: files of weights of one content have one digest. */
+  readonly digest: string;
+  /** Channels of a feature. */
+  readonly dims: number;
+  /** How images come to the size that the network sees. */
+  readonly resize: string;
+  /**
+   * Compiles it for images of one size.
+   *
+   * @throws {DataError} If it cannot see images of that size.
+   */
+  open(size: { readonly width: number; readonly height: number }): Promise<FeatureExtractor>;
+}
+
+export interface FeatureExtractor extends AsyncDisposable {
+  /** (N, height, width, 3) uint8 -> (N, dims) */
+  features(images: Uint8Array): Promise<Float32Array>;
+}
+
+/**
+ * The network of an artifact that the stage `faces-net` made.
+ *
+ * @throws {DataError} If the artifact is none.
+ */
+export async function openFacesNetwork(net: Artifact, batchImages: number): Promise<FeatureNetwork> {
+  const [description, weights] = [await net.path("net.json"), await net.path("net.safetensors")];
+  const opened = await readFacesNet({ description, weights });
+  const { sidePixels, dims } = opened.description;
+  return {
+    name: "faces-net",
+    digest: digestOf(opened),
+    dims,
+    resize: `none: ${sidePixels} x ${sidePixels}`,
+    open: async ({ width, height }) => {
+      if (width !== sidePixels || height !== sidePixels)
+        throw new DataError(
+          `Cannot extract features: images are ${width} x ${height} pixels, expected ${sidePixels} x ${sidePixels} as the network was trained on`,
+        );
+      return FacesNetExtractor.create(opened, { batchImages });
+    },
+  };
+}
+
+export interface InceptionLocation {
+  /** Path or URL of a file as `openInceptionWeights` reads it. */
+  readonly weights?: string | undefined;
+  /** What the file's SHA-256 must be. */
+  readonly sha256?: string | undefined;
+  /** Where a file from a URL is kept. */
+  readonly folder: string;
+  readonly batchImages: number;
+  readonly signal: AbortSignal;
+  readonly progress?: (doneBytes: number, totalBytes: number | undefined) => void;
+}
+
+/** The published file has 91 MiB. */
+const MAX_WEIGHTS_BYTES = 2 ** 30;
+
+const isUrl = (location: string): boolean => /^[a-z][a-z+.-]*:\/\//i.test(location);
+
+/**
+ * The Inception network with weights from a file or a URL. The file's SHA-256 must be the one that is given, and start with
+ * the eight digits that PyTorch puts at the end of a name (`...-6726825d.pth`).
+ *
+ * @throws {DataError} If no weights are given (it says how to get them), or they have another digest.
+ */
+export async function openInceptionNetwork(location: InceptionLocation): Promise<FeatureNetwork> {
+  const { weights, batchImages } = location;
+  if (weights === undefined || weights === "")
+    throw new DataError(
+      `Cannot open the Inception network: "weights" is not set, expected a path or URL of ${PUBLISHED_INCEPTION.file} (91 MB, SHA-256 ${PUBLISHED_INCEPTION.sha256}), published at ${PUBLISHED_INCEPTION.url}`,
+    );
+  const published = basename(weights) === PUBLISHED_INCEPTION.file ? PUBLISHED_INCEPTION.sha256 : undefined;
+  const sha256 = location.sha256?.toLowerCase() ?? published;
+  const path = isUrl(weights) ? await fetched(weights, { ...location, sha256 }) : weights;
+  const digest = (await digestFile(path)).sha256;
+  const inName = /-([0-9a-f]{8})\.\w+$/.exec(basename(weights))?.[1];
+  for (const [from, expected] of [
+    ["sha256", sha256],
+    ["its name", inName],
+  ] as const)
+    if (expected !== undefined && !digest.startsWith(expected))
+      throw new DataError(
+        `Cannot use Inception weights "${weights}": their SHA-256 is ${digest}, expected ${expected}${expected.length < 64 ? "..." : ""} by ${from}`,
+      );
+  const opened = await openInceptionWeights(path);
+  return {
+    name: "inception",
+    digest,
+    dims: opened.dims,
+    resize: "bilinear to 299 x 299 without antialiasing, in the network",
+    open: (imageSize) => InceptionExtractor.create(opened, { imageSize, batchImages }),
+  };
+}
+
+/** A digest of what a path of weights refers to, for a stage's key: name, size and time of the file. */
+export async function inceptionFingerprint(weights: string | undefined): Promise<string | undefined> {
+  if (weights === undefined || weights === "" || isUrl(weights)) return undefined;
+  const found = await stat(weights).catch(() => undefined);
+  return found && `${weights} ${found.size} ${found.mtimeMs}`;
+}
+
+/** Fetches weights, or finds them where they were fetched to before. */
+async function fetched(url: string, { folder, sha256, signal, progress }: InceptionLocation): Promise<string> {
+  const path = join(folder, `inception${extname(new URL(url).pathname)}`);
+  await mkdir(folder, { recursive: true });
+  await download(url, path, {
+    signal,
+    maxBytes: MAX_WEIGHTS_BYTES,
+    ...(sha256 === undefined ? {} : { sha256 }),
+    ...(progress === undefined ? {} : { onProgress: progress }),
+  });
+  return path;
+}

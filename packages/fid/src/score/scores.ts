@@ -1,0 +1,138 @@
+import { permutation, randomKey } from "@madformer/engine";
+import type { FeatureFile } from "../features/feature-file.js";
+import { frechetDistance } from "../frechet.js";
+import { precisionRecall, type PrecisionRecall } from "../neighbours/precision-recall.js";
+import { FeatureStatistics } from "../statistics/feature-statistics.js";
+import type { FeaturesArtifact, FeatureGroup } from "./features-artifact.js";
+
+/**
+ * A distance between two parts of the reference: what equally many perfect samples would get, and a good model gets near.
+ */
+export interface Floor {
+  readonly distance: number;
+  /** Reference images that took the samples' place. */
+  readonly samples: number;
+  /** The rest, which they were compared with. */
+  readonly referenceImages: number;
+}
+
+/** The floor is noise below this. */
+const MIN_FLOOR_IMAGES = 2;
+
+/**
+ * The Fréchet distance of some reference images, chosen at random, to the others.
+ *
+ * @param samples How many to choose; at most half of them are.
+ * @returns Nothing if there are too few images to part.
+ */
+export async function floorOf(reference: FeatureFile, samples: number, seed: number): Promise<Floor | undefined> {
+  const { rows, dims } = reference;
+  const chosen = Math.min(samples, Math.floor(rows / 2));
+  if (chosen < MIN_FLOOR_IMAGES) return undefined;
+  const inPlaceOfSamples = new Uint8Array(rows);
+  for (const row of permutation(randomKey(seed, "floor"), rows, { size: chosen })) inPlaceOfSamples[row] = 1;
+  const [rest, part] = [new FeatureStatistics(dims), new FeatureStatistics(dims)];
+  let row = 0;
+  for await (const features of reference.parts())
+    for (let at = 0; at < features.length; at += dims)
+      (inPlaceOfSamples[row++] ? part : rest).add(features.subarray(at, at + dims));
+  return {
+    distance: frechetDistance(rest.gaussian(), part.gaussian()),
+    samples: chosen,
+    referenceImages: rows - chosen,
+  };
+}
+
+/** Precision and recall, and of how many images on either side. */
+export interface Coverage extends PrecisionRecall {
+  readonly images: number;
+}
+
+/**
+ * Precision and recall of as many images of either side, chosen at random where there are more.
+ *
+ * @param limit Images of a side at most: time grows with its square, memory with it.
+ * @returns Nothing if a side has too few.
+ */
+export async function coverageOf(
+  reference: FeatureFile,
+  samples: FeatureFile,
+  { limit, neighbours, seed, signal }: CoverageOptions,
+): Promise<Coverage | undefined> {
+  const images = Math.min(limit, reference.rows, samples.rows);
+  if (images <= neighbours) return undefined;
+  const chosen = async (file: FeatureFile, purpose: string): Promise<Float32Array> =>
+    file.select(permutation(randomKey(seed, purpose), file.rows, { size: images }).sort());
+  const [of, by] = [await chosen(reference, "neighbours/reference"), await chosen(samples, "neighbours/samples")];
+  return { ...(await precisionRecall(of, by, reference.dims, { neighbours, signal })), images };
+}
+
+export interface CoverageOptions {
+  readonly limit: number;
+  readonly neighbours: number;
+  readonly seed: number;
+  readonly signal: AbortSignal;
+}
+
+/** How near one group of samples is to the reference. */
+export interface GroupScore {
+  readonly name: string;
+  readonly step?: number;
+  readonly weights?: string;
+  /** Samples that were scored. */
+  readonly samples: number;
+  /** Fréchet distance of all of them to all reference images. */
+  readonly distance: number;
+  readonly precision?: number;
+  readonly recall?: number;
+  /** Images of either side that precision and recall are of. */
+  readonly neighbourImages?: number;
+}
+
+/** Groups in the order of their steps; those without one stay where they are, before the others. */
+export function inOrder<T extends { readonly step?: number | undefined }>(groups: readonly T[]): T[] {
+  return [...groups].sort((a, b) => (a.step ?? -1) - (b.step ?? -1));
+}
+
+/** What a run is judged by. */
+export interface Summary {
+  /** The group of the last step, and its distance. */
+  readonly group: string;
+  readonly final: number;
+  /** Mean distance of the last groups with weights of the same kind: one checkpoint is luck. */
+  readonly mean: number;
+  /** How many these are. */
+  readonly last: number;
+}
+
+/** @param scores In the order of their steps; one or more. */
+export function summaryOf(scores: readonly GroupScore[], last: number): Summary {
+  const final = scores.at(-1)!;
+  const alike = scores.filter(({ weights }) => weights === final.weights).slice(-last);
+  const mean = alike.reduce((sum, { distance }) => sum + distance, 0) / alike.length;
+  return { group: final.name, final: final.distance, mean, last: alike.length };
+}
+
+/** Scores one group of samples. */
+export async function scoreOf(
+  reference: { readonly artifact: FeaturesArtifact; readonly group: FeatureGroup },
+  samples: { readonly artifact: FeaturesArtifact; readonly group: FeatureGroup },
+  options: CoverageOptions,
+): Promise<GroupScore> {
+  const { name, step, weights, images } = samples.group;
+  const distance = frechetDistance(
+    await reference.artifact.statistics(reference.group),
+    await samples.artifact.statistics(samples.group),
+  );
+  await using from = await reference.artifact.features(reference.group);
+  await using to = await samples.artifact.features(samples.group);
+  const coverage = await coverageOf(from, to, options);
+  return {
+    name,
+    ...(step === undefined ? {} : { step }),
+    ...(weights === undefined ? {} : { weights }),
+    samples: images,
+    distance,
+    ...(coverage && { precision: coverage.precision, recall: coverage.recall, neighbourImages: coverage.images }),
+  };
+}

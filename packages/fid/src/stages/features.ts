@@ -1,0 +1,145 @@
+import { mkdir, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { DataError } from "@madformer/artifacts";
+import { defineStage, type StageContext } from "@madformer/stage";
+import { z } from "zod";
+import { extractFeatures } from "../features/extract.js";
+import { featureRows, writeFeatures } from "../features/feature-file.js";
+import {
+  inceptionFingerprint,
+  openFacesNetwork,
+  openInceptionNetwork,
+  type FeatureNetwork,
+} from "../features/network.js";
+import { NETWORKS } from "../features/network-names.js";
+import { imageGroups, type ImageGroup } from "../images/groups.js";
+import { FeatureStatistics } from "../statistics/feature-statistics.js";
+import { writeStatistics } from "../statistics/file.js";
+
+/** Which network makes features of images, and of how many. */
+export const FeaturesConfig = z
+  .strictObject({
+    network: z
+      .enum(NETWORKS)
+      .default("faces-net")
+      .describe("faces-net, of the input net; or inception, whose distance is called FID"),
+    weights: z.string().optional().describe("Path or URL of Inception's weights (.pth or .safetensors)"),
+    sha256: z
+      .string()
+      .regex(/^[0-9a-fA-F]{64}$/, "expected 64 hex digits")
+      .optional()
+      .describe("What the SHA-256 of that file must be"),
+    batchImages: z
+      .int()
+      .positive()
+      .max(4096)
+      .default(10)
+      .describe("Images that go through the network together: speed and memory alone"),
+    limit: z.int().nonnegative().default(0).describe("Images of each group that are used, the first ones; 0 = all"),
+  })
+  .readonly();
+export type FeaturesConfig = z.infer<typeof FeaturesConfig>;
+
+/**
+ * Stage `features`: images in, what a network sees in them out.
+ *
+ * Reads   image shards, samples (a group for each checkpoint), or a folder of images; net.json, net.safetensors
+ * Writes  <group>/features.npy (images, dims) float32, in the order of the images; <group>/statistics.npz, mu and sigma as
+ *         pytorch-fid has them
+ *
+ * Images are read, and features written, as they come: memory does not grow with their number. A run that was killed goes
+ * on with the first group that is not whole.
+ *
+ * @throws {DataError} If there are no images or fewer than two in a group, they differ in size, or the network is missing.
+ */
+export const stage = defineStage({
+  name: "features",
+  summary: "Compute a network's features of images, and their statistics",
+  config: FeaturesConfig,
+  inputs: {
+    images: { summary: "image shards, samples or a folder of images" },
+    net: { summary: "the faces-net, where that is the network", optional: true },
+  },
+  fingerprint: async ({ network, weights }) =>
+    network === "inception" ? await inceptionFingerprint(weights) : undefined,
+  async run(config, { images, net }, context) {
+    const { batchImages } = config;
+    const groups = imageGroups(images); // before anything is fetched
+    const network = await openNetwork();
+    const made = [];
+    for (const group of groups) {
+      const count = await featuresOf(network, group, config, context);
+      const { name, step, weights } = group;
+      made.push({
+        name,
+        ...(step === undefined ? {} : { step }),
+        ...(weights === undefined ? {} : { weights }),
+        images: count,
+      });
+    }
+    const { groups: _, ...facts } = images.manifest.facts;
+    return {
+      network: network.name,
+      networkDigest: network.digest,
+      dims: network.dims,
+      resize: network.resize,
+      groups: made,
+      source: { stage: images.manifest.stage, digest: images.digest, facts },
+    };
+
+    function openNetwork(): Promise<FeatureNetwork> {
+      switch (config.network) {
+        case "faces-net":
+          if (net) return openFacesNetwork(net, batchImages);
+          throw new DataError('Cannot compute features: the input "net" is missing, expected what faces-net made');
+        case "inception": {
+          const { weights, sha256 } = config;
+          const { signal, log } = context;
+          const progress = (done: number, total = done): void => log.progress("bytes", done, total);
+          return openInceptionNetwork({
+            weights,
+            sha256,
+            batchImages,
+            folder: join(context.out, "tmp"),
+            signal,
+            progress,
+          });
+        }
+      }
+    }
+  },
+});
+
+/** Features and statistics of a group, unless they are there; how many images they are of. */
+async function featuresOf(
+  network: FeatureNetwork,
+  group: ImageGroup,
+  { batchImages, limit }: FeaturesConfig,
+  { out, signal, log }: StageContext,
+): Promise<number> {
+  const folder = join(out, group.name);
+  const [features, summary] = [join(folder, "features.npy"), join(folder, "statistics.npz")];
+  if (await stat(summary).catch(() => undefined)) return featureRows(features, network.dims); // statistics come last
+  await mkdir(folder, { recursive: true });
+
+  const total = Math.min(group.count ?? Infinity, limit || Infinity);
+  const progress = (done: number): void => {
+    log.progress(`images of ${group.name}`, done, Number.isFinite(total) ? total : done);
+  };
+  const statistics = new FeatureStatistics(network.dims);
+  const parts = extractFeatures(network, group, { batchImages, limit, signal, progress });
+  const rows = await writeFeatures(features, network.dims, counted(parts, statistics));
+  if (rows < 2)
+    throw new DataError(
+      `Cannot compute statistics of group "${group.name}": it holds ${rows} image, expected 2 or more`,
+    );
+  await writeStatistics(summary, statistics.gaussian());
+  return rows;
+}
+
+async function* counted(parts: AsyncIterable<Float32Array>, statistics: FeatureStatistics) {
+  for await (const part of parts) {
+    statistics.add(part);
+    yield part;
+  }
+}

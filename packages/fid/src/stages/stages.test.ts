@@ -1,0 +1,261 @@
+import { mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { openSafetensors, readNpy, writePng, type Artifact } from "@madformer/artifacts";
+import { FacesNetExtractor } from "../faces-net/extractor.js";
+import { readFacesNet } from "../faces-net/file.js";
+import { artifactOf, contextIn, squarePixels, squareShards } from "../faces-net/testing.js";
+import { frechetDistance } from "../frechet.js";
+import { FeatureStatistics } from "../statistics/feature-statistics.js";
+import { readStatistics } from "../statistics/file.js";
+import { stage as facesNet } from "./faces-net.js";
+import { stage as features } from "./features.js";
+import { stage as score } from "./score.js";
+
+const SIDE = 32;
+const IMAGES = 240;
+
+// One network, made once, serves all tests.
+let folder = "";
+let shards: Artifact;
+let net: Artifact;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "fid-"));
+  shards = await squareShards(join(folder, "shards"), IMAGES, SIDE);
+  const config = facesNet.config.parse({ steps: 120, dims: 64 });
+  const facts = await facesNet.run(config, { shards }, await contextIn(join(folder, "net")));
+  net = await artifactOf(join(folder, "net"), "faces-net", facts);
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+/** Runs `features` into a folder, and opens what it made. */
+async function featuresIn(name: string, images: Artifact, config: object = {}): Promise<Artifact> {
+  const out = join(folder, name);
+  const facts = await features.run(features.config.parse(config), { images, net }, await contextIn(out));
+  return artifactOf(out, "features", facts);
+}
+
+/** Pictures as a sampler leaves them: a folder for each checkpoint. */
+async function samplesIn(name: string, groups: Readonly<Record<string, (i: number) => Uint8Array>>): Promise<Artifact> {
+  const facts = [];
+  for (const [group, draw] of Object.entries(groups)) {
+    const inside = join(folder, name, group);
+    await mkdir(inside, { recursive: true });
+    for (let i = 0; i < 120; i++)
+      await writePng(join(inside, `${String(i).padStart(8, "0")}.png`), draw(i), SIDE, SIDE);
+    facts.push({ name: group, step: Number(/\d+/.exec(group)?.[0]), folder: group, images: 120, weights: "ema" });
+  }
+  return artifactOf(join(folder, name), "sample", { groups: facts, solver: "ddim", steps: 25 });
+}
+
+const square = (i: number): Uint8Array => squarePixels(5000 + i, SIDE).pixels;
+const dimmed = (share: number) => (i: number) => square(i).map((x) => 128 + (x - 128) * share);
+
+describe("stage faces-net", () => {
+  test("makes a network that knows what it has not seen, and says how well", async () => {
+    const { facts } = net.manifest;
+    expect(facts).toMatchObject({ dims: 64, side: SIDE, steps: 120, trainImages: 216, heldOutImages: 24 });
+    const { accuracy, majority, explained } = facts as Record<string, Record<string, number>>;
+    expect(Object.keys(accuracy!)).toEqual(["color", "outlined"]);
+    expect(accuracy!["color"]).toBeGreaterThan(0.85);
+    expect(accuracy!["outlined"]).toBeGreaterThan(0.85);
+    expect(majority!["color"]).toBeLessThan(0.7);
+    expect(explained!["left"]).toBeGreaterThan(0.8);
+    expect(facts["leftOut"]).toEqual({ kind: 'it is "square" in all images' });
+  });
+
+  test("writes its description, its weights and a loss for each step, and nothing else", async () => {
+    expect(net.files).toEqual(["losses.jsonl", "net.json", "net.safetensors"]);
+    const lines = (await readFile(await net.path("losses.jsonl"), "utf8")).trim().split("\n");
+    const losses = lines.map((line) => JSON.parse(line) as { step: number; loss: number; learningRate: number });
+    expect(losses.map(({ step }) => step)).toEqual(Array.from({ length: 120 }, (_, i) => i + 1));
+    expect(losses.at(-1)!.loss).toBeLessThan(0.5 * losses[0]!.loss);
+    expect(losses[5]!.learningRate).toBe(4e-3); // the warm-up ends with step 6
+    expect(losses[4]!.learningRate).toBeCloseTo((4e-3 * 5) / 6, 10);
+    const { labels } = JSON.parse(await readFile(await net.path("net.json"), "utf8")) as { labels: { name: string }[] };
+    expect(labels.map(({ name }) => name)).toEqual(["color", "left", "outlined"]);
+  });
+
+  test("stopped anywhere, goes on to the same weights, bit for bit", async () => {
+    const config = facesNet.config.parse({ steps: 12, dims: 64, batchImages: 8, checkpointSteps: 5 });
+    const weightsOf = async (name: string): Promise<Buffer> => readFile(join(folder, name, "net.safetensors"));
+    await facesNet.run(config, { shards }, await contextIn(join(folder, "whole")));
+    const controller = new AbortController();
+    const context = await contextIn(join(folder, "parted"), controller.signal);
+    for (const [stopAt, from] of [
+      [3, 0],
+      [7, 3],
+    ] as const) {
+      const stopping = new AbortController();
+      const progress = (_: string, step: number): void => {
+        if (step === stopAt) stopping.abort(new Error("stop"));
+      };
+      const parted = { ...context, signal: stopping.signal, log: { ...context.log, progress } };
+      await expect(facesNet.run(config, { shards }, parted)).rejects.toThrow("stop");
+      expect(context.lines).toContainEqual(expect.stringContaining("left out"));
+      if (from > 0) expect(context.lines).toContain(`going on from step ${from} of 12`);
+    }
+    // Killed without a word after step 10: what is there is the state of step 10, kept by itself.
+    const steps: number[] = [];
+    const progress = (_: string, step: number): void => {
+      steps.push(step);
+      if (step === 11) throw new Error("killed");
+    };
+    const killed = { ...context, log: { ...context.log, progress } };
+    await expect(facesNet.run(config, { shards }, killed)).rejects.toThrow("killed");
+    expect(steps).toEqual([8, 9, 10, 11]);
+    await using state = await openSafetensors(join(folder, "parted", "tmp", "state.safetensors"));
+    expect(state.metadata["step"]).toBe("10");
+
+    await facesNet.run(config, { shards }, context);
+    expect(context.lines).toContain("going on from step 10 of 12");
+    expect(await weightsOf("parted")).toEqual(await weightsOf("whole"));
+    const losses = (name: string): Promise<string> => readFile(join(folder, name, "losses.jsonl"), "utf8");
+    expect(await losses("parted")).toBe(await losses("whole"));
+    expect(await readdir(join(folder, "parted", "tmp"))).toEqual([]);
+  });
+
+  test("starts again where the state is of another config", async () => {
+    const run = async (steps: number, context: Awaited<ReturnType<typeof contextIn>>): Promise<void> => {
+      await facesNet.run(facesNet.config.parse({ steps, dims: 64, batchImages: 8 }), { shards }, context);
+    };
+    const stopping = AbortSignal.abort(new Error("stop"));
+    await expect(run(4, await contextIn(join(folder, "other"), stopping))).rejects.toThrow("stop");
+    const context = await contextIn(join(folder, "other"));
+    await run(3, context);
+    expect(context.lines.filter((line) => line.startsWith("going on"))).toEqual([]);
+  });
+});
+
+describe("stage features", () => {
+  test("writes the network's features of shards in their order, and their statistics", async () => {
+    const made = await featuresIn("reference", shards);
+    expect(made.files).toEqual(["images/features.npy", "images/statistics.npz"]);
+    const { facts } = made.manifest;
+    expect(facts).toMatchObject({
+      network: "faces-net",
+      dims: 64,
+      resize: "none: 32 x 32",
+      groups: [{ name: "images", images: IMAGES }],
+      source: { digest: shards.digest },
+    });
+    const { data, shape } = await readNpy(await made.path("images/features.npy"));
+    expect(shape).toEqual([IMAGES, 64]);
+
+    const paths = { description: await net.path("net.json"), weights: await net.path("net.safetensors") };
+    await using extractor = await FacesNetExtractor.create(await readFacesNet(paths), { batchImages: 3 });
+    const last = await extractor.features(squarePixels(IMAGES, SIDE).pixels);
+    // Convolutions of other batches add in another order.
+    last.forEach((x, i) => expect(data[(IMAGES - 1) * 64 + i]).toBeCloseTo(x, 4));
+
+    const statistics = new FeatureStatistics(64);
+    statistics.add(data as Float32Array);
+    expect(await readStatistics(await made.path("images/statistics.npz"))).toEqual(statistics.gaussian());
+  });
+
+  test("goes on with the groups that are not whole, and to the same bytes", async () => {
+    const samples = await samplesIn("resumed-samples", { "step-100": square, "step-200": dimmed(0.5) });
+    const made = await featuresIn("resumed", samples);
+    const before = made.manifest.files;
+    await rm(join(folder, "resumed", "step-200", "statistics.npz")); // killed before it was written
+    const again = await featuresIn("resumed", samples);
+    expect(again.manifest).toEqual(made.manifest);
+    expect(again.manifest.files).toEqual(before);
+  });
+
+  test("takes the first images alone where it is told so", async () => {
+    const made = await featuresIn("limited", shards, { limit: 25, batchImages: 10 });
+    expect(made.manifest.facts["groups"]).toEqual([{ name: "images", images: 25 }]);
+    const [few, all] = [await readNpy(await made.path("images/features.npy")), await featuresIn("reference", shards)];
+    const whole = await readNpy(await all.path("images/features.npy"));
+    expect(few.shape).toEqual([25, 64]);
+    expect(few.data).toEqual((whole.data as Float32Array).subarray(0, 25 * 64));
+  });
+
+  test("says what is missing", async () => {
+    const run = async (config: object, input: { images: Artifact; net?: Artifact }) =>
+      features.run(
+        features.config.parse(config),
+        { net: undefined, ...input },
+        await contextIn(join(folder, "missing")),
+      );
+    await expect(run({}, { images: shards })).rejects.toThrow('the input "net" is missing');
+    await expect(run({ network: "inception" }, { images: shards })).rejects.toThrow(
+      /"weights" is not set, expected a path or URL of pt_inception-2015-12-05-6726825d\.pth .*github\.com\/mseitzer/,
+    );
+    await expect(run({}, { images: net, net })).rejects.toThrow("expected image shards, samples or a folder of images");
+    const other = await squareShards(join(folder, "other-side"), 3, 48);
+    await expect(run({}, { images: other, net })).rejects.toThrow("48 x 48 pixels, expected 32 x 32");
+    const one = await squareShards(join(folder, "one"), 1, SIDE);
+    await expect(run({}, { images: one, net })).rejects.toThrow('"images": it holds 1 image, expected 2 or more');
+  });
+});
+
+describe("stage score", () => {
+  test("finds worse samples worse, and says all it needs to be believed", async () => {
+    const reference = await featuresIn("reference", shards);
+    const samples = await featuresIn(
+      "samples-features",
+      await samplesIn("samples", { "step-300": square, "step-20": dimmed(0.6), "step-100": dimmed(0.8) }),
+    );
+    const context = await contextIn(join(folder, "score"));
+    const facts = await score.run(score.config.parse({ last: 2 }), { reference, samples }, context);
+
+    const groups = facts["groups"] as { step: number; distance: number; precision: number; recall: number }[];
+    expect(groups.map(({ step }) => step)).toEqual([20, 100, 300]);
+    const [worst, better, best] = groups as [(typeof groups)[0], (typeof groups)[0], (typeof groups)[0]];
+    expect(worst.distance).toBeGreaterThan(1.5 * better.distance);
+    expect(better.distance).toBeGreaterThan(1.5 * best.distance);
+    expect(best.precision).toBeGreaterThan(worst.precision);
+    expect(best.recall).toBeGreaterThan(0.5);
+    expect(facts).toMatchObject({
+      metric: "FD (faces-net)",
+      group: "step-300",
+      final: best.distance,
+      mean: (better.distance + best.distance) / 2,
+      last: 2,
+      referenceImages: IMAGES,
+      floor: { samples: 120, referenceImages: 120 },
+    });
+    expect(groups[2]).toMatchObject({ samples: 120, neighbourImages: 120, weights: "ema" });
+
+    const expected = frechetDistance(
+      await readStatistics(await reference.path("images/statistics.npz")),
+      await readStatistics(await samples.path("step-300/statistics.npz")),
+    );
+    expect(best.distance).toBe(expected);
+
+    const text = await readFile(join(folder, "score", "scores.json"), "utf8");
+    const { lineage, ...rest } = JSON.parse(text) as { lineage: unknown };
+    expect(rest).toEqual(facts);
+    expect(lineage).toMatchObject({
+      network: { name: "faces-net", digest: reference.manifest.facts["networkDigest"] },
+      reference: { features: reference.digest, digest: shards.digest },
+      samples: { features: samples.digest, stage: "sample", facts: { solver: "ddim", steps: 25 } },
+    });
+  });
+
+  test("refuses features that cannot be compared, and what holds none", async () => {
+    const reference = await featuresIn("reference", shards);
+    const { facts } = reference.manifest;
+    const run = async (reference: Artifact, samples: Artifact) =>
+      score.run(score.config.parse({}), { reference, samples }, await contextIn(join(folder, "refused")));
+    const changed = (facts: object): Artifact => ({
+      ...reference,
+      manifest: { ...reference.manifest, facts: { ...reference.manifest.facts, ...facts } },
+    });
+    const other = changed({ networkDigest: "0".repeat(64) });
+    const short = (facts["networkDigest"] as string).slice(0, 12);
+    await expect(run(reference, other)).rejects.toThrow(
+      `features are of faces-net ${short} (64 channels, resize none: 32 x 32), those of the samples of faces-net 000000000000 (64`,
+    );
+    await expect(run(reference, changed({ resize: "cubic" }))).rejects.toThrow("resize cubic");
+    await expect(run(shards, reference)).rejects.toThrow('the input "reference" is of stage "folder" and holds no');
+    const [group] = facts["groups"] as [object];
+    await expect(run(changed({ groups: [group, { ...group, name: "b" }] }), reference)).rejects.toThrow(
+      "the reference holds 2 groups (images, b), expected one",
+    );
+    const wrong = changed({ groups: [{ name: "images", images: IMAGES - 1 }] });
+    await expect(run(reference, wrong)).rejects.toThrow("are no .npy file of (239, 64) float32");
+  });
+});
