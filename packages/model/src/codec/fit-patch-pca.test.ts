@@ -64,6 +64,21 @@ describe("PatchPcaFit", () => {
     expect(all.keptVariance).toBe(1);
   });
 
+  test("makes variances equal as far as it is told, with a mean of 1", () => {
+    const variances = fitted()
+      .finish(6)
+      .codec.scale.std.map((std) => std ** 2);
+    for (const whiten of [0, 0.5, 1]) {
+      const { std } = fitted().finish(6, whiten).codec.scale;
+      const after = variances.map((value, c) => value / std[c]! ** 2); // of normalized latents
+      expect(after.reduce((sum, value) => sum + value, 0) / 6).toBeCloseTo(1, 10);
+      const ratio = (values: readonly number[]): number => values[0]! / values[5]!;
+      expect(ratio(after)).toBeCloseTo(ratio(variances) ** (1 - whiten), 8);
+    }
+    for (const wrong of [-0.1, 1.1, NaN])
+      expect(() => fitted().finish(6, wrong)).toThrow(`by ${wrong}, expected 0 to 1`);
+  });
+
   test("is the same whether images come at once or one by one", () => {
     const one = new PatchPcaFit(PATCH, SIDE);
     const [data, size] = [images(), SIDE * SIDE * 3];
