@@ -114,6 +114,15 @@ describe("stage latents", () => {
       expect(expected.logvar).not.toBeNull();
     }));
 
+  test("leaves variances their ratios if told so", () =>
+    inFolder(async (folder) => {
+      const shards = await shardsIn(join(folder, "shards"));
+      const { out } = await contextIn(join(folder, "out"));
+      await stage.run({ ...PCA, whiten: 0 }, { shards, vae: undefined }, await contextIn(out));
+      const { codec } = await readCodec((file) => join(out, file));
+      codec.scale.std.forEach((std) => expect(std).toBeCloseTo(codec.scale.std[0]!, 10));
+    }));
+
   test("makes rows of mirror images if asked", () =>
     inFolder(async (folder) => {
       const shards = await shardsIn(join(folder, "shards"));
@@ -198,6 +207,7 @@ describe("stage latents", () => {
       codec: "autoencoder-kl",
       patch: 4,
       channels: 12,
+      whiten: 1,
       fitImages: 2048,
       batchImages: 32,
       flip: false,

@@ -23,6 +23,12 @@ export const LatentsConfig = z.strictObject({
     .describe("What makes latents: the autoencoder of stage vae, or principal components of patches, fitted here"),
   patch: z.int().min(1).max(16).default(4).describe("patch-pca: side of a patch, pixels"),
   channels: z.int().positive().default(12).describe("patch-pca: components kept of a patch, at most 3 · patch²"),
+  whiten: z
+    .number()
+    .min(0)
+    .max(1)
+    .default(1)
+    .describe("patch-pca: how much channels' variances are made equal; 0 keeps their ratios, 1 makes each 1"),
   fitImages: z.int().positive().default(2048).describe("patch-pca: the most images it is fitted to, images"),
   batchImages: z.int().positive().default(32).describe("Images encoded at a time, images"),
   flip: z.boolean().default(false).describe("Also make the latents of each image's mirror image, right after it"),
@@ -36,7 +42,7 @@ export type LatentsConfig = z.infer<typeof LatentsConfig>;
  * Writes  <out>/latents-00000.arrow, ..., one for each shard of images and in their order; <out>/codec.json,
  *         <out>/codec.safetensors
  *
- * Latents are normalized: about mean 0 and variance 1 by channel. What is kept are moments: whoever trains on them draws.
+ * Latents are normalized: about mean 0 and variance 1 by channel (over all channels, where `whiten` is less than 1). What is kept are moments: whoever trains on them draws.
  * Mirror images, whose latents are not mirrored latents, have rows of their own, with keys that end in ":flipped".
  * Finished shards are not made again.
  *
@@ -104,7 +110,7 @@ class Counter {
 }
 
 async function makeCodec(
-  { codec, patch, channels, fitImages }: LatentsConfig,
+  { codec, patch, channels, whiten, fitImages }: LatentsConfig,
   shards: Artifact,
   vae: Artifact | undefined,
   { out, signal, log }: StageContext,
@@ -123,7 +129,7 @@ async function makeCodec(
     log.progress("fitted", fit.patches / (image.width / patch) ** 2, fitImages);
   }
   if (fit === undefined) throw new DataError("Cannot fit patches: the shards hold no image");
-  const fitted = fit.finish(channels);
+  const fitted = fit.finish(channels, whiten);
   log.info(`${channels} channels keep ${(100 * fitted.keptVariance).toFixed(1)} % of the patches' variance`);
   await writeCodec(out, fitted satisfies Codec);
 }
