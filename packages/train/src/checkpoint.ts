@@ -130,9 +130,11 @@ function isDamage(error: unknown): error is Error {
 
 /** Steps of the checkpoints in a folder, rising. Whether they are whole is not known yet. */
 export async function checkpointSteps(folder: string): Promise<number[]> {
-  const names = await readdir(folder);
-  const steps = names.flatMap((name) => (/^step-\d{7,}$/.test(name) ? [Number(name.slice(5))] : []));
-  return steps.filter((step) => names.includes(stepName(step))).sort((a, b) => a - b);
+  const steps = (await readdir(folder)).flatMap((name) => {
+    const step = Number(/^step-(\d+)$/.exec(name)?.[1]);
+    return name === stepName(step) ? [step] : [];
+  });
+  return steps.sort((a, b) => a - b);
 }
 
 /** Removes a folder or file so that at no moment a part of it is there under its name. */

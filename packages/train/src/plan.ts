@@ -6,13 +6,13 @@ export interface Plan {
   /** Images of one update: all its runs together. */
   readonly stepImages: number;
   /** Whether a line is logged after a step. */
-  logs(step: number): boolean;
+  readonly logs: (step: number) => boolean;
   /** Whether a grid of samples is made after a step. */
-  samples(step: number): boolean;
+  readonly samples: (step: number) => boolean;
   /** Whether a checkpoint is made after a step. */
-  saves(step: number): boolean;
+  readonly saves: (step: number) => boolean;
   /** Of the checkpoints up to a step, those that are kept once the step's own is made; rising. */
-  kept(step: number): readonly number[];
+  readonly kept: (step: number) => readonly number[];
 }
 
 /** @param images Images there are. */

@@ -45,7 +45,7 @@ export class Update implements AsyncDisposable {
     if (accumulate === 1) {
       const options = { name: "training step", initialState };
       const step = trainStep(model, loss, optimizer);
-      return new Update(1, (await compile(step, trainSignature(model, batchImages), options)), undefined);
+      return new Update(1, await compile(step, trainSignature(model, batchImages), options), undefined);
     }
     const main = await compile(updateStep(optimizer), updateSignature(model), { name: "update", initialState });
     const gradients = await compile(gradientStep(model, loss, 1 / accumulate), gradientSignature(model, batchImages), {

@@ -7,7 +7,7 @@ import { writeSync } from "node:fs";
 import fs from "node:fs/promises";
 import { syncBuiltinESMExports } from "node:module";
 import { stage } from "../src/stages/train.js";
-import { artifactOf, contextIn, TINY_MODEL, tinyConfig } from "../src/testing.js";
+import { artifactOf, contextIn, tinyConfig } from "../src/testing.js";
 
 const [latents = "", out = "", afterStep = "0", operation = "0"] = process.argv.slice(2);
 
@@ -54,11 +54,14 @@ let clock = 0;
 performance.now = () => (clock += 1000);
 
 const context = await contextIn(out);
-// One block and one level of the U-Net: a quarter of the time goes into compiling.
-const unet = { channels: [4], layers: [1], attention: [false], groups: 2, timeChannels: 4 };
 const config = tinyConfig({
-  model: { ...TINY_MODEL, blocks: 1, blockSide: 8, unet },
-  ...{ steps: 48, checkpointEvery: 4, keepLast: 2, keepAt: [0.3], sampleEvery: 24, sampleImages: 1, sampleSteps: 4 },
+  steps: 48,
+  checkpointEvery: 4,
+  keepLast: 2,
+  keepAt: [0.3],
+  sampleEvery: 24,
+  sampleImages: 1,
+  sampleSteps: 4,
 });
 const log = {
   ...context.log,

@@ -1,0 +1,49 @@
+import { preset, type MadformerConfig } from "@madformer/model";
+import { TrainConfig } from "./config.js";
+
+const problemsOf = (input: unknown): string[] =>
+  TrainConfig.safeParse(input).error?.issues.map(({ path, message }) => `${path.join(".")}: ${message}`) ?? [];
+
+describe("TrainConfig", () => {
+  test("has the reference's optimizer and schedule by default", () => {
+    expect(TrainConfig.parse({})).toMatchObject({
+      learningRate: 3e-4,
+      optimizer: { beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0.05, maxGradNorm: 1 },
+      schedule: { kind: "wsd", warmup: 0.01 },
+      ema: { kind: "constant", decay: 0.9999, warmup: false },
+      loss: { lambdaHidden: 0.1, lambdaClean: 0 },
+    });
+  });
+
+  test.each([
+    ["the name of a preset", "smoke", preset("smoke")],
+    ["nothing", undefined, preset("faces-64")],
+    ["settings on top of a preset", { preset: "smoke", width: 48 }, { ...preset("smoke"), width: 48 }],
+    [
+      "settings of its U-Net alone",
+      { preset: "smoke", unet: { groups: 2 } },
+      { ...preset("smoke"), unet: { ...preset("smoke").unet, groups: 2 } },
+    ],
+    ["settings alone", preset("ffhq-1024"), preset("ffhq-1024")],
+    ["a preset without a U-Net of its own", { preset: "ffhq-1024" }, preset("ffhq-1024")],
+  ] as const)("takes a model by %s", (_, model, expected: MadformerConfig) => {
+    const parsed = TrainConfig.parse({ model });
+    expect(parsed.model).toEqual(expected);
+    expect(TrainConfig.parse(parsed)).toEqual(parsed); // it is complete
+  });
+
+  test.each([
+    [{ model: "huge" }, 'model.preset: there is no preset "huge"; there are ffhq-1024, imagenet-256, faces-64, smoke'],
+    [{ model: { preset: "toString" } }, 'model.preset: there is no preset "toString"; there are ffhq-1024'],
+    [{ model: { preset: "smoke", wdth: 3 } }, 'model: Unrecognized key: "wdth"'],
+    [{ model: 3 }, "model: Invalid input: expected object, received number"],
+    [{ keepAt: [1] }, "keepAt.0: Too big"],
+    [{ batch: 3 }, ': Unrecognized key: "batch"'],
+    [{ ema: { kind: "power", sigmaRel: 0.1, gamma: 6 } }, "ema.gamma: sigmaRel and gamma say the same"],
+    [{ ema: { kind: "power", sigmaRel: 0.29 } }, "ema.sigmaRel: Too big"],
+  ])("refuses %j", (input, problem) => {
+    const problems = problemsOf(input);
+    expect(problems).toHaveLength(1);
+    expect(problems[0]?.startsWith(problem)).toBe(true);
+  });
+});

@@ -1,0 +1,72 @@
+import { rename } from "node:fs/promises";
+import { join } from "node:path";
+import { writeSafetensors, type TensorInput } from "@madformer/artifacts";
+import { normal, randomKey, saveProgram } from "@madformer/engine";
+import {
+  coefficientsOf,
+  COEFFICIENTS,
+  dpmSolver,
+  geometryOf,
+  ropeValues,
+  Sampler,
+  type MadformerConfig,
+} from "@madformer/model";
+import type { Weights } from "./checkpoint.js";
+
+/** Of weights that programs can have as constants: an .onnx file holds 2 GiB, and something is in it besides. */
+export const MAX_PROGRAM_BYTES = 2 ** 31 - 2 ** 24;
+
+/** Seed of the noise of the example in the tables. */
+const EXAMPLE_SEED = 0;
+
+/**
+ * Writes the sampler's programs as .onnx files, which run wherever ONNX does, and the tables that they take as inputs:
+ *
+ *     time.onnx      timesteps -> what they add in the U-Net              context.onnx   a finished block -> condition, keys, values
+ *     first.onnx     the first tokens -> condition of block 0             denoise.onnx   one step of the solver for one block
+ *     tables.safetensors   timesteps, coefficients, rotary tables, first tokens; noise and the latents that come of it
+ *
+ * Programs that a variant of the network does not need are not written.
+ *
+ * @param weights Borrowed.
+ * @param tmp A folder for files that are not complete, on the same disk.
+ * @returns Names of the programs, sorted.
+ */
+export async function saveSamplerPrograms(
+  model: MadformerConfig,
+  weights: Weights,
+  { images, steps, signal }: { images: number; steps: number; signal: AbortSignal },
+  tmp: string,
+  folder: string,
+): Promise<string[]> {
+  const { T, P, M, D } = geometryOf(model);
+  const plan = dpmSolver(steps);
+  const latentShape = [images, T, P, model.latentChannels];
+  const noise = normal(randomKey(EXAMPLE_SEED, "sample"), { size: latentShape.reduce((a, b) => a * b, 1) });
+  await using sampler = await Sampler.create(model, weights, { batchImages: images, programs: "shared" });
+  const latents = await sampler.sample(plan, noise, { signal });
+
+  const names: string[] = [];
+  for (const [title, program] of await sampler.compiled()) {
+    const name = title.split(" ")[0] as string; // "time 26" has the timesteps of one plan
+    await saveProgram(program as never, join(tmp, `${name}.onnx`));
+    await rename(join(tmp, `${name}.onnx`), join(folder, `${name}.onnx`));
+    names.push(name);
+  }
+  const clean = model.quirks.cleanTimestep === "zero" ? 0 : (plan.steps.at(-1)?.timestep ?? 0);
+  const { cos, sin } = ropeValues(model);
+  const tables: Record<string, TensorInput> = {
+    timesteps: { shape: [steps + 1], data: Float32Array.from([...plan.steps.map((s) => s.timestep), clean]) },
+    coefficients: {
+      shape: [steps, COEFFICIENTS.length],
+      data: Float32Array.from(plan.steps.flatMap((step) => [...coefficientsOf(step)])),
+    },
+    "rope.cos": { shape: [T, M, D], data: cos },
+    "rope.sin": { shape: [T, M, D], data: sin },
+    boi: { shape: [1, M, model.width], data: weights["boi_block"] as Float32Array },
+    "example.noise": { shape: latentShape, data: noise },
+    "example.latents": { shape: latentShape, data: latents },
+  };
+  await writeSafetensors(join(folder, "tables.safetensors"), tables, { solver: plan.name });
+  return names.sort();
+}

@@ -1,0 +1,136 @@
+import { constants } from "node:fs";
+import { copyFile, mkdir, readFile, rename } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import {
+  DataError,
+  digestFile,
+  openSafetensors,
+  reasonOf,
+  writeTorchCheckpoint,
+  type Artifact,
+} from "@madformer/artifacts";
+import {
+  codecConfig,
+  fromStateDict,
+  madformerSpecs,
+  parameterCount,
+  pixelsPerLatent,
+  type FileTensor,
+} from "@madformer/model";
+import { defineStage } from "@madformer/stage";
+import { z } from "zod";
+import { MAX_PROGRAM_BYTES, saveSamplerPrograms } from "../export-programs.js";
+import { torchCheckpoint } from "../export-torch.js";
+import { TrainConfig } from "../config.js";
+import { stepName } from "../plan.js";
+
+export const ExportConfig = z
+  .strictObject({
+    torch: z.boolean().default(true).describe("Write checkpoint.pt, which the reference's PyTorch programs load"),
+    programs: z
+      .boolean()
+      .default(true)
+      .describe("Write the sampler's programs as programs/*.onnx, with the averaged weights in them"),
+    programImages: z.int().positive().default(1).describe("Images that the programs generate together"),
+    sampleSteps: z.int().positive().default(25).describe("Steps of the solver that programs/tables.safetensors is for"),
+  })
+  .readonly();
+export type ExportConfig = z.infer<typeof ExportConfig>;
+
+const TrainedConfig = z.object({
+  format: z.literal(1),
+  model: z.unknown(),
+  training: z.looseObject({ images: z.int().positive() }),
+  step: z.int().positive(),
+});
+
+/**
+ * Stage `export`: what training made in, files that others read out.
+ *
+ * Reads   train: config.json, codec.json, codec.safetensors, checkpoints/step-*
+ * Writes  config.json, codec.json, codec.safetensors: as they were
+ *         weights.safetensors, ema.safetensors: of the last step, by the reference's keys
+ *         checkpoints/step-*\/{weights,ema}.safetensors: of every kept checkpoint, the last one included
+ *         checkpoint.pt: the reference's layout; programs/*.onnx, programs/tables.safetensors: the sampler
+ */
+export const stage = defineStage({
+  name: "export",
+  summary: "Write a trained model as safetensors, PyTorch checkpoint and ONNX programs",
+  config: ExportConfig,
+  inputs: { train: { summary: "A training run (stage train)" } },
+  run: async (config, { train }, { out, signal, log }) => {
+    const { training, images, step } = await readConfig(train);
+    const { model } = training;
+    const steps = train.files
+      .flatMap((file) => /^checkpoints\/step-(\d{7,})\/weights\.safetensors$/.exec(file)?.[1] ?? [])
+      .map(Number)
+      .sort((a, b) => a - b);
+    if (steps.at(-1) !== step)
+      throw new DataError(
+        `Cannot export: the newest checkpoint is of step ${steps.at(-1) ?? "none"}, expected that of the last step, ${step}`,
+      );
+
+    const tmp = join(out, "tmp", "export");
+    await mkdir(tmp, { recursive: true });
+    const put = async (from: string, to: string): Promise<void> => {
+      signal.throwIfAborted();
+      await mkdir(dirname(join(out, to)), { recursive: true });
+      await copyFile(await train.path(from), join(tmp, "file"), constants.COPYFILE_FICLONE);
+      await rename(join(tmp, "file"), join(out, to));
+    };
+    for (const file of ["codec.json", "codec.safetensors", "config.json"]) await put(file, file);
+    for (const kept of steps)
+      for (const part of ["weights.safetensors", "ema.safetensors"])
+        await put(`checkpoints/${stepName(kept)}/${part}`, `checkpoints/${stepName(kept)}/${part}`);
+    const last = `checkpoints/${stepName(step)}`;
+    for (const part of ["weights.safetensors", "ema.safetensors"]) await put(`${last}/${part}`, part);
+
+    const codec = codecConfig(JSON.parse(await readFile(await train.path("codec.json"), "utf8")));
+    if (config.torch) {
+      log.info("writing checkpoint.pt");
+      await using weights = await openSafetensors(await train.path(`${last}/weights.safetensors`));
+      await using ema = await openSafetensors(await train.path(`${last}/ema.safetensors`));
+      await using state = await openSafetensors(await train.path(`${last}/state.safetensors`));
+      const run = { config: training, step, images, pixelsPerLatent: pixelsPerLatent(codec) };
+      await writeTorchCheckpoint(join(tmp, "checkpoint.pt"), torchCheckpoint(run, { weights, ema, state }));
+      await rename(join(tmp, "checkpoint.pt"), join(out, "checkpoint.pt"));
+    }
+    signal.throwIfAborted();
+
+    const parameters = parameterCount(madformerSpecs(model));
+    let programs: string[] = [];
+    if (config.programs && 4 * parameters > MAX_PROGRAM_BYTES)
+      log.warn(`no programs/*.onnx: ${parameters} parameters are more than the 2 GiB that an .onnx file holds`);
+    else if (config.programs) {
+      log.info("writing the sampler's programs");
+      await using file = await openSafetensors(await train.path(`${last}/ema.safetensors`));
+      const tensors: Record<string, FileTensor> = {};
+      for (const name of file.names)
+        tensors[name] = { shape: file.tensor(name).shape, data: await file.readFloat32(name) };
+      const weights = fromStateDict(madformerSpecs(model), tensors);
+      await mkdir(join(out, "programs"), { recursive: true });
+      const options = { images: config.programImages, steps: config.sampleSteps, signal };
+      programs = await saveSamplerPrograms(model, weights, options, tmp, join(out, "programs"));
+    }
+    return {
+      step,
+      checkpoints: steps,
+      parameters,
+      weightsDigest: (await digestFile(join(out, "weights.safetensors"))).sha256,
+      emaDigest: (await digestFile(join(out, "ema.safetensors"))).sha256,
+      programs,
+    };
+  },
+});
+
+/** @throws {DataError} If config.json is not one that training wrote. */
+async function readConfig(train: Artifact): Promise<{ training: TrainConfig; images: number; step: number }> {
+  const path = await train.path("config.json");
+  try {
+    const { model, training, step } = TrainedConfig.parse(JSON.parse(await readFile(path, "utf8")));
+    const { images, ...rest } = training;
+    return { training: TrainConfig.parse({ ...rest, model }), images, step };
+  } catch (cause) {
+    throw new DataError(`Cannot export: config.json of the training run is not valid: ${reasonOf(cause)}`, { cause });
+  }
+}
