@@ -4,6 +4,7 @@ import type { ReportConfig } from "./config.js";
 import { INPUTS, type StageName } from "./inputs.js";
 import { readExamples, type Example } from "./read/examples.js";
 import {
+  CodecFacts,
   ExportFacts,
   FeatureFacts,
   ImageFacts,
@@ -33,6 +34,7 @@ export interface Run {
   readonly sampler: SampleFacts | undefined;
   readonly exported: ExportFacts | undefined;
   readonly data: ImageFacts | undefined;
+  readonly codec: CodecFacts | undefined;
   readonly latents: LatentFacts | undefined;
   readonly samples: readonly Sample[];
   /** Blocks appearing in order. */
@@ -55,7 +57,7 @@ export interface Frame {
  * @throws {DataError} If there is no artifact at all, or one holds what its stage would not write.
  */
 export async function readRun(
-  inputs: Inputs<typeof INPUTS>,
+  inputs: Partial<Inputs<typeof INPUTS>>,
   config: ReportConfig,
   signal: AbortSignal = new AbortController().signal,
 ): Promise<Run> {
@@ -86,6 +88,7 @@ export async function readRun(
     sampler: facts("sample", (a) => readFacts(SampleFacts, a)),
     exported: facts("export", (a) => readFacts(ExportFacts, a)),
     data: facts("shards", (a) => readFacts(ImageFacts, a)) ?? facts("dataset", (a) => readFacts(ImageFacts, a)),
+    codec: facts("vae", (a) => readFacts(CodecFacts, a)),
     latents: facts("latents", (a) => readFacts(LatentFacts, a)),
   };
   checkName(run.score, run.features);

@@ -23,7 +23,7 @@ async function pageOf(
   config = CONFIG,
   runStarted?: string,
 ): Promise<string> {
-  return renderPage(await readRun({ ...NONE, ...inputs }, config), config, runStarted);
+  return renderPage(await readRun(inputs, config), config, runStarted);
 }
 /** The text between tags, spaces as a browser shows them. */
 const textOf = (html: string): string =>
@@ -130,6 +130,33 @@ describe("renderPage()", () => {
     expect(text).toContain("Made not recorded");
     expect(text).not.toContain("Computing time");
     expect(text).not.toMatch(/undefined|NaN/);
+  });
+});
+
+describe("the scores", () => {
+  test("stand in a table, the main one marked, beside the mean and the floor", () => {
+    const rows = [...page.matchAll(/<tr class="(\w*)">\s*<th scope="row">([^<]*)<\/th>/g)].map((m) => [m[1], m[2]]);
+    expect(rows).toHaveLength(8);
+    expect(rows.slice(-2)).toEqual([
+      ["", "step-0000263"],
+      ["main", "final"],
+    ]);
+    const text = textOf(page);
+    expect(text).toContain("Mean over the last 3 checkpoints: FD (faces-net) 7.881.");
+    expect(text).toContain(
+      "2,048 images of the data, chosen at random, are at a distance of 1.620 from the 6,144 others.",
+    );
+    expect(text).toContain("The groups were scored over different numbers of samples");
+  });
+
+  test("are drawn against training where there are several with steps", async () => {
+    expect(count(page, /id="plot-(distance|precision)"/g)).toBe(2);
+    const { manifest } = fixture.score;
+    const groups = [{ name: "final", distance: 3 }];
+    const one = { ...fixture.score, manifest: { ...manifest, facts: { metric: "FD", groups } } };
+    const alone = await pageOf({ score: one });
+    expect(count(alone, /<figure class="plot/g)).toBe(0);
+    expect(textOf(alone)).toContain("A run FD 3.000 . FD 3.000 Computing time 2.4 s Scores Lineage");
   });
 });
 

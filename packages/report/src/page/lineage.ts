@@ -76,7 +76,8 @@ function recordPairs(record: NonNullable<Artifact["record"]>): Content {
       "Made",
       html`<span class="number">${formatTime(record.finishedAt)}</span>, in
         ${formatDuration(record.seconds)}${
-          record.attempts > 1 && ` and ${record.attempts} attempts since ${formatTime(record.startedAt)}`
+          record.attempts > 1 &&
+          ` of computing, ${record.attempts} attempts, the first of them from ${formatTime(record.startedAt)} on`
         }`,
     ),
   ];

@@ -96,7 +96,7 @@ function curves(table: LossTable, columns: readonly string[], options: CurveOpti
     charts: options.log && positive ? [spec("log"), spec("linear")] : [spec("linear")],
     caption: html`${
       window >= 2 &&
-      `Thick: mean around each step, with weights that fall to 1/e in ${count(Math.max(1, Math.round(options.smoothing * span)), "step")}. Thin: every step. `
+      `Thick: mean around each step, with weights that fall to 1/e in ${count(Math.max(1, Math.round(options.smoothing * span)), "step")}. Thin: as it was written down. `
     }${options.wide && `${capitalized(inWords(first, steps, smoothed.get(first) ?? []))}.`}`,
   });
 }

@@ -23,31 +23,37 @@ export function scoresSection(run: Run): Section | undefined {
   };
 }
 
-function explanation({ features }: Run, score: ScoreFacts): Html {
-  const inception = features?.network === "inception";
+function explanation({ features }: Run, { metric, floor }: ScoreFacts): Html {
   return html`<p>
-      ${score.metric} is the Fréchet distance between two Gaussians: one fitted to features of the samples, one to
-      features of the data. 0 means that the two have the same mean and covariance; smaller is better. It falls with the
-      number of samples, so only scores over equally many compare.
+      ${metric} is the Fréchet distance between two Gaussians: one fitted to features of the samples, one to features of
+      the data. 0 means that the two have the same mean and covariance; smaller is better. It falls with the number of
+      samples, so only scores over equally many compare.
+      ${
+        floor &&
+        `The floor is what perfect samples would get: ${count(floor.samples, "image")} of the data, chosen at random, are at a distance of ${formatScore(floor.distance)} from the ${formatNumber(floor.referenceImages)} others.`
+      }
     </p>
-    ${
-      features &&
-      html`<p>
-        The features are ${features.dims ? `${formatNumber(features.dims)} numbers an image from` : "from"}
-        ${inception ? "the Inception network of the FID" : html`the network <code>${features.network}</code>`}${
-          features.networkDigest ? html` (weights ${digestCode(features.networkDigest)})` : ""
-        }${features.resize && features.resize !== "none" ? html`, images resized by <code>${features.resize}</code>` : ""}.
-        ${
-          !inception &&
-          "This is not the FID, whose features come from Inception: compare it with other runs here, not with numbers from papers."
-        }
-      </p>`
-    }`;
+    ${features && html`<p>${networkOf(features)}</p>`}`;
+}
+
+function networkOf({ network, networkDigest, dims, resize }: NonNullable<Run["features"]>): Html {
+  const inception = network === "inception";
+  const details = [networkDigest && html`weights ${digestCode(networkDigest)}`, resize && `resize ${resize}`];
+  const known = details.filter(Boolean);
+  return html`The features are ${dims ? `${formatNumber(dims)} numbers an image from` : "from"}
+  ${inception ? "the Inception network of the FID" : html`the network <code>${network}</code>`}${
+    known.length > 0 && html` (${known.map((each, i) => html`${i > 0 && ", "}${each}`)})`
+  }.
+  ${
+    !inception &&
+    "This is not the FID, whose features come from Inception: compare it with other runs here, not with numbers from papers."
+  }`;
 }
 
 function distancePlot(score: ScoreFacts, groups: readonly (ScoreGroup & { step: number })[]): Html {
   const points = groups.map(({ step, distance }): Point => [step, distance]);
   const [first, last] = [groups[0], groups.at(-1)];
+  const { floor } = score;
   const spec = (scale: ChartSpec["scale"]): ChartSpec => ({
     description:
       first && last
@@ -57,11 +63,21 @@ function distancePlot(score: ScoreFacts, groups: readonly (ScoreGroup & { step: 
     yLabel: score.metric,
     scale,
     include: scale === "linear" ? [0] : [],
-    series: [{ name: score.metric, points, dots: true, label: formatScore }],
+    series: [
+      { name: score.metric, points, dots: true, label: formatScore },
+      ...(floor && first && last
+        ? [{ name: "floor", points: [first.step, last.step].map((step): Point => [step, floor.distance]) }]
+        : []),
+    ],
   });
-  const positive = points.every(([, y]) => y > 0);
+  const positive = points.every(([, y]) => y > 0) && (floor?.distance ?? 1) > 0;
+  const counts = new Set(groups.map(({ samples }) => samples));
   return plot({
     id: "plot-distance",
+    ...(counts.size > 1 && {
+      caption:
+        "The groups were scored over different numbers of samples, see the table: fewer samples, larger distance.",
+    }),
     title: `${score.metric} against training`,
     charts: positive ? [spec("linear"), spec("log")] : [spec("linear")],
   });
@@ -134,7 +150,10 @@ function table(score: ScoreFacts): Html {
     )}
     ${
       typeof score.mean === "number" &&
-      html`<figcaption>Mean over the last checkpoints: ${score.metric} ${formatScore(score.mean)}.</figcaption>`
+      html`<figcaption>
+        Mean over the last ${score.last ? count(score.last, "checkpoint") : "checkpoints"}: ${score.metric}
+        ${formatScore(score.mean)}.
+      </figcaption>`
     }
   </figure>`;
 }

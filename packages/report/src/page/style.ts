@@ -164,6 +164,7 @@ summary { cursor: pointer; color: var(--soft); width: fit-content; }
 summary:hover { color: var(--ink); }
 details[open] > summary { margin-bottom: 0.4rem; color: var(--ink); }
 details table { margin-bottom: 1rem; font-size: 0.875rem; }
+details .scroll > table { min-width: min(100%, 28rem); }
 details td, details th { padding-top: 0.25rem; padding-bottom: 0.25rem; }
 details tbody th { font-family: var(--mono); font-size: 0.8125rem; font-weight: 400; color: var(--soft); white-space: nowrap; }
 details td { overflow-wrap: anywhere; }
@@ -180,7 +181,8 @@ footer { margin-top: 5rem; padding-top: 1.25rem; border-top: 1px solid var(--lin
   .strip { flex-wrap: wrap; }
   .lineage { grid-template-columns: minmax(0, 1fr); }
   .graph-box { position: static; }
-  figure, .stage, tr, svg { break-inside: avoid; }
+  .plots { grid-template-columns: 1fr 1fr; }
+  .plot, .tiles li, .strip li, tr, svg, pre { break-inside: avoid; }
   h2, h3, .stage-head { break-after: avoid; }
   details::details-content { content-visibility: visible; block-size: auto; }
 }

@@ -70,7 +70,7 @@ export function dataSection({ examples, data }: Run): Section | undefined {
 }
 
 /** What the codec keeps of an image, and how it was trained. */
-export function codecSection({ reconstructions, losses, latents }: Run, smoothing: number): Section | undefined {
+export function codecSection({ reconstructions, losses, latents, codec }: Run, smoothing: number): Section | undefined {
   const table = losses.get("vae");
   if (!table && !reconstructions) return undefined;
   const kind = typeof latents?.codec === "string" ? latents.codec : latents?.codec?.kind;
@@ -88,8 +88,9 @@ export function codecSection({ reconstructions, losses, latents }: Run, smoothin
         html`<figure>
           ${fitted(reconstructions, "Images of the data beside what the codec gives back of them")}
           <figcaption>
-            Images and what the codec gives back of
-            them.${reconstructions.reduced > 1 && ` Shown at 1/${reconstructions.reduced} of their size.`}
+            Images of the data, each beside what the codec gives back of it.
+            ${typeof codec?.psnr === "number" && `Over the images shown, the peak signal-to-noise ratio is ${codec.psnr.toFixed(1)} dB.`}
+            ${reconstructions.reduced > 1 && ` Shown at 1/${reconstructions.reduced} of their size.`}
           </figcaption>
         </figure>`
       }

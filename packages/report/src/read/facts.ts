@@ -25,6 +25,10 @@ export const ScoreFacts = z.object({
     )
     .min(1),
   referenceImages: Count.nullish(),
+  /** How many groups the mean is over. */
+  last: Count.nullish(),
+  /** The distance of a part of the data to the rest of it. */
+  floor: z.object({ distance: z.number(), samples: Count, referenceImages: Count }).nullish(),
 });
 export type ScoreFacts = z.infer<typeof ScoreFacts>;
 export type ScoreGroup = ScoreFacts["groups"][number];
@@ -48,6 +52,9 @@ export type FeatureFacts = z.infer<typeof FeatureFacts>;
 
 export const ImageFacts = z.object({ images: Count.nullish(), side: Count.nullish(), skipped: Count.nullish() });
 export type ImageFacts = z.infer<typeof ImageFacts>;
+
+export const CodecFacts = z.object({ psnr: z.number().nullish() });
+export type CodecFacts = z.infer<typeof CodecFacts>;
 
 export const LatentFacts = z.object({
   side: Count.nullish(),
