@@ -104,6 +104,23 @@ describe("loadProgram()", () => {
     expectClose(program.state.read("w"), reference.w, ROUNDING, "w");
   });
 
+  test("gives back a large constant, wherever it lies in the file", async () => {
+    const size = 4096; // large enough to be handed to ONNX Runtime by its address
+    const c = Float32Array.from({ length: size }, (_, i) => Math.sin(i));
+    for (const name of ["c", "cc", "ccc", "cccc"]) {
+      const path = join(folder, `${name}.onnx`);
+      await using program = await compile(
+        (state, { x }) => ({ outputs: { y: tf.add(state[name] as tf.Tensor1D, x) } }),
+        { state: { [name]: spec([size]) }, inputs: { x: spec([size]) } },
+        { name, constants: { [name]: c } },
+      );
+      await saveProgram(program as never, path);
+      await using loaded = await loadProgram(path);
+      const { y } = (await loaded.run({ x: new Float32Array(size) })) as { y: Float32Array };
+      expect(y).toEqual(c);
+    }
+  });
+
   test("says what is wrong with a file that is none of its own", async () => {
     const path = join(folder, "other.onnx");
     await writeFile(path, "not protobuf at all");

@@ -169,10 +169,10 @@ function dataOf(buffers: ReadonlyMap<string, Buffer>, name: string): TensorData 
   return (buffers.get(name) as Buffer).data;
 }
 
-/** Bytes as elements, in place where their alignment allows. */
+/** Bytes as elements, in place where their alignment allows. (Node's Buffer, which a file is, has a `slice` that does not copy.) */
 function viewOf(bytes: Uint8Array, dtype: Buffer["dtype"]): TensorData {
   if (dtype === "bool") return bytes;
-  const aligned = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice();
+  const aligned = bytes.byteOffset % 4 === 0 ? bytes : new Uint8Array(bytes);
   const View = dtype === "float32" ? Float32Array : Int32Array;
   return new View(aligned.buffer as ArrayBuffer, aligned.byteOffset, aligned.byteLength / 4);
 }
