@@ -17,6 +17,7 @@ export { writeFaces, type WriteFacesOptions, type WrittenFaces } from "./faces/w
 export { shardName, type WebDatasetSample } from "./webdataset/sample.js";
 export { readSamples, readWebDataset, type ReadWebDatasetOptions } from "./webdataset/read.js";
 export { writeShard } from "./webdataset/write.js";
+export { stage as datasetStage, DatasetConfig, DatasetSource } from "./stages/dataset.js";
 export { stage as shardsStage, ShardsConfig } from "./stages/shards.js";
 export { RESIZES, type Resize } from "./shards/square.js";
 export { SHARD_FORMATS, type ShardFormat } from "./shards/sample.js";

@@ -230,7 +230,7 @@ describe("stage shards", () => {
   });
 
   test("takes the first images alone where there is a limit", async () => {
-    const samples = Object.fromEntries(["a", "b", "c"].map((key) => [key, { cls: "broken" }]));
+    const samples: Record<string, Files> = { a: { cls: "broken" }, b: { cls: "broken" }, c: { cls: "broken" } };
     samples["a"] = { png: await pngOf(8, 8) };
     const { facts, images, skipped } = await shardsOf(samples, { limit: 2 });
     expect(facts).toMatchObject({ images: 1, skipped: 1 });

@@ -1,0 +1,55 @@
+import { constants } from "node:fs";
+import { copyFile, stat } from "node:fs/promises";
+import { basename, resolve } from "node:path";
+import { DataError, reasonOf } from "@madformer/artifacts";
+import { filesBelow } from "./folder.js";
+import { globPattern, isGlob, splitGlob } from "./glob.js";
+import type { TarSource } from "./tars.js";
+
+/** A tar on this machine. */
+export interface LocalTar {
+  readonly path: string;
+  readonly sizeBytes: number;
+  readonly modifiedMs: number;
+}
+
+/**
+ * The tars that paths and patterns name, each once, those of a pattern sorted.
+ *
+ * @throws {DataError} If a path is no file, or a pattern fits none.
+ */
+export async function findTars(patterns: readonly string[]): Promise<LocalTar[]> {
+  const found = new Map<string, LocalTar>();
+  for (const pattern of patterns)
+    for (const tar of isGlob(pattern) ? await match(pattern) : [await tarAt(pattern)]) found.set(tar.path, tar);
+  return [...found.values()];
+}
+
+async function match(glob: string): Promise<LocalTar[]> {
+  const { folder, pattern } = splitGlob(glob);
+  const fits = globPattern(pattern);
+  const files = (await filesBelow(folder, () => undefined)).filter(({ path }) => fits.test(path));
+  if (files.length === 0) throw new DataError(`Cannot read ${JSON.stringify(glob)}: no file fits it`);
+  return files.map(({ fullPath, sizeBytes, modifiedMs }) => ({ path: fullPath, sizeBytes, modifiedMs }));
+}
+
+async function tarAt(path: string): Promise<LocalTar> {
+  const status = await stat(path).catch((cause: unknown) => {
+    throw new DataError(`Cannot read ${JSON.stringify(path)}: ${reasonOf(cause)}`, { cause });
+  });
+  if (!status.isFile()) throw new DataError(`Cannot read ${JSON.stringify(path)}: it is no file`);
+  return { path: resolve(path), sizeBytes: status.size, modifiedMs: status.mtimeMs };
+}
+
+/** As a source of `takeTars`. A copy that shares its blocks with the original, where the file system can do that. */
+export function localTarSource({ path, sizeBytes, modifiedMs }: LocalTar): TarSource {
+  return {
+    name: basename(path),
+    id: JSON.stringify([path, sizeBytes, modifiedMs]),
+    fetch: async (to) => {
+      await copyFile(path, to, constants.COPYFILE_FICLONE).catch((cause: unknown) => {
+        throw new DataError(`Cannot copy ${JSON.stringify(path)}: ${reasonOf(cause)}`, { cause });
+      });
+    },
+  };
+}

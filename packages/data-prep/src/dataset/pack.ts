@@ -1,0 +1,127 @@
+import { join } from "node:path";
+import { DataError, sha256, writeText } from "@madformer/artifacts";
+import type { StageContext } from "@madformer/stage";
+import { IMAGE_EXTENSIONS } from "../shards/sample.js";
+import { shardName, type WebDatasetSample } from "../webdataset/sample.js";
+import { writeShard } from "../webdataset/write.js";
+import { finishedTar, finishTar, unfinishedPath, type FinishedTar } from "./finished.js";
+
+/** An image file that waits to be packed. */
+export interface ImageFile {
+  /** Relative, with forward slashes. Its first part may be its class. */
+  readonly path: string;
+  readonly sizeBytes: number;
+  /** Changes whenever its bytes do. */
+  readonly id: string;
+  readonly read: () => Promise<Uint8Array>;
+}
+
+/** Whether the first folder of a path is an image's class; `auto`: if no image lies outside of a folder. */
+export const CLASSES = ["auto", "folders", "none"] as const;
+
+export interface PackOptions {
+  readonly imagesPerShard: number;
+  readonly classes: (typeof CLASSES)[number];
+  /** What messages call the files' source. */
+  readonly name: string;
+}
+
+/** A sample of a tar is read whole, and readers set a limit. */
+const MAX_IMAGE_BYTES = 60 * 2 ** 20;
+
+/** A file's extension, if that is an image's. */
+export function imageExtension(path: string): string | undefined {
+  const extension = /\.([^./]+)$/.exec(path)?.[1]?.toLowerCase();
+  return IMAGE_EXTENSIONS.find((known) => known === extension);
+}
+
+/**
+ * Packs image files into WebDataset tars, their bytes unchanged: `00000.tar`, ..., each image with a `json` that holds its
+ * path and, if folders are classes, a `cls`; then `classes.json`, the classes' names. Key and class are places in the
+ * order of paths, so they do not depend on the disk. Tars that an earlier attempt finished stay.
+ *
+ * A file that is empty or larger than 60 MiB is skipped, and listed in `skipped.jsonl`.
+ *
+ * @throws {DataError} If there is no image, or one lies outside of the class folders.
+ */
+export async function packImages(
+  files: readonly ImageFile[],
+  { imagesPerShard, classes, name }: PackOptions,
+  { out, signal, log }: StageContext,
+): Promise<{ readonly images: number; readonly classes: number; readonly skipped: number }> {
+  const sorted = [...files].sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0));
+  if (sorted.length === 0)
+    throw new DataError(`Cannot use ${name}: it holds no file of ${IMAGE_EXTENSIONS.join(", ")}`);
+  const names = classNames(sorted, classes, name);
+  const labels = new Map(names.map((className, label) => [className, label]));
+  const tars: FinishedTar[] = [];
+  for (let start = 0; start < sorted.length; start += imagesPerShard) {
+    signal.throwIfAborted();
+    const tar = shardName(tars.length);
+    const part = sorted.slice(start, start + imagesPerShard);
+    const id = sha256(JSON.stringify(part.map((file) => [file.path, file.id])));
+    let finished = await finishedTar(out, tar, id);
+    if (!finished) {
+      const skipped: { path: string; reason: string }[] = [];
+      const samples = samplesOf(part, start, labels, skipped, signal, (done) =>
+        log.progress("images", start + done, sorted.length),
+      );
+      const images = await writeShard(unfinishedPath(out, tar), samples);
+      for (const { path, reason } of skipped) log.warn(`skipped ${JSON.stringify(path)}: ${reason}`);
+      finished = { id, images, skipped };
+      await finishTar(out, tar, finished);
+    }
+    tars.push(finished);
+    log.progress("images", start + part.length, sorted.length);
+  }
+  const images = tars.reduce((sum, tar) => sum + tar.images, 0);
+  const skipped = tars.flatMap((tar) => tar.skipped);
+  if (images === 0) {
+    const { path, reason } = skipped[0]!;
+    throw new DataError(
+      `Cannot use ${name}: none of its ${skipped.length} images; of the first, ${JSON.stringify(path)}: ${reason}`,
+    );
+  }
+  if (names.length > 0) await writeText(join(out, "classes.json"), `${JSON.stringify(names, null, 2)}\n`);
+  if (skipped.length > 0)
+    await writeText(join(out, "skipped.jsonl"), skipped.map((line) => `${JSON.stringify(line)}\n`).join(""));
+  return { images, classes: names.length, skipped: skipped.length };
+}
+
+async function* samplesOf(
+  files: readonly ImageFile[],
+  first: number,
+  labels: ReadonlyMap<string, number>,
+  skipped: { path: string; reason: string }[],
+  signal: AbortSignal,
+  onImage: (done: number) => void,
+): AsyncGenerator<WebDatasetSample, void, undefined> {
+  for (const [i, file] of files.entries()) {
+    signal.throwIfAborted();
+    const { path, sizeBytes } = file;
+    if (sizeBytes === 0) skipped.push({ path, reason: "it is empty" });
+    else if (sizeBytes > MAX_IMAGE_BYTES)
+      skipped.push({ path, reason: `it has ${sizeBytes} bytes, more than ${MAX_IMAGE_BYTES}` });
+    else {
+      const label = labels.get(classOf(path));
+      const parts: [string, Uint8Array][] = [[imageExtension(path)!, await file.read()]];
+      if (label !== undefined) parts.push(["cls", Buffer.from(String(label))]);
+      parts.push(["json", Buffer.from(JSON.stringify({ path }))]);
+      yield { key: String(first + i).padStart(8, "0"), files: new Map(parts) };
+    }
+    onImage(i + 1);
+  }
+}
+
+const classOf = (path: string): string => path.split("/", 1)[0]!;
+
+/** @returns In the order of their numbers. None, if folders are no classes. */
+function classNames(files: readonly ImageFile[], classes: PackOptions["classes"], name: string): string[] {
+  const outside = files.find(({ path }) => !path.includes("/"));
+  if (classes === "none" || (classes === "auto" && outside)) return [];
+  if (outside)
+    throw new DataError(
+      `Cannot use ${name}: ${JSON.stringify(outside.path)} lies in no folder, and its folders are to be classes`,
+    );
+  return [...new Set(files.map(({ path }) => classOf(path)))].sort();
+}

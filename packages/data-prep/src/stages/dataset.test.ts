@@ -1,0 +1,243 @@
+import { mkdir, open, readdir, readFile, rename, rm, stat, symlink, utimes, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { parseConfig } from "@madformer/stage";
+import { samplesIn } from "../dataset/testing.js";
+import { contextIn, datasetOf, digestsOf, inFolder } from "../testing.js";
+import { stage, type DatasetSource } from "./dataset.js";
+
+const run = async (source: Record<string, unknown>, out: string, signal?: AbortSignal, onProgress?: () => void) => {
+  const context = await contextIn(out, signal, onProgress);
+  const facts = await stage.run(parseConfig(stage, { source }), {}, context);
+  return { facts, warnings: context.warnings };
+};
+
+/** Writes files, their paths below a folder. */
+async function write(folder: string, files: Readonly<Record<string, string | Uint8Array>>): Promise<string> {
+  for (const [path, content] of Object.entries(files)) {
+    await mkdir(dirname(join(folder, path)), { recursive: true });
+    await writeFile(join(folder, path), content);
+  }
+  return folder;
+}
+
+const json = (path: string): string => JSON.stringify({ path });
+
+describe("stage dataset, from a folder", () => {
+  test("packs images as they are, in the order of their paths, with folders as classes", () =>
+    inFolder(async (folder) => {
+      const path = await write(join(folder, "in"), {
+        "dog/a.png": "dog a",
+        "cat/deep/b.JPG": "cat b",
+        "cat-2/ü ñ\"'.webp": "cat-2",
+        "cat/a.jpeg": "cat a",
+        "cat/notes.txt": "no image",
+        ".hidden/x.png": "hidden",
+        "dog/.x.png": "hidden",
+      });
+      const out = join(folder, "out");
+      const { facts, warnings } = await run({ kind: "folder", path, imagesPerShard: 3 }, out);
+      expect(facts).toEqual({ source: "folder", images: 4, classes: 3, skipped: 0 });
+      expect(await samplesIn(out)).toEqual([
+        {
+          tar: "00000.tar",
+          key: "00000000",
+          webp: "cat-2",
+          cls: "1",
+          json: json("cat-2/ü ñ\"'.webp").replace("ü ñ", "Ã¼ Ã±"),
+        },
+        { tar: "00000.tar", key: "00000001", jpeg: "cat a", cls: "0", json: json("cat/a.jpeg") },
+        { tar: "00000.tar", key: "00000002", jpg: "cat b", cls: "0", json: json("cat/deep/b.JPG") },
+        { tar: "00001.tar", key: "00000003", png: "dog a", cls: "2", json: json("dog/a.png") },
+      ]);
+      expect(JSON.parse(await readFile(join(out, "classes.json"), "utf8"))).toEqual(["cat", "cat-2", "dog"]);
+      expect(warnings).toEqual(['passed over 1 files that are no images, such as "cat/notes.txt"']);
+    }));
+
+  test("has no classes where images lie beside the folders, or where it is told so", () =>
+    inFolder(async (folder) => {
+      const path = await write(join(folder, "in"), { "a.png": "a", "x/b.png": "b" });
+      expect((await run({ kind: "folder", path }, join(folder, "1"))).facts).toMatchObject({ classes: 0 });
+      expect(await readdir(join(folder, "1"))).not.toContain("classes.json");
+      expect((await samplesIn(join(folder, "1"))).map((sample) => sample["cls"])).toEqual([undefined, undefined]);
+      await expect(run({ kind: "folder", path, classes: "folders" }, join(folder, "2"))).rejects.toThrow(
+        /"a\.png" lies in no folder, and its folders are to be classes/,
+      );
+      await rm(join(path, "a.png"));
+      expect((await run({ kind: "folder", path, classes: "none" }, join(folder, "3"))).facts).toMatchObject({
+        classes: 0,
+      });
+      expect((await run({ kind: "folder", path }, join(folder, "4"))).facts).toMatchObject({ classes: 1 });
+    }));
+
+  test("skips what is empty or too large, and says so", () =>
+    inFolder(async (folder) => {
+      const path = await write(join(folder, "in"), { "a.png": "a", "b.png": "", "c.png": "" });
+      const file = await open(join(path, "c.png"), "r+");
+      await file.truncate(61 * 2 ** 20).finally(() => file.close());
+      const out = join(folder, "out");
+      const { facts, warnings } = await run({ kind: "folder", path }, out);
+      expect(facts).toMatchObject({ images: 1, skipped: 2 });
+      const reason = "it has 63963136 bytes, more than 62914560";
+      expect(warnings).toEqual(['skipped "b.png": it is empty', `skipped "c.png": ${reason}`]);
+      expect(await readFile(join(out, "skipped.jsonl"), "utf8")).toBe(
+        `{"path":"b.png","reason":"it is empty"}\n{"path":"c.png","reason":"${reason}"}\n`,
+      );
+      await rm(join(path, "a.png"));
+      await expect(run({ kind: "folder", path }, join(folder, "none"))).rejects.toThrow(
+        /none of its 2 images; of the first, "b\.png": it is empty/,
+      );
+    }));
+
+  test("takes links that stay inside, and refuses those that leave", () =>
+    inFolder(async (folder) => {
+      await write(folder, { "in/x/a.png": "a", "secret/s.png": "secret", "in-other/o.png": "other" });
+      const path = join(folder, "in");
+      await symlink("a.png", join(path, "x", "b.png"));
+      await symlink(path, join(path, "x", "loop"));
+      const { warnings } = await run({ kind: "folder", path }, join(folder, "out"));
+      expect((await samplesIn(join(folder, "out"))).map((sample) => sample["png"])).toEqual(["a", "a"]);
+      expect(warnings).toEqual(['passed over: "x/loop" is a link to a folder, which is not followed']);
+      for (const target of ["../../secret/s.png", join(folder, "in-other", "o.png"), "../../secret", ".."]) {
+        await symlink(target, join(path, "x", "c.png"));
+        const running = run({ kind: "folder", path }, join(folder, "out2"));
+        if (target === "..")
+          await running; // a link to a folder inside: passed over
+        else await expect(running).rejects.toThrow(/^Cannot read ".*c\.png": it is a link to ".*", outside of ".*in"$/);
+        await rm(join(path, "x", "c.png"));
+      }
+      await symlink("nowhere", join(path, "x", "c.png"));
+      await expect(run({ kind: "folder", path }, join(folder, "out3"))).rejects.toThrow(
+        /c\.png": there is no such file$/,
+      );
+    }));
+
+  test("says that there is no folder, or nothing in it", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "in");
+      await expect(run({ kind: "folder", path }, folder)).rejects.toThrow(
+        /^Cannot read ".*in": there is no such file$/,
+      );
+      await write(path, { "a.txt": "a" });
+      await expect(run({ kind: "folder", path }, folder)).rejects.toThrow(
+        /^Cannot use ".*in": it holds no file of webp,/,
+      );
+      await expect(run({ kind: "folder", path: join(path, "a.txt") }, folder)).rejects.toThrow(
+        /a part of its path is no folder/,
+      );
+    }));
+
+  test("keeps finished tars when it is started again, unless their images changed", () =>
+    inFolder(async (folder) => {
+      const files = Object.fromEntries(Array.from({ length: 50 }, (_, i) => [`${i}.png`, `image ${i}`]));
+      const source = { kind: "folder", path: await write(join(folder, "in"), files), imagesPerShard: 20 };
+      await run(source, join(folder, "whole"));
+      const whole = await digestsOf(join(folder, "whole"));
+      const [out, stop] = [join(folder, "out"), new AbortController()];
+      let seen = 0;
+      const onProgress = (): void => void (++seen === 30 && stop.abort(new Error("stopped")));
+      await expect(run(source, out, stop.signal, onProgress)).rejects.toThrow("stopped");
+      expect((await readdir(out)).sort()).toEqual(["00000.tar", "tmp"]);
+      const before = await stat(join(out, "00000.tar"));
+      await run(source, out);
+      expect(await digestsOf(out)).toEqual(whole);
+      expect((await stat(join(out, "00000.tar"))).ino).toBe(before.ino);
+      // "0.png" is in the first tar.
+      await writeFile(join(source.path, "0.png"), "image X");
+      await utimes(join(source.path, "0.png"), 1, 1);
+      await run(source, out);
+      expect((await samplesIn(out))[0]).toMatchObject({ png: "image X" });
+      expect((await digestsOf(out))["00001.tar"]).toBe(whole["00001.tar"]);
+    }));
+
+  test("has a fingerprint that changes with names, sizes and times", () =>
+    inFolder(async (folder) => {
+      const path = await write(join(folder, "in"), { "a.png": "a", "b.png": "b" });
+      const source = parseConfig(stage, { source: { kind: "folder", path } });
+      const fingerprints = [await stage.fingerprint!(source), await stage.fingerprint!(source)];
+      expect(fingerprints[1]).toBe(fingerprints[0]);
+      await rename(join(path, "a.png"), join(path, "c.png"));
+      fingerprints.push(await stage.fingerprint!(source));
+      await writeFile(join(path, "c.png"), "longer");
+      await utimes(join(path, "c.png"), 5, 5);
+      fingerprints.push(await stage.fingerprint!(source));
+      await utimes(join(path, "c.png"), 6, 6);
+      fingerprints.push(await stage.fingerprint!(source));
+      expect(new Set(fingerprints).size).toBe(4);
+    }));
+});
+
+describe("stage dataset, from tars on this machine", () => {
+  const image = (i: number) => ({ [`k${i}`]: { webp: `image ${i}`, cls: String(i) } });
+
+  test("takes them as they are, each once, in order", () =>
+    inFolder(async (folder) => {
+      await datasetOf(join(folder, "in", "x"), [{ ...image(0), ...image(1) }, image(2), image(3)]);
+      const tars = [join(folder, "in", "x", "00002.tar"), join(folder, "in", "**", "{00000..00002}.tar")];
+      const out = join(folder, "out");
+      const { facts } = await run({ kind: "webdataset", tars }, out);
+      expect(facts).toEqual({ source: "webdataset", images: 4 });
+      expect((await samplesIn(out)).map((sample) => sample["webp"])).toEqual([3, 0, 1, 2].map((i) => `image ${i}`));
+      expect(await readFile(join(out, "00001.tar"))).toEqual(await readFile(join(folder, "in", "x", "00000.tar")));
+      await writeFile(join(out, "00000.tar"), "");
+      expect((await stat(tars[0]!)).size).toBeGreaterThan(0); // a copy, not a link
+      const limited = await run({ kind: "webdataset", tars: tars[1], limit: 2 }, join(folder, "limited"));
+      expect(limited.facts).toMatchObject({ images: 3 });
+    }));
+
+  test("looks at its tars to know whether they changed", () =>
+    inFolder(async (folder) => {
+      await datasetOf(join(folder, "in"), [image(0)]);
+      const config = parseConfig(stage, { source: { kind: "webdataset", tars: join(folder, "in", "*.tar") } });
+      const before = await stage.fingerprint!(config);
+      expect(await stage.fingerprint!(config)).toBe(before);
+      await utimes(join(folder, "in", "00000.tar"), 7, 7);
+      expect(await stage.fingerprint!(config)).not.toBe(before);
+    }));
+
+  test("says what is wrong with one, and takes it when it is mended", () =>
+    inFolder(async (folder) => {
+      const [path, out] = [join(folder, "in", "00000.tar"), join(folder, "out")];
+      await datasetOf(join(folder, "in"), [image(0)]);
+      const whole = await readFile(path);
+      const source: Partial<DatasetSource> = { kind: "webdataset", tars: path };
+      await writeFile(path, whole.subarray(0, 700));
+      await expect(run(source, out)).rejects.toThrow(
+        /^Cannot use "00000\.tar": it is damaged or no tar after 1024 bytes/,
+      );
+      await writeFile(path, "no tar at all".repeat(100));
+      await expect(run(source, out)).rejects.toThrow(/^Cannot use "00000\.tar": it is damaged or no tar/);
+      await datasetOf(join(folder, "in"), [{ k: { txt: "no image" } }]);
+      await expect(run(source, out)).rejects.toThrow(/^Cannot use "00000\.tar": it holds no file of webp, png/);
+      await expect(run({ ...source, tars: join(folder, "none.tar") }, out)).rejects.toThrow(
+        /none\.tar": there is no such file/,
+      );
+      await expect(run({ ...source, tars: join(folder, "*.tar") }, out)).rejects.toThrow(/\*\.tar": no file fits it/);
+      await expect(run({ ...source, tars: folder }, out)).rejects.toThrow("it is no file");
+      expect(await readdir(out)).toEqual(["tmp"]);
+      await writeFile(path, whole);
+      expect((await run(source, out)).facts).toMatchObject({ images: 1 });
+    }));
+});
+
+describe("stage dataset, drawn", () => {
+  test("draws what its config says, and goes on where it was", () =>
+    inFolder(async (folder) => {
+      const source = { kind: "faces", count: 5, side: 16, imagesPerShard: 2, seed: 3 };
+      const { facts } = await run(source, folder);
+      expect(facts).toEqual({ images: 5, source: "drawn faces", seed: 3, side: 16 });
+      const samples = await samplesIn(folder);
+      expect(samples.map((sample) => sample["tar"])).toEqual(["0", "0", "1", "1", "2"].map((i) => `0000${i}.tar`));
+      expect(JSON.parse(samples[4]!["json"]!)).toMatchObject({ seed: 3, index: 4 });
+      const made = await digestsOf(folder);
+      await rm(join(folder, "00001.tar"));
+      await run(source, folder);
+      expect(await digestsOf(folder)).toEqual(made);
+    }));
+
+  test("is what happens where nothing is said, and says what is wrong with what is", () => {
+    expect(parseConfig(stage, {}).source).toMatchObject({ kind: "faces", side: 64 });
+    expect(() => parseConfig(stage, { source: { kind: "ftp" } })).toThrow(/source\.kind: /);
+    expect(() => parseConfig(stage, { source: { kind: "folder" } })).toThrow(/source\.path: /);
+    expect(() => parseConfig(stage, { source: { kind: "huggingface", repo: "../x" } })).toThrow("expected owner/name");
+  });
+});

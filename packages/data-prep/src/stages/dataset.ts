@@ -1,0 +1,143 @@
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { sha256 } from "@madformer/artifacts";
+import { defineStage, type Facts, type StageContext } from "@madformer/stage";
+import { z } from "zod";
+import { filesBelow, imagesBelow } from "../dataset/folder.js";
+import { hubTars } from "../dataset/hub.js";
+import { findTars, localTarSource } from "../dataset/local-tars.js";
+import { CLASSES, packImages } from "../dataset/pack.js";
+import { openS3 } from "../dataset/s3.js";
+import { takeTars, type TarSource } from "../dataset/tars.js";
+import { FACE_QUALITY } from "../faces/render.js";
+import { writeFaces } from "../faces/write.js";
+
+const ImagesPerShard = z.int().positive().default(1000).describe("Images in one tar, images");
+const Classes = z
+  .enum(CLASSES)
+  .default("auto")
+  .describe("Whether an image's first folder is its class; auto: if no image lies outside of a folder");
+const Limit = z.int().nonnegative().default(0).describe("Take only the first this many tars; 0 takes all, tars");
+
+/** Where images come from. */
+export const DatasetSource = z.discriminatedUnion("kind", [
+  z.strictObject({
+    kind: z.literal("faces").describe("Drawn faces, nothing from outside"),
+    seed: z.int().nonnegative().default(0).describe("What the faces are drawn from, with their number"),
+    count: z.int().positive().default(4096).describe("How many, images"),
+    side: z.int().min(8).max(4096).default(64).describe("Width and height, pixels"),
+    quality: z.int().min(1).max(100).default(FACE_QUALITY).describe("Quality of the WebP files, 1 to 100"),
+    imagesPerShard: ImagesPerShard,
+  }),
+  z.strictObject({
+    kind: z.literal("folder").describe("A folder of images, or of folders of images, one for each class"),
+    path: z.string().min(1).describe("The folder"),
+    classes: Classes,
+    imagesPerShard: ImagesPerShard,
+  }),
+  z.strictObject({
+    kind: z.literal("webdataset").describe("WebDataset tars on this machine"),
+    tars: z
+      .union([z.string().min(1), z.array(z.string().min(1)).min(1)])
+      .describe("Paths, or patterns such as data/{00000..00069}.tar or data/**/*.tar"),
+    limit: Limit,
+  }),
+  z.strictObject({
+    kind: z.literal("huggingface").describe("WebDataset tars of a data set on Hugging Face (HF_ENDPOINT, HF_TOKEN)"),
+    repo: z
+      .string()
+      .regex(/^[\w-][\w.-]*\/[\w-][\w.-]*$/, "expected owner/name")
+      .default("gaunernst/ffhq-1024-wds")
+      .describe("The data set, owner/name"),
+    revision: z.string().min(1).default("main").describe("Branch, tag or commit; only a commit never changes"),
+    pattern: z.string().min(1).default("**/*.tar").describe("Which of its files"),
+    limit: Limit,
+  }),
+  z.strictObject({
+    kind: z
+      .literal("s3")
+      .describe("WebDataset tars or images below a prefix in S3 (AWS_REGION, AWS_ENDPOINT_URL, ...)"),
+    uri: z.string().min(1).describe("s3://bucket/prefix"),
+    classes: Classes,
+    imagesPerShard: ImagesPerShard,
+    limit: Limit,
+  }),
+]);
+export type DatasetSource = z.infer<typeof DatasetSource>;
+
+export const DatasetConfig = z.strictObject({
+  source: DatasetSource.prefault({ kind: "faces" }).describe("Where the images come from"),
+});
+export type DatasetConfig = z.infer<typeof DatasetConfig>;
+
+/**
+ * Stage `dataset`: a source of images in, WebDataset tars out.
+ *
+ * Reads   what its config names: a folder, tars, a repository, a bucket; or nothing, and draws faces
+ * Writes  <out>/00000.tar, ... (per key an image file, its bytes unchanged; cls and json, where there are); <out>/classes.json,
+ *         the classes' names, if folders are classes; <out>/skipped.jsonl, if images of a folder or bucket were skipped
+ *
+ * Tars that are finished stay when it is started again; those on the way from a server go on where they were. A folder and
+ * tars of this machine are looked at each time (names, sizes, times of change); a repository and a bucket are not asked
+ * again once they were taken.
+ *
+ * @throws {DataError} If the source cannot be read, is not what it says, or holds no images.
+ */
+export const stage = defineStage({
+  name: "dataset",
+  summary: "Draw, collect or download images as WebDataset tars",
+  config: DatasetConfig,
+  inputs: {},
+  async fingerprint({ source }) {
+    if (source.kind === "folder") {
+      const files = await filesBelow(source.path, () => undefined);
+      return sha256(JSON.stringify(files.map(({ path, sizeBytes, modifiedMs }) => [path, sizeBytes, modifiedMs])));
+    }
+    if (source.kind === "webdataset") return sha256(JSON.stringify(await findTars(patternsOf(source.tars))));
+    return undefined;
+  },
+  async run({ source }, _inputs, context): Promise<Facts> {
+    await mkdir(join(context.out, "tmp"), { recursive: true });
+    switch (source.kind) {
+      case "faces":
+        return drawFaces(source, context);
+      case "folder": {
+        const { path, ...options } = source;
+        const images = await imagesBelow(path, context.log);
+        return { source: "folder", ...(await packImages(images, { ...options, name: JSON.stringify(path) }, context)) };
+      }
+      case "webdataset": {
+        const tars = (await findTars(patternsOf(source.tars))).map(localTarSource);
+        return { source: "webdataset", ...(await takeTars(first(tars, source.limit), context)) };
+      }
+      case "huggingface": {
+        const tars = first(await hubTars(source, context.signal), source.limit);
+        return { source: `${source.repo} at ${source.revision}`, ...(await takeTars(tars, context)) };
+      }
+      case "s3": {
+        await using found = await openS3(source.uri, context.signal);
+        if (found.kind === "tars")
+          return { source: source.uri, ...(await takeTars(first(found.tars, source.limit), context)) };
+        const { uri, classes, imagesPerShard } = source;
+        const options = { classes, imagesPerShard, name: JSON.stringify(uri) };
+        return { source: uri, ...(await packImages(found.images, options, context)) };
+      }
+      default:
+        return source satisfies never;
+    }
+  },
+});
+
+async function drawFaces(
+  { seed, count, side, quality, imagesPerShard }: Extract<DatasetSource, { kind: "faces" }>,
+  { out, signal, log }: StageContext,
+): Promise<Facts> {
+  const onProgress = (done: number): void => log.progress("faces", done, count);
+  await writeFaces({ seed, count, sidePixels: side, quality, perShard: imagesPerShard, out, signal, onProgress });
+  return { images: count, source: "drawn faces", seed, side };
+}
+
+const patternsOf = (tars: string | readonly string[]): readonly string[] => (typeof tars === "string" ? [tars] : tars);
+
+const first = (tars: readonly TarSource[], limit: number): readonly TarSource[] =>
+  limit > 0 ? tars.slice(0, limit) : tars;
