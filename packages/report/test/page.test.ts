@@ -1,9 +1,9 @@
 /** The page as a whole, from a run like a real one. */
 import { createHash } from "node:crypto";
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Artifact, DataError } from "@madformer/artifacts";
+import { type Artifact, DataError, openFolder } from "@madformer/artifacts";
 import { readRun, renderPage, ReportConfig, reportStage, RUN_STARTED } from "@madformer/report";
 import { INPUTS, type StageName } from "../src/inputs.js";
 import { spread } from "../src/run.js";
@@ -157,6 +157,52 @@ describe("the scores", () => {
     const alone = await pageOf({ score: one });
     expect(count(alone, /<figure class="plot/g)).toBe(0);
     expect(textOf(alone)).toContain("A run FD 3.000 . FD 3.000 Computing time 2.4 s Scores Lineage");
+  });
+});
+
+describe("the curves", () => {
+  test("are all losses on two scales, and what else was written down on its own", () => {
+    const ids = [...page.matchAll(/<figure class="plot \w*" id="([^"]*)"/g)].map((match) => match[1]);
+    expect(ids).toEqual([
+      "plot-distance",
+      "plot-precision",
+      "train-losses",
+      "train-learning-rate",
+      "train-gradient-norm",
+      "vae-losses",
+      "vae-learning-rate",
+      "net-losses",
+      "net-accuracy",
+    ]);
+    const losses = page.slice(page.indexOf('id="train-losses"'), page.indexOf('id="train-learning-rate"'));
+    expect(textOf(losses)).toMatch(/Losses of training .* log linear loss diffusion autoregressive/);
+    // Two scales in two sizes, with three curves, each drawn smoothed and as it was written down.
+    expect([count(losses, /class="curve s\d" d="M[^1]/g), count(losses, /class="raw s/g)]).toEqual([12, 12]);
+    expect(textOf(losses)).toMatch(
+      /with weights that fall to 1\/e in 6 steps\. .* Loss goes from [\d.]+ to 0\.\d+, lowest/,
+    );
+    expect(textOf(page)).toContain("clean: 0 at every step, not drawn.");
+    expect(count(page, /name="train-learning-rate-scale"/g)).toBe(0);
+  });
+
+  test("have no logarithmic axis where one of them has nothing above 0", async () => {
+    const path = join(folder, "negative");
+    await mkdir(path);
+    await writeFile(join(path, "losses.jsonl"), '{"step":1,"loss":-1,"kl":1}\n{"step":2,"loss":-2,"kl":2}\n');
+    const markup = await pageOf({ train: await openFolder(path) });
+    expect(count(markup, /type="radio"/g)).toBe(0);
+    expect(count(markup, /<svg\s+class="chart/g)).toBe(2);
+  });
+
+  test("of more losses than there are colours stand in several drawings", async () => {
+    const path = join(folder, "many");
+    await mkdir(path);
+    const names = Array.from({ length: 8 }, (_, i) => `part${i}`);
+    const row = (step: number) =>
+      JSON.stringify({ step, ...Object.fromEntries(names.map((name) => [name, 1])), loss: 2 });
+    await writeFile(join(path, "losses.jsonl"), `${row(1)}\n${row(2)}\n`);
+    const text = textOf(await pageOf({ train: await openFolder(path) }));
+    expect(text).toMatch(/Losses of training .* loss part0 part1 part2 part3 part4 .* continued .* part5 part6 part7/);
   });
 });
 

@@ -26,32 +26,35 @@ const PANELS: readonly { kind: ColumnKind; title: string; smoothed: boolean; log
 export function lossPlots(table: LossTable, id: string, what: string, smoothing: number): Html {
   const columnsOf = (kind: ColumnKind): string[] =>
     [...table.columns.keys()].filter((name) => columnKind(name) === kind);
-  const losses = columnsOf("loss").sort((a, b) => rank(a) - rank(b));
+  const isZero = (name: string): boolean => table.columns.get(name)?.every((value) => value === 0) ?? true;
+  const [zero, losses] = [columnsOf("loss").filter(isZero), columnsOf("loss").filter((name) => !isZero(name))];
+  losses.sort((a, b) => rank(a) - rank(b));
   const groups = Array.from({ length: Math.ceil(losses.length / SERIES_COLORS) }, (_, i) =>
     losses.slice(i * SERIES_COLORS, (i + 1) * SERIES_COLORS),
   );
-  return html`<div class="plots">
-    ${groups.map((columns, i) =>
-      curves(table, columns, {
-        id: `${id}-losses${i === 0 ? "" : `-${i + 1}`}`,
-        title: `${columns.length === 1 ? "Loss" : "Losses"} of ${what}${i === 0 ? "" : ", continued"}`,
-        smoothing,
-        log: true,
-        wide: true,
-      }),
-    )}
-    ${PANELS.map(({ kind, title, smoothed, log }) => {
-      const columns = columnsOf(kind).slice(0, SERIES_COLORS);
-      if (columns.length === 0) return undefined;
-      return curves(table, columns, {
-        id: `${id}-${kind.replaceAll(" ", "-")}`,
-        title,
-        smoothing: smoothed ? smoothing : 0,
-        log,
-        wide: false,
-      });
-    })}
-  </div>`;
+  return html`${zero.length > 0 && html`<p class="note">${zero.join(", ")}: 0 at every step, not drawn.</p>`}
+    <div class="plots">
+      ${groups.map((columns, i) =>
+        curves(table, columns, {
+          id: `${id}-losses${i === 0 ? "" : `-${i + 1}`}`,
+          title: `${columns.length === 1 ? "Loss" : "Losses"} of ${what}${i === 0 ? "" : ", continued"}`,
+          smoothing,
+          log: true,
+          wide: true,
+        }),
+      )}
+      ${PANELS.map(({ kind, title, smoothed, log }) => {
+        const columns = columnsOf(kind).slice(0, SERIES_COLORS);
+        if (columns.length === 0) return undefined;
+        return curves(table, columns, {
+          id: `${id}-${kind.replaceAll(" ", "-")}`,
+          title,
+          smoothing: smoothed ? smoothing : 0,
+          log,
+          wide: false,
+        });
+      })}
+    </div>`;
 }
 
 interface CurveOptions {
