@@ -1,6 +1,8 @@
 import { join } from "node:path";
+import { Readable } from "node:stream";
 import { DataError, sha256, writeText } from "@madformer/artifacts";
 import type { StageContext } from "@madformer/stage";
+import { mapOrdered } from "../shards/ordered.js";
 import { IMAGE_EXTENSIONS } from "../shards/sample.js";
 import { shardName, type WebDatasetSample } from "../webdataset/sample.js";
 import { writeShard } from "../webdataset/write.js";
@@ -28,6 +30,8 @@ export interface PackOptions {
 
 /** A sample of a tar is read whole, and readers set a limit. */
 const MAX_IMAGE_BYTES = 60 * 2 ** 20;
+/** A bucket answers in milliseconds, whatever the size. */
+const READS_AT_ONCE = 8;
 
 /** A file's extension, if that is an image's. */
 export function imageExtension(path: string): string | undefined {
@@ -96,21 +100,27 @@ async function* samplesOf(
   signal: AbortSignal,
   onImage: (done: number) => void,
 ): AsyncGenerator<WebDatasetSample, void, undefined> {
-  for (const [i, file] of files.entries()) {
+  const read = async (file: ImageFile) => ({ file, content: problemOf(file) ?? (await file.read()) });
+  let done = 0;
+  for await (const { file, content } of mapOrdered(Readable.from(files), READS_AT_ONCE, read)) {
     signal.throwIfAborted();
-    const { path, sizeBytes } = file;
-    if (sizeBytes === 0) skipped.push({ path, reason: "it is empty" });
-    else if (sizeBytes > MAX_IMAGE_BYTES)
-      skipped.push({ path, reason: `it has ${sizeBytes} bytes, more than ${MAX_IMAGE_BYTES}` });
+    const { path } = file;
+    if (typeof content === "string") skipped.push({ path, reason: content });
     else {
       const label = labels.get(classOf(path));
-      const parts: [string, Uint8Array][] = [[imageExtension(path)!, await file.read()]];
+      const parts: [string, Uint8Array][] = [[imageExtension(path)!, content]];
       if (label !== undefined) parts.push(["cls", Buffer.from(String(label))]);
       parts.push(["json", Buffer.from(JSON.stringify({ path }))]);
-      yield { key: String(first + i).padStart(8, "0"), files: new Map(parts) };
+      yield { key: String(first + done).padStart(8, "0"), files: new Map(parts) };
     }
-    onImage(i + 1);
+    onImage(++done);
   }
+}
+
+function problemOf({ sizeBytes }: ImageFile): string | undefined {
+  if (sizeBytes === 0) return "it is empty";
+  if (sizeBytes > MAX_IMAGE_BYTES) return `it has ${sizeBytes} bytes, more than ${MAX_IMAGE_BYTES}`;
+  return undefined;
 }
 
 const classOf = (path: string): string => path.split("/", 1)[0]!;
