@@ -5,6 +5,7 @@ import { fromStateDict, toStateDict } from "../parameters.js";
 import { pixelsOf } from "../pixels.js";
 import { ShapeError } from "../shape.js";
 import { draw, expectClose, randomWeights, runOnce, TOLERANCE, valuesOf } from "../testing.js";
+import { decodeToImages, encodeImages } from "./codec.js";
 import { codecConfig, codecSpecs, latentSize, pixelsPerLatent, type CodecConfig } from "./config.js";
 import { PatchPcaFit } from "./fit-patch-pca.js";
 import { imagesOf } from "./images.js";
@@ -37,6 +38,7 @@ describe("codecConfig()", () => {
     ["another kind", { kind: "vq" }, /kind/],
     ["more channels than values", { channels: 13 }, /channels: a patch of p x p pixels has 3 · p² values/],
     ["a scale for other channels", { channels: 4 }, /scale: mean and std must have one number for each channel/],
+    ["deviations of other channels", { scale: { mean: [0, 0, 0, 0, 0], std: [1] } }, /scale: mean and std/],
     ["a deviation of zero", { scale: { mean: [0, 0, 0, 0, 0], std: [1, 1, 0, 1, 1] } }, /scale.std.2/],
     ["a patch that is too large", { patch: 17 }, /patch/],
     ["what it does not know", { patches: 1 }, /patches/],
@@ -114,6 +116,19 @@ describe("the codec patch-pca", () => {
       expect(z.reduce((sum, x) => sum + x * x, 0) / z.length).toBeCloseTo(1, 5);
     }
   });
+});
+
+test("encodeImages() and decodeToImages() name shapes that do not fit", async () => {
+  const { codec, weights } = fitted(2, 5);
+  const p = valuesOf(codecSpecs(codec), weights);
+  const [odd, wide] = [draw("odd", 1, 5, 5, 3), draw("wide", 1, 4, 6, 3)];
+  const encode = (images: typeof odd) =>
+    runOnce({ p, images }, ({ p, images }) => ({ mean: encodeImages(p, codec, images).mean }));
+  await expect(encode(odd)).rejects.toThrow("The codec's images have side 5, expected a multiple of 2");
+  await expect(encode(wide)).rejects.toThrow("has shape (1, 4, 6, 3), expected (N, S, 4, 3)");
+  const decode = (latents: typeof odd) =>
+    runOnce({ p, latents }, ({ p, latents }) => ({ images: decodeToImages(p, codec, latents) }));
+  await expect(decode(odd)).rejects.toThrow("has shape (1, 5, 5, 3), expected (N, h, 5, 5)");
 });
 
 describe("the codec autoencoder-kl", () => {

@@ -47,6 +47,18 @@ describe("eigenvectors()", () => {
     expectEigen(new Float64Array(9), 3);
   });
 
+  test("is soon done, whatever the rank", () => {
+    const [n, rank] = [24, 5];
+    const x = draw("few", rank, n).data;
+    const product = (i: number, j: number): number =>
+      Array.from({ length: rank }, (_, k) => x[k * n + i]! * x[k * n + j]!).reduce((a, b) => a + b);
+    const matrix = Float64Array.from({ length: n * n }, (_, k) => product(Math.floor(k / n), k % n));
+    expectEigen(matrix, n);
+    // Rows of nothing but rounding are never orthogonal: rotating them would go on for all of 60 rounds.
+    expect(eigenvectors(matrix, n).sweeps).toBeLessThan(15);
+    expect(eigenvectors(covariance(24), 24).sweeps).toBeLessThan(15);
+  });
+
   test("gives a known answer, with a known sign", () => {
     // 3 along (1, 1), 1 along (1, -1): of tied elements the first is positive.
     const { values, vectors } = eigenvectors(Float64Array.of(2, 1, 1, 2), 2);

@@ -3,6 +3,8 @@ export interface Eigen {
   readonly values: Float64Array;
   /** (n, n) row-major, orthonormal rows. */
   readonly vectors: Float64Array;
+  /** Rounds over all pairs of rows that it took. */
+  readonly sweeps: number;
 }
 
 /** Sweeps after which even bad matrices have long converged: each squares what is left, once it is small. */
@@ -29,7 +31,8 @@ export function eigenvectors(matrix: Float64Array, n: number): Eigen {
   // Rows this short are rounding: whether they are orthogonal nobody can say.
   const negligible = Number.EPSILON ** 2 * dot(W, 0, 0, n * n);
   const tolerance = n * Number.EPSILON; // what rounding leaves of a product of n terms
-  for (let sweep = 0, rotated = true; rotated && sweep < MAX_SWEEPS; sweep++) {
+  let [sweeps, rotated] = [0, true];
+  for (; rotated && sweeps < MAX_SWEEPS; sweeps++) {
     rotated = false;
     for (let i = 0; i < n - 1; i++)
       for (let j = i + 1; j < n; j++) {
@@ -60,7 +63,7 @@ export function eigenvectors(matrix: Float64Array, n: number): Eigen {
       row * n,
     );
   });
-  return { values: Float64Array.from(all, ({ value }) => value), vectors };
+  return { values: Float64Array.from(all, ({ value }) => value), vectors, sweeps };
 }
 
 /** Product of rows i and j. */
