@@ -30,6 +30,12 @@ describe("LabelCollector", () => {
     expect([...targets]).toEqual([-1, NaN, NaN, 0, NaN, NaN, 1, 1, NaN, NaN]);
   });
 
+  test("takes the object attributes alone where there is one, and not what names the image", () => {
+    const { labels } = tableOf({ index: 1, attributes: { hat: "cap" } }, { index: 2, attributes: { hat: "none" } });
+    expect(labels.map(({ name }) => name)).toEqual(["hat"]);
+    expect(tableOf({ attributes: "a", x: 1 }, { attributes: "b", x: 2 }).labels).toHaveLength(2);
+  });
+
   test("leaves out what tells nothing, and what names the image", () => {
     const rows = Array.from({ length: 66 }, (_, i) => ({ id: `face ${i}`, kind: "face", size: 3, lit: i % 2 === 0 }));
     const { labels, leftOut } = tableOf(...rows);

@@ -43,7 +43,7 @@ interface Column {
 /**
  * Finds out what there is to learn from the attributes themselves: a string or a truth value is one of the classes that
  * are seen, a number is brought to [-1, 1] by the least and greatest that are seen. Nulls, lists and objects are as if
- * they were not there. Left out is what tells nothing (one value alone) or names the image (more than 64 classes).
+ * they were not there; where there is an object `attributes`, what stands beside it names the image. Left out is what tells nothing (one value alone) or names the image (more than 64 classes).
  *
  * @example
  * const collector = new LabelCollector();
@@ -161,7 +161,8 @@ function parsed(json: string, image: string): object {
   }
   if (typeof value !== "object" || value === null || Array.isArray(value))
     throw new DataError(`Cannot learn attributes: those of ${image} are no object of names and values`);
-  return value;
+  const { attributes } = value as { readonly attributes?: unknown };
+  return typeof attributes === "object" && attributes !== null && !Array.isArray(attributes) ? attributes : value;
 }
 
 /** Numbers that the head makes for a label: one for each class, or the number itself. */

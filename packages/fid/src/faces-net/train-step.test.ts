@@ -146,6 +146,21 @@ describe("attributeLoss()", () => {
   });
 });
 
+test("facesNetStep() learns a single attribute", async () => {
+  for (const label of LABELS.slice(0, 2)) {
+    const size = { sidePixels: 32, dims: 64, outputs: label.kind === "classes" ? 3 : 1 };
+    await using program = await compile(facesNetStep(size, [label]), facesNetSignature(size, 2), {
+      initialState: { weights: initialWeights(size, 1) },
+    });
+    const targets = label.kind === "classes" ? [1, 0, 0, 0, 0, 1] : [-0.5, 0.5];
+    const batch = { images: drawn(2 * 32 * 32 * 3, 6), targets, known: targets.map(() => 1) };
+    const losses = [];
+    for (let step = 1; step <= 12; step++)
+      losses.push((await program.run({ ...batch, scalars: stepScalars(step, 3e-3, 0) })).loss[0]!);
+    expect(losses.at(-1)).toBeLessThan(0.5 * losses[0]!);
+  }
+});
+
 describe("facesNetStep()", () => {
   const size = { sidePixels: 32, dims: 64, outputs: 6 };
   const B = 4;

@@ -86,7 +86,8 @@ export function attributeLoss(
   { targets, known }: Pick<FacesNetBatch, "targets" | "known">,
 ): tf.Scalar {
   const sizes = labels.map(outputsOf);
-  const split = (x: tf.Tensor2D): tf.Tensor2D[] => tf.split(x, sizes, 1);
+  // tfjs has no gradient for a split into one part.
+  const split = (x: tf.Tensor2D): tf.Tensor2D[] => (sizes.length === 1 ? [x] : tf.split(x, sizes, 1));
   const [ys, ts, ks] = [split(outputs), split(targets), split(known)];
   const terms = labels.map((label, i) => {
     const [y, t, k] = [ys[i]!, ts[i]!, ks[i]!]; // each (B, outputs of the label)

@@ -42,13 +42,15 @@ export async function* extractFeatures(
       if (waiting === batchImages || done + waiting === limit) {
         signal.throwIfAborted();
         yield await extractor.features(batch.subarray(0, waiting * pixels.length));
-        progress?.((done += waiting));
+        done += waiting;
         waiting = 0;
+        progress?.(done);
         if (done === limit) return;
       }
     }
     if (!extractor) throw new DataError(`Cannot extract features: group "${group.name}" holds no images`);
-    if (waiting > 0) yield await extractor.features(batch.subarray(0, waiting * first.width * first.height * 3));
+    if (waiting === 0) return;
+    yield await extractor.features(batch.subarray(0, waiting * first.width * first.height * 3));
     progress?.(done + waiting);
   } finally {
     await extractor?.[Symbol.asyncDispose]();

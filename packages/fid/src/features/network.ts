@@ -5,6 +5,7 @@ import { FacesNetExtractor } from "../faces-net/extractor.js";
 import { digestOf, readFacesNet } from "../faces-net/file.js";
 import { InceptionExtractor } from "../inception/extractor.js";
 import { openInceptionWeights } from "../inception/file.js";
+import type { InceptionDims } from "../inception/units.js";
 import { PUBLISHED_INCEPTION, type NetworkName } from "./network-names.js";
 
 /** A network that makes features of images. */
@@ -56,6 +57,8 @@ export async function openFacesNetwork(net: Artifact, batchImages: number): Prom
 export interface InceptionLocation {
   /** Path or URL of a file as `openInceptionWeights` reads it. */
   readonly weights?: string | undefined;
+  /** Where the features are taken. Default: 2048. */
+  readonly dims?: InceptionDims;
   /** What the file's SHA-256 must be. */
   readonly sha256?: string | undefined;
   /** Where a file from a URL is kept. */
@@ -77,7 +80,7 @@ const isUrl = (location: string): boolean => /^[a-z][a-z+.-]*:\/\//i.test(locati
  * @throws {DataError} If no weights are given (it says how to get them), or they have another digest.
  */
 export async function openInceptionNetwork(location: InceptionLocation): Promise<FeatureNetwork> {
-  const { weights, batchImages } = location;
+  const { weights, dims, batchImages } = location;
   if (weights === undefined || weights === "")
     throw new DataError(
       `Cannot open the Inception network: "weights" is not set, expected a path or URL of ${PUBLISHED_INCEPTION.file} (91 MB, SHA-256 ${PUBLISHED_INCEPTION.sha256}), published at ${PUBLISHED_INCEPTION.url}`,
@@ -95,7 +98,7 @@ export async function openInceptionNetwork(location: InceptionLocation): Promise
       throw new DataError(
         `Cannot use Inception weights "${weights}": their SHA-256 is ${digest}, expected ${expected}${expected.length < 64 ? "..." : ""} by ${from}`,
       );
-  const opened = await openInceptionWeights(path);
+  const opened = await openInceptionWeights(path, dims);
   return {
     name: "inception",
     digest,

@@ -29,6 +29,10 @@ export const FeaturesConfig = z
       .regex(/^[0-9a-fA-F]{64}$/, "expected 64 hex digits")
       .optional()
       .describe("What the SHA-256 of that file must be"),
+    inceptionDims: z
+      .literal([64, 192, 768, 2048])
+      .default(2048)
+      .describe("Channels of Inception's features; at fewer than 2048 a distance is not FID"),
     batchImages: z
       .int()
       .positive()
@@ -93,12 +97,13 @@ export const stage = defineStage({
           if (net) return openFacesNetwork(net, batchImages);
           throw new DataError('Cannot compute features: the input "net" is missing, expected what faces-net made');
         case "inception": {
-          const { weights, sha256 } = config;
+          const { weights, sha256, inceptionDims: dims } = config;
           const { signal, log } = context;
           const progress = (done: number, total = done): void => log.progress("bytes", done, total);
           return openInceptionNetwork({
             weights,
             sha256,
+            dims,
             batchImages,
             folder: join(context.out, "tmp"),
             signal,

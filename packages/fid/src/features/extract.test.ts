@@ -1,0 +1,97 @@
+import { DataError } from "@madformer/artifacts";
+import type { GroupImage, ImageGroup } from "../images/groups.js";
+import { extractFeatures, type ExtractOptions } from "./extract.js";
+import type { FeatureNetwork } from "./network.js";
+
+/** Its features are the first byte of an image and its width; it remembers what it was asked. */
+function firstBytes() {
+  const asked: number[] = [];
+  const opened: string[] = [];
+  let disposed = 0;
+  const network: FeatureNetwork = {
+    name: "faces-net",
+    digest: "",
+    dims: 2,
+    resize: "",
+    open: async ({ width, height }) => {
+      opened.push(`${width} x ${height}`);
+      return {
+        features: async (images) => {
+          const size = width * height * 3;
+          asked.push(images.length / size);
+          return Float32Array.from({ length: (2 * images.length) / size }, (_, i) =>
+            i % 2 === 0 ? images[(i / 2) * size]! : width,
+          );
+        },
+        [Symbol.asyncDispose]: async () => void disposed++,
+      };
+    },
+  };
+  return { network, asked, opened, disposed: () => disposed };
+}
+
+function groupOf(count: number, sizeOf = (_: number): [number, number] => [3, 2]): ImageGroup & { read: () => number } {
+  let read = 0;
+  async function* images(signal: AbortSignal): AsyncGenerator<GroupImage, void, undefined> {
+    const pixels = new Uint8Array(100);
+    for (let i = 0; i < count; i++) {
+      signal.throwIfAborted();
+      read++;
+      const [width, height] = sizeOf(i);
+      pixels[0] = i;
+      yield { name: `image ${i}`, width, height, pixels: pixels.slice(0, width * height * 3) };
+    }
+  }
+  return { name: "some", images, read: () => read };
+}
+
+const collect = async (network: FeatureNetwork, group: ImageGroup, options: Partial<ExtractOptions> = {}) => {
+  const parts: number[] = [];
+  const defaults = { batchImages: 4, limit: 0, signal: new AbortController().signal };
+  for await (const part of extractFeatures(network, group, { ...defaults, ...options })) parts.push(...part);
+  return parts;
+};
+
+describe("extractFeatures()", () => {
+  test.each([1, 3, 4, 10, 11])("gives features in the images' order, whatever the batch: %d", async (batchImages) => {
+    const { network, asked, opened, disposed } = firstBytes();
+    const done: number[] = [];
+    const found = await collect(network, groupOf(10), { batchImages, progress: (images) => void done.push(images) });
+    expect(found).toEqual(Array.from({ length: 20 }, (_, i) => (i % 2 === 0 ? i / 2 : 3)));
+    expect(Math.max(...asked)).toBeLessThanOrEqual(batchImages);
+    expect(asked.reduce((a, b) => a + b)).toBe(10);
+    expect(done.at(-1)).toBe(10);
+    expect([opened, disposed()]).toEqual([["3 x 2"], 1]);
+  });
+
+  test.each([
+    [1, 1],
+    [4, 4],
+    [6, 6],
+    [10, 10],
+    [12, 10],
+  ])("stops after the limit, and reads no further: %d", async (limit, expected) => {
+    const { network, disposed } = firstBytes();
+    const group = groupOf(10);
+    const found = await collect(network, group, { limit });
+    expect(found.length / 2).toBe(expected);
+    expect(group.read()).toBe(expected);
+    expect(disposed()).toBe(1);
+  });
+
+  test("refuses images of different sizes, and none", async () => {
+    const { network, disposed } = firstBytes();
+    const tall = groupOf(5, (i) => (i === 3 ? [2, 3] : [3, 2]));
+    await expect(collect(network, tall)).rejects.toThrow(DataError);
+    await expect(collect(network, tall)).rejects.toThrow("image 3 is 2 x 3 pixels, expected 3 x 2 as image 0");
+    expect(disposed()).toBe(2);
+    await expect(collect(network, groupOf(0))).rejects.toThrow('group "some" holds no images');
+  });
+
+  test("stops when it is told to", async () => {
+    const { network, asked } = firstBytes();
+    const signal = AbortSignal.abort(new Error("enough"));
+    await expect(collect(network, groupOf(5), { signal })).rejects.toThrow("enough");
+    expect(asked).toEqual([]);
+  });
+});

@@ -1,0 +1,69 @@
+import { readFile, truncate, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { DataError, writeNpy } from "@madformer/artifacts";
+import { inFolder } from "../faces-net/testing.js";
+import { FeatureFile, featureRows, writeFeatures } from "./feature-file.js";
+
+const rowsOf = (count: number, dims: number): Float32Array =>
+  Float32Array.from({ length: count * dims }, (_, i) => Math.floor(i / dims) + (i % dims) / 64);
+
+function* inParts(values: Float32Array, size: number): Generator<Float32Array> {
+  for (let at = 0; at < values.length; at += size) yield values.subarray(at, at + size);
+}
+
+describe("writeFeatures()", () => {
+  test.each([
+    [1, 64],
+    [2500, 3],
+    [12_345, 2],
+  ])("writes, in parts, the bytes that numpy writes at once: %d of %d", (rows, dims) =>
+    inFolder(async (folder) => {
+      const values = rowsOf(rows, dims);
+      const [ours, numpys] = [join(folder, "a.npy"), join(folder, "b.npy")];
+      expect(await writeFeatures(ours, dims, inParts(values, 7 * dims))).toBe(rows);
+      await writeNpy(numpys, { shape: [rows, dims], data: values });
+      expect((await readFile(ours)).equals(await readFile(numpys))).toBe(true);
+    }),
+  );
+});
+
+describe("FeatureFile", () => {
+  test("reads any rows, all in parts, or a choice of them", () =>
+    inFolder(async (folder) => {
+      const [path, values] = [join(folder, "a.npy"), rowsOf(3000, 5)];
+      await writeFeatures(path, 5, [values]);
+      expect(await featureRows(path, 5)).toBe(3000);
+      await using file = await FeatureFile.open(path, 3000, 5);
+      expect(await file.read(10, 12)).toEqual(values.subarray(50, 60));
+      const parts = [];
+      for await (const part of file.parts(1000)) parts.push(part);
+      expect(parts.map((part) => part.length)).toEqual([5000, 5000, 5000]);
+      expect(Float32Array.from(parts.flatMap((part) => [...part]))).toEqual(values);
+      const chosen = await file.select([0, 1023, 1024, 2999]);
+      expect([...chosen].filter((_, i) => i % 5 === 0)).toEqual([0, 1023, 1024, 2999]);
+      expect(await file.select([2500])).toEqual(values.subarray(12_500, 12_505));
+    }));
+
+  test("refuses what is not exactly what was written", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.npy");
+      await writeFeatures(path, 4, [rowsOf(10, 4)]);
+      const open = async (rows: number, dims: number): Promise<void> => {
+        await using _ = await FeatureFile.open(path, rows, dims);
+      };
+      await open(10, 4);
+      for (const [rows, dims] of [
+        [9, 4],
+        [11, 4],
+        [20, 2],
+        [4, 10],
+      ] as const)
+        await expect(open(rows, dims)).rejects.toThrow(`288 bytes are no .npy file of (${rows}, ${dims}) float32`);
+      await truncate(path, 287);
+      await expect(open(10, 4)).rejects.toThrow(DataError);
+      await expect(featureRows(path, 4)).rejects.toThrow(DataError);
+      await writeFile(path, "");
+      await expect(open(0, 4)).rejects.toThrow("0 bytes are no .npy file");
+      await expect(FeatureFile.open(join(folder, "b.npy"), 1, 1)).rejects.toThrow("there is no such file");
+    }));
+});

@@ -1,0 +1,96 @@
+import { createServer } from "node:http";
+import { copyFile, readdir, readFile, utimes } from "node:fs/promises";
+import type { AddressInfo } from "node:net";
+import { basename, join } from "node:path";
+import { DataError, digestFile, writeSafetensors } from "@madformer/artifacts";
+import { inFolder } from "../faces-net/testing.js";
+import { drawnTensors } from "../inception/testing.js";
+import { inceptionFingerprint, openInceptionNetwork, type FeatureNetwork, type InceptionLocation } from "./network.js";
+import { PUBLISHED_INCEPTION } from "./network-names.js";
+
+const withWeights = (run: (path: string, folder: string) => Promise<void>): Promise<void> =>
+  inFolder(async (folder) => {
+    const path = join(folder, "drawn.safetensors");
+    await writeSafetensors(path, Object.fromEntries(drawnTensors(64)));
+    await run(path, folder);
+  });
+
+const open = (folder: string, location: Partial<InceptionLocation>): Promise<FeatureNetwork> =>
+  openInceptionNetwork({
+    folder: join(folder, "tmp"),
+    batchImages: 2,
+    dims: 64,
+    signal: new AbortController().signal,
+    ...location,
+  });
+
+describe("openInceptionNetwork()", () => {
+  test("without weights says which file it needs, where it is and what it hashes to", async () => {
+    for (const weights of [undefined, ""]) {
+      await expect(open("", { weights })).rejects.toThrow(DataError);
+      await expect(open("", { weights })).rejects.toThrow(PUBLISHED_INCEPTION.url);
+      await expect(open("", { weights })).rejects.toThrow(PUBLISHED_INCEPTION.sha256);
+    }
+    expect(basename(PUBLISHED_INCEPTION.url)).toBe(PUBLISHED_INCEPTION.file);
+    expect(PUBLISHED_INCEPTION.file).toContain(`-${PUBLISHED_INCEPTION.sha256.slice(0, 8)}.pth`);
+  });
+
+  test("reads a file, by path or URL, and checks what it hashes to", () =>
+    withWeights(async (path, folder) => {
+      const { sha256, bytes } = await digestFile(path);
+      const network = await open(folder, { weights: path, sha256: sha256.toUpperCase() });
+      expect(network).toMatchObject({ name: "inception", digest: sha256, dims: 64 });
+      expect(network.resize).toMatch(/^bilinear to 299 x 299/);
+
+      await expect(open(folder, { weights: path, sha256: "0".repeat(64) })).rejects.toThrow(
+        `their SHA-256 is ${sha256}, expected ${"0".repeat(64)} by sha256`,
+      );
+      const named = join(folder, `drawn-${sha256.slice(0, 8)}.safetensors`);
+      const misnamed = join(folder, "drawn-01234567.safetensors");
+      for (const copy of [named, misnamed]) await copyFile(path, copy);
+      expect((await open(folder, { weights: named })).digest).toBe(sha256);
+      await expect(open(folder, { weights: misnamed })).rejects.toThrow("expected 01234567... by its name");
+
+      // What calls itself the published file is held to it, before it is read.
+      const published = join(folder, PUBLISHED_INCEPTION.file);
+      await copyFile(path, published);
+      await expect(open(folder, { weights: published })).rejects.toThrow(`expected ${PUBLISHED_INCEPTION.sha256} by`);
+
+      const file = await readFile(path);
+      const server = createServer((_, response) => void response.end(file)).listen(0, "127.0.0.1");
+      try {
+        await new Promise((ready) => server.once("listening", ready));
+        const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/somewhere/w.safetensors?version=1`;
+        let fetched = 0;
+        const location = { weights: url, sha256, progress: (done: number) => void (fetched = done) };
+        expect((await open(folder, location)).digest).toBe(sha256);
+        expect(fetched).toBe(bytes);
+        expect(await readdir(join(folder, "tmp"))).toEqual(["inception.safetensors"]);
+        await expect(open(folder, { weights: url, sha256: "1".repeat(64) })).rejects.toThrow("1".repeat(64));
+      } finally {
+        await new Promise((closed) => server.close(closed));
+      }
+    }));
+
+  test("makes features of images of the sizes that it is opened for", () =>
+    withWeights(async (path, folder) => {
+      const network = await open(folder, { weights: path });
+      await using extractor = await network.open({ width: 20, height: 10 });
+      const features = await extractor.features(Uint8Array.from({ length: 3 * 600 }, (_, i) => (i * i) % 251));
+      expect(features.length).toBe(3 * 64);
+      expect(features.every(Number.isFinite)).toBe(true);
+    }));
+});
+
+test("inceptionFingerprint() changes with the file, and is nothing for a URL", () =>
+  inFolder(async (folder) => {
+    const path = join(folder, "w.safetensors");
+    await writeSafetensors(path, {});
+    const before = await inceptionFingerprint(path);
+    expect(await inceptionFingerprint(path)).toBe(before);
+    await utimes(path, 1, 1);
+    expect(await inceptionFingerprint(path)).not.toBe(before);
+    expect(await inceptionFingerprint(join(folder, "none"))).toBeUndefined();
+    expect(await inceptionFingerprint("https://example.org/w.pth")).toBeUndefined();
+    expect(await inceptionFingerprint(undefined)).toBeUndefined();
+  }));

@@ -1,0 +1,103 @@
+import { mkdir, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { DataError, encodePng, openFolder, type Artifact } from "@madformer/artifacts";
+import { artifactOf, inFolder, squarePixels, squareShards } from "../faces-net/testing.js";
+import { imageGroups, type ImageGroup } from "./groups.js";
+
+const signal = new AbortController().signal;
+
+async function namesOf(group: ImageGroup): Promise<string[]> {
+  const names = [];
+  for await (const { name, width, height, pixels } of group.images(signal)) {
+    expect(pixels.length).toBe(width * height * 3);
+    names.push(name);
+  }
+  return names;
+}
+
+/** Tiny images at paths below a folder. */
+async function write(folder: string, ...paths: string[]): Promise<void> {
+  for (const [i, path] of paths.entries()) {
+    await mkdir(dirname(join(folder, path)), { recursive: true });
+    await writeFile(join(folder, path), await encodePng(new Uint8Array(12).fill(i), 2, 2));
+  }
+}
+
+const sampleOf = (folder: string, groups: unknown): Promise<Artifact> =>
+  artifactOf(folder, "sample", { groups } as Artifact["manifest"]["facts"]);
+
+describe("imageGroups()", () => {
+  test("takes shards as one group, in their order, with the count of the manifest", () =>
+    inFolder(async (folder) => {
+      await squareShards(folder, 130, 32);
+      const [group, ...others] = imageGroups(await artifactOf(folder, "shards", { images: 130 }));
+      expect(others).toEqual([]);
+      expect(group).toMatchObject({ name: "images", count: 130 });
+      const images = [];
+      for await (const image of group!.images(signal)) images.push(image);
+      expect(images.map(({ name }) => name)).toEqual(Array.from({ length: 130 }, (_, i) => `"square-${i}"`));
+      expect(images[129]!.pixels).toEqual(squarePixels(130, 32).pixels);
+    }));
+
+  test("takes the folders that a sampler names, in its order, and what it says of them", () =>
+    inFolder(async (folder) => {
+      const files = ["images/1.png", "images/0.png", "steps/5/images/0.png", "images/deep/9.png", "grid.png"];
+      await write(folder, ...files, ...Array.from({ length: 12 }, (_, i) => `steps/7/1${i}.png`));
+      const groups = imageGroups(
+        await sampleOf(folder, [
+          { name: "final", folder: "images", weights: "ema", images: 2 },
+          { name: "step-5", step: 5, folder: "steps/5/images/", images: 1 },
+          { name: "step-7", step: 7, folder: "steps/7" },
+        ]),
+      );
+      expect(groups.map(({ name, step, weights, count }) => [name, step, weights, count])).toEqual([
+        ["final", undefined, "ema", 2],
+        ["step-5", 5, undefined, 1],
+        ["step-7", 7, undefined, 12],
+      ]);
+      expect(await namesOf(groups[0]!)).toEqual(['"images/0.png"', '"images/1.png"']);
+      expect(await namesOf(groups[1]!)).toEqual(['"steps/5/images/0.png"']);
+      expect(await namesOf(groups[2]!)).toHaveLength(12);
+    }));
+
+  test("takes the images that lie directly in any folder, by name", () =>
+    inFolder(async (folder) => {
+      await write(folder, "b.PNG", "a.jpeg", "c.webp", "d.tif", "notes.txt", "below/e.png");
+      const [group] = imageGroups(await openFolder(folder));
+      expect(await namesOf(group!)).toEqual(['"a.jpeg"', '"b.PNG"', '"c.webp"', '"d.tif"']);
+    }));
+
+  test("refuses what is none of them", () =>
+    inFolder(async (folder) => {
+      await write(folder, "below/e.png");
+      await writeFile(join(folder, "notes.txt"), "");
+      const plain = await openFolder(folder);
+      expect(() => imageGroups(plain)).toThrow(DataError);
+      expect(() => imageGroups(plain)).toThrow("2 files, among them no images-*.arrow and no PNG");
+    }));
+
+  test.each([
+    ["no list", { name: "a" }, "not what a sampler writes"],
+    ["nothing", [], "not what a sampler writes"],
+    ["a name that leads elsewhere", [{ name: "../a", folder: "below" }], "not what a sampler writes"],
+    ["a hidden name", [{ name: ".a", folder: "below" }], "not what a sampler writes"],
+    ["no step", [{ name: "a", step: 1.5, folder: "below" }], "not what a sampler writes"],
+    ["an empty folder", [{ name: "a", folder: "above" }], 'group "a" has none in "above"'],
+    ["a folder elsewhere", [{ name: "a", folder: "../below" }], 'group "a" has none in "../below"'],
+    ["a name twice", [1, 2].map(() => ({ name: "a", folder: "below" })), "two groups have one name"],
+  ])("refuses groups with %s", (_, groups, message) =>
+    inFolder(async (folder) => {
+      await write(folder, "below/e.png");
+      const artifact = await sampleOf(folder, groups);
+      expect(() => imageGroups(artifact)).toThrow(DataError);
+      expect(() => imageGroups(artifact)).toThrow(message);
+    }),
+  );
+
+  test("names the file that is no image", () =>
+    inFolder(async (folder) => {
+      await writeFile(join(folder, "a.png"), "no image");
+      const [group] = imageGroups(await openFolder(folder));
+      await expect(namesOf(group!)).rejects.toThrow('Cannot read "a.png"');
+    }));
+});
