@@ -1,0 +1,43 @@
+/** The README's example is code that runs. */
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { compileFunction } from "node:vm";
+import * as artifacts from "@madformer/artifacts";
+import * as dataPrep from "@madformer/data-prep";
+import { transform } from "@swc/core";
+
+test("the README's example prints what its comments say", async () => {
+  const text = await readFile(fileURLToPath(new URL("../README.md", import.meta.url)), "utf8");
+  const example = /```ts\n(.*?)```/s.exec(text)?.[1] ?? "";
+  const imports = [...example.matchAll(/^import \{ (.*) \} from "@madformer\/[\w-]+";$/gm)].flatMap((match) =>
+    match[1]!.split(", "),
+  );
+  expect(imports).toHaveLength(7);
+  const { code } = await transform(`async function example() {${example.replaceAll(/^import .*$/gm, "")}}`, {
+    jsc: { parser: { syntax: "typescript" }, target: "es2022" },
+  });
+  const folder = await mkdtemp(join(tmpdir(), "readme-"));
+  try {
+    const printed: unknown[][] = [];
+    const print = (...values: unknown[]): unknown => printed.push(values);
+    // Its files go to a folder of their own.
+    const inFolder = code.replaceAll(
+      /(out: |openFolder\(|readImageShards\(\[\s*)"(.*?)"/g,
+      (_, before: string, name: string) => `${before}${JSON.stringify(join(folder, name))}`,
+    );
+    const run = compileFunction(`${inFolder}; return example();`, [...imports, "console"]) as (
+      ...args: unknown[]
+    ) => Promise<void>;
+    const modules: Record<string, unknown> = { ...artifacts, ...dataPrep };
+    await run(...imports.map((name) => modules[name]), { log: print, warn: print });
+    expect(printed).toEqual([
+      [{ images: 8, source: "drawn faces", seed: 0, side: 64 }],
+      [{ images: 8, side: 32, skipped: 0, classes: 0, format: "rgb8" }],
+      ...Array.from({ length: 8 }, (_, i) => [`0000000${i}`, 3072]),
+    ]);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
