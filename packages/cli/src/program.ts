@@ -12,6 +12,8 @@ import { STAGES } from "./stages/table.js";
 export interface Io {
   readonly out: (text: string) => void;
   readonly err: (text: string) => void;
+  /** Where stages show how they are doing; standard error by default. */
+  readonly stream?: NodeJS.WriteStream;
   /** Width of the terminal, if `out` is one. */
   readonly columns?: number | undefined;
   /** Whether errors show where they come from. */

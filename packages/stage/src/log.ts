@@ -84,13 +84,13 @@ function barMeter(name: string, stream: NodeJS.WriteStream): Meter {
 }
 
 function lineMeter(line: (text: string) => void): Meter {
-  let last = { label: "", at: 0, begun: 0, from: 0 };
+  let last = { label: "", at: 0, begun: 0, from: 0, done: 0 };
   return {
     show(label, done, total, details) {
       const now = performance.now();
-      if (label !== last.label || done < last.from) last = { label, at: now, begun: now, from: done };
-      else if (done >= total || now - last.at >= LINE_SECONDS * 1000) {
-        last = { ...last, at: now };
+      if (label !== last.label || done < last.from) last = { label, at: now, begun: now, from: done, done };
+      else if (done > last.done && (done >= total || now - last.at >= LINE_SECONDS * 1000)) {
+        last = { ...last, at: now, done };
         const perSecond = (done - last.from) / ((now - last.begun) / 1000);
         const eta = done < total && perSecond > 0 ? `  ETA ${duration((total - done) / perSecond)}` : "";
         line(`${done}/${total} ${label}${eta}  ${pairs(details)}`.trimEnd());

@@ -125,28 +125,34 @@ export async function linkFiles(out: string, manifest: Manifest, store: Store): 
  *
  * @returns The exit code.
  */
-export async function guarded(title: string, run: (signal: AbortSignal) => Promise<void>): Promise<number> {
+export async function guarded(
+  title: string,
+  run: (signal: AbortSignal) => Promise<void>,
+  stream: NodeJS.WritableStream = process.stderr,
+): Promise<number> {
   const controller = new AbortController();
   let code: number = EXIT.failed;
   const stop = (signal: NodeJS.Signals): void => {
     code = signal === "SIGINT" ? EXIT.interrupted : EXIT.terminated;
     if (controller.signal.aborted) process.exit(code);
-    process.stderr.write(`${title}: stopping; again to stop at once\n`);
+    stream.write(`${title}: stopping; again to stop at once\n`);
     controller.abort(new DOMException("stopped", "AbortError"));
   };
-  process.on("SIGINT", stop).on("SIGTERM", stop);
+  const lost = (): void =>
+    void stream.write(`${title}: ended before it was done, waiting for something that never came\n`);
+  process.on("SIGINT", stop).on("SIGTERM", stop).once("exit", lost);
   try {
     await run(controller.signal);
     return EXIT.done;
   } catch (error) {
     if (controller.signal.aborted) {
-      process.stderr.write(`${title}: stopped; the same command goes on from here\n`);
+      stream.write(`${title}: stopped; the same command goes on from here\n`);
       return code;
     }
-    process.stderr.write(`${title}: ${describe(error)}\n`);
+    stream.write(`${title}: ${describe(error)}\n`);
     return error instanceof ConfigError ? EXIT.usage : EXIT.failed;
   } finally {
-    process.off("SIGINT", stop).off("SIGTERM", stop);
+    process.off("SIGINT", stop).off("SIGTERM", stop).off("exit", lost);
   }
 }
 

@@ -62,14 +62,17 @@ export function stageCommand(stage: Stage<never>, io: Io): Command {
     const inputs: Record<string, Artifact | undefined> = {};
     for (const { name, input, flag } of flags) inputs[name] = await inputOf(values[flag], flag, input, stage.name);
     const program = await commandProgram();
-    const code = await guarded(stage.name, async (signal) => {
+    const stream = io.stream ?? process.stderr;
+    const work = async (signal: AbortSignal): Promise<void> => {
       const { manifest, reused } = await runInFolder(stage, config, inputs as Inputs<InputSpecs>, out, {
         program,
         signal,
+        stream,
       });
       if (reused) io.err(`${stage.name}: ${out} is complete already\n`);
       io.out(`${JSON.stringify(manifest.facts, null, 2)}\n`);
-    });
+    };
+    const code = await guarded(stage.name, work, stream);
     if (code !== 0) throw new ExitCode(code);
   });
 }

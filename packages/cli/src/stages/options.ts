@@ -23,13 +23,14 @@ export interface FieldOption {
 
 /**
  * Options for all fields of a config: `batchImages` is `--batch-images <integer>`, `optimizer.beta1` is
- * `--optimizer.beta1 <number>`. A field with several forms takes JSON, or a bare word where that is one of them.
+ * `--optimizer.beta1 <number>`. A field with fields of its own, or with several forms, takes JSON too, or a bare word where
+ * that is one of them.
  */
 export function optionsOf(schema: Schema, path: readonly string[] = []): FieldOption[] {
   return Object.entries(schema.properties ?? {}).flatMap(([name, field]) => {
     const here = [...path, name];
-    if (field.properties && !field.anyOf && !field.oneOf) return optionsOf(field, here);
-    return [{ path: here, option: optionOf(here, field) }];
+    const whole = { path: here, option: optionOf(here, field) };
+    return field.properties && !field.anyOf && !field.oneOf ? [whole, ...optionsOf(field, here)] : [whole];
   });
 }
 
@@ -84,10 +85,11 @@ export function fieldAt(schema: Schema, path: readonly string[]): Schema {
   return path.reduce((field, part) => field.properties?.[part] ?? {}, schema);
 }
 
-/** A copy of a config with one field set; objects on the way are made. */
+/** A copy of a config with one field set; objects on the way are made, and a word on the way is the preset it names. */
 export function withField(config: unknown, path: readonly string[], value: unknown): unknown {
   const [first, ...rest] = path;
   if (first === undefined) return value;
-  const object = typeof config === "object" && config !== null ? (config as Record<string, unknown>) : {};
+  const given = typeof config === "string" ? { preset: config } : config;
+  const object = typeof given === "object" && given !== null ? (given as Record<string, unknown>) : {};
   return { ...object, [first]: withField(object[first], rest, value) };
 }
