@@ -34,6 +34,12 @@ const textOf = (html: string): string =>
 const titles = (html: string): string[] => [...html.matchAll(/<h2 id="(\w+)-title"/g)].map((match) => match[1] ?? "");
 const count = (html: string, what: RegExp): number => html.match(what)?.length ?? 0;
 
+/** How often a path turns from up to down or back. */
+function turns(path: string): number {
+  const ys = path.split("L").map((point) => Number(point.split(",")[1]));
+  return ys.filter((y, i) => i > 0 && i < ys.length - 1 && (y - (ys[i - 1] ?? 0)) * ((ys[i + 1] ?? 0) - y) < 0).length;
+}
+
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "report-"));
   fixture = await fixtureRun(join(folder, "run"), { steps: 300, samples: 12, examples: 5 });
@@ -178,6 +184,10 @@ describe("the curves", () => {
     expect(textOf(losses)).toMatch(/Losses of training .* log linear loss diffusion autoregressive/);
     // Two scales in two sizes, with three curves, each drawn smoothed and as it was written down.
     expect([count(losses, /class="curve s\d" d="M[^1]/g), count(losses, /class="raw s/g)]).toEqual([12, 12]);
+    const drawn = (kind: string): string =>
+      new RegExp(`class="${kind} s0" d="M([^"]+)"`).exec(losses.slice(losses.indexOf('role="img"')))?.[1] ?? "";
+    expect(turns(drawn("raw"))).toBeGreaterThan(100);
+    expect(turns(drawn("curve"))).toBeLessThan(50);
     expect(textOf(losses)).toMatch(
       /with weights that fall to 1\/e in 6 steps\. .* Loss goes from [\d.]+ to 0\.\d+, lowest/,
     );
@@ -366,6 +376,21 @@ describe("the stage", () => {
     expect(warnings).toEqual([
       'The page says nothing about reuse: MADFORMER_RUN_STARTED is "yesterday", expected an ISO time',
     ]);
+  });
+
+  test("warns of artifacts that do not belong together", async () => {
+    const { record } = fixture.latents;
+    const inputs = { shards: { stage: "shards", digest: "0".repeat(64) } };
+    const strange = { ...fixture.latents, record: record && { ...record, inputs } };
+    const facts = await reportStage.run(
+      CONFIG,
+      { ...NONE, shards: fixture.shards, latents: strange },
+      context("strange"),
+    );
+    expect(warnings).toEqual([
+      'Latents was made from another shards than the one on this page: 000000000000, recorded as its input "shards"',
+    ]);
+    expect(facts["problems"]).toEqual(warnings);
   });
 
   test("needs something to be about", async () => {

@@ -112,12 +112,10 @@ function yScale(spec: ChartSpec, points: readonly Point[], ends: readonly [numbe
   return scaleLog([low / pad, high * pad], ends);
 }
 
-/** Smallest and largest value, apart even if there is but one. */
+/** Smallest and largest value. Where they are the same, d3 puts it in the middle. */
 function domainOf(values: readonly number[]): [number, number] {
   const [low = 0, high = 1] = extent(values);
-  if (low < high) return [low, high];
-  const room = Math.abs(low) * 0.1 || 1;
-  return [low - room, high + room];
+  return [low, high];
 }
 
 /** Over less than a decade as a linear axis has them; else the 1, 2, 5 of each decade, or fewer of them. */
