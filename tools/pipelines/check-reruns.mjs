@@ -100,8 +100,16 @@ const SCENARIOS = [
     make: () => rmSync(path.join(copy, ".nx"), { recursive: true, force: true }),
     expected: [],
   },
-  { change: "an artifact damaged on disk (latents)", make: () => damage("latents"), expected: ["latents"] },
-  { change: "an artifact lost (a weight of train)", make: () => lose("train"), expected: ["train"] },
+  {
+    change: "an artifact damaged on disk (latents)",
+    make: () => damage(objectOf("latents", "latents-00000.arrow")),
+    expected: ["latents"],
+  },
+  {
+    change: "an artifact lost (the losses of train)",
+    make: () => rmSync(objectOf("train", "losses.jsonl")),
+    expected: ["train"],
+  },
 ];
 
 await run();
@@ -166,26 +174,24 @@ function configure(stage, field, value) {
 }
 
 /**
- * Where the largest file of a stage lies in the store.
+ * Where a file of a stage lies in the store.
  *
- * @param {string} stage
+ * @param {string} stage @param {string} file
  */
-function largest(stage) {
+function objectOf(stage, file) {
   const { files } = JSON.parse(readFileSync(path.join(folder, "out", stage, "manifest.json"), "utf8"));
-  const [{ sha256 }] = Object.values(files).sort((a, b) => b.bytes - a.bytes);
+  const { sha256 } = files[file];
   return path.join(copy, ".madformer/store/objects", sha256.slice(0, 2), sha256);
 }
 
-/** @param {string} stage */
-function damage(stage) {
-  const file = largest(stage);
+/**
+ * Changes a bit in the middle of a file.
+ *
+ * @param {string} file
+ */
+function damage(file) {
   const bytes = readFileSync(file);
   bytes[bytes.length >> 1] = (bytes[bytes.length >> 1] ?? 0) ^ 1;
   chmodSync(file, 0o644);
   writeFileSync(file, bytes);
-}
-
-/** @param {string} stage */
-function lose(stage) {
-  rmSync(largest(stage));
 }
