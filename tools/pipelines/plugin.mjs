@@ -5,7 +5,7 @@
  */
 import { readFileSync } from "node:fs";
 import path from "node:path";
-import { findStages } from "./stages.mjs";
+import { findStages, needsOf } from "./stages.mjs";
 
 export const name = "madformer-pipelines";
 
@@ -29,15 +29,16 @@ function projectsOf(file, root, stages) {
   const pipeline = path.basename(folder);
   /** @type {Record<string, import("nx/src/devkit-exports.js").ProjectConfiguration>} */
   const projects = {};
-  for (const [stage, entry] of Object.entries(JSON.parse(readFileSync(path.join(root, file), "utf8")))) {
+  const entries = JSON.parse(readFileSync(path.join(root, file), "utf8"));
+  for (const [stage, entry] of Object.entries(entries)) {
     if (typeof entry !== "object") continue; // "description"
-    const { uses = stage, needs = [] } = entry;
+    const { uses = stage } = entry;
     const source = stages.get(uses);
     if (source === undefined)
       throw new Error(
         `${file}: no package has a stage "${uses}", expected one of: ${[...stages.keys()].sort().join(", ")}`,
       );
-    const earlier = [...new Set(Array.isArray(needs) ? needs : Object.values(needs))];
+    const earlier = needsOf(entries, stage);
     const out = `${folder}/out/${stage}`;
     projects[`${folder}/${stage}`] = {
       name: `${pipeline}-${stage}`,

@@ -8,6 +8,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, sym
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { $, chalk } from "zx";
+import { needsOf } from "./stages.mjs";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 process.chdir(root);
@@ -16,7 +17,7 @@ const pipelines = readdirSync("pipelines").filter((name) => existsSync(`pipeline
 const [pipeline = "faces-64", last = "report"] = process.argv.slice(2);
 if (!pipelines.includes(pipeline)) stop(`there is no pipeline "${pipeline}", expected one of: ${pipelines.join(", ")}`);
 const folder = `pipelines/${pipeline}`;
-/** @type {Record<string, { needs?: string[] | Record<string, string> }>} */
+/** @type {import("./stages.mjs").PipelineFile} */
 const { description: _, $schema: __, ...stages } = JSON.parse(readFileSync(`${folder}/pipeline.json`, "utf8"));
 if (!(last in stages)) stop(`${pipeline} has no stage "${last}", expected one of: ${Object.keys(stages).join(", ")}`);
 
@@ -51,9 +52,7 @@ function stop(message) {
  * @returns {string[]}
  */
 function needed(stage) {
-  const { needs = [] } = stages[stage] ?? {};
-  const before = (Array.isArray(needs) ? needs : Object.values(needs)).flatMap(needed);
-  return [...new Set([...before, stage])];
+  return [...new Set([...needsOf(stages, stage).flatMap(needed), stage])];
 }
 
 /** @param {string} stage @param {string} file */

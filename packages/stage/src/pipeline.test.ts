@@ -29,6 +29,17 @@ describe("readPipeline()", () => {
     ]);
   });
 
+  test("leaves out an input whose condition does not hold", async () => {
+    const value = (codec: string) => ({
+      vae: {},
+      latents: { needs: { vae: { stage: "vae", if: { "latents.codec": "autoencoder-kl" } } }, config: { codec } },
+    });
+    const needs = async (codec: string) =>
+      (await pipeline(value(codec))).stages.find(({ name }) => name === "latents")?.needs;
+    expect(await needs("autoencoder-kl")).toEqual({ vae: "vae" });
+    expect(await needs("patch-pca")).toEqual({});
+  });
+
   test.each([
     ["no JSON", "{", /Cannot read ".*pipeline.json"/],
     ["an unknown field", { a: { need: [] } }, /a: .*need/],

@@ -1,16 +1,25 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { reasonOf } from "@madformer/artifacts";
+import { canonicalJson, reasonOf } from "@madformer/artifacts";
 import { z } from "zod";
 import { ConfigError } from "./config.js";
 
 const Name = z.string().regex(/^[a-z][a-z0-9-]*$/, "expected lower-case letters, digits and dashes");
 
+const Conditional = z
+  .strictObject({
+    stage: Name.describe("The entry that is read"),
+    if: z
+      .record(z.string().regex(/^[a-z][a-z0-9-]*\.\w+$/, "expected <entry>.<field>"), z.json())
+      .describe("Only if these fields of entries' configs have these values"),
+  })
+  .readonly();
+
 const StageEntry = z
   .strictObject({
     uses: Name.optional().describe("The stage function; the entry's own name by default"),
     needs: z
-      .union([z.array(Name), z.record(z.string(), Name)])
+      .union([z.array(Name), z.record(z.string(), z.union([Name, Conditional]))])
       .default([])
       .describe("The entries it reads: a list if the inputs have the same names, else input -> entry"),
     config: z.record(z.string(), z.json()).default({}),
@@ -57,17 +66,23 @@ export async function readPipeline(folder: string): Promise<Pipeline> {
     throw new ConfigError(`Cannot use ${JSON.stringify(path)}: ${problems.join("; ")}`);
   }
   const { $schema: _, description = "", ...entries } = parsed.data;
-  const stages = Object.entries(entries).map(([name, entry]) => stageOf(name, entry));
+  const stages = Object.entries(entries).map(([name, entry]) => stageOf(name, entry, entries));
   return { folder, description, stages: inOrder(stages, path) };
 }
 
-function stageOf(name: string, { uses = name, needs, config }: z.infer<typeof StageEntry>): PipelineStage {
-  return {
-    name,
-    uses,
-    config,
-    needs: Array.isArray(needs) ? Object.fromEntries(needs.map((need) => [need, need])) : needs,
-  };
+type Entries = Readonly<Record<string, z.infer<typeof StageEntry>>>;
+
+function stageOf(name: string, { uses = name, needs, config }: Entries[string], entries: Entries): PipelineStage {
+  const pairs = Array.isArray(needs) ? needs.map((need) => [need, need] as const) : Object.entries(needs);
+  const needed = pairs.flatMap(([input, need]) => {
+    if (typeof need === "string") return [[input, need] as const];
+    const applies = Object.entries(need.if).every(([place, value]) => {
+      const [entry = "", field = ""] = place.split(".");
+      return canonicalJson(entries[entry]?.config[field] ?? null) === canonicalJson(value);
+    });
+    return applies ? [[input, need.stage] as const] : [];
+  });
+  return { name, uses, config, needs: Object.fromEntries(needed) };
 }
 
 function inOrder(stages: readonly PipelineStage[], path: string): PipelineStage[] {
