@@ -1,4 +1,4 @@
-import { appendFile, mkdir, open, readdir, rename, rm } from "node:fs/promises";
+import { appendFile, mkdir, open, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { openSafetensors } from "@madformer/artifacts";
 import { normal, randomKey } from "@madformer/engine";
@@ -96,6 +96,9 @@ describe("a checkpoint", () => {
     await rename(other!, mine!);
     await refused();
     await rm(mine!);
+    await refused();
+    await rm(place.path, { recursive: true });
+    await writeFile(place.path, "a file");
     await refused();
   });
 

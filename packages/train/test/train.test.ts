@@ -1,7 +1,8 @@
 import { appendFile, cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { LatentShardWriter, openSafetensors, readRgb } from "@madformer/artifacts";
-import { DivergedError, trainStage, type TrainConfig } from "@madformer/train";
+import { initialize, madformerSpecs } from "@madformer/model";
+import { DivergedError, readCheckpoint, trainStage, type TrainConfig } from "@madformer/train";
 import {
   artifactOf,
   CHANNELS,
@@ -126,6 +127,27 @@ describe("stage train", () => {
     const difference = first!.pixels.reduce((sum, x, i) => sum + Math.abs(x - second!.pixels[i]!), 0);
     expect(difference / first!.pixels.length).toBeLessThan(10);
     expect(first!.pixels.filter((x) => x < 255).length).toBeGreaterThan(1000);
+  });
+
+  test("updates and averages the weights by the number of the step", async () => {
+    const out = newOut();
+    const every = tinyConfig({
+      ...{ steps: 3, checkpointEvery: 1, keepLast: 3, logEvery: 1 },
+      ...{ schedule: { kind: "constant" }, optimizer: { weightDecay: 0 }, ema: { kind: "power", gamma: 0 } },
+    });
+    await run(out, { config: every });
+    const at = async (step: number) => readCheckpoint(join(out, "checkpoints"), every.model, step);
+    const all = (weights: Record<string, Float32Array>): number[] => Object.values(weights).flatMap((w) => [...w]);
+    const [first, second, third] = [await at(1), await at(2), await at(3)];
+    // The average of power 0 is the mean of all weights so far.
+    expect(all(first.ema)).toEqual(all(first.params));
+    const [one, two, three] = [all(first.params), all(second.params), all(third.params)];
+    all(third.ema).forEach((mean, i) => expect(mean).toBeCloseTo((one[i]! + two[i]! + three[i]!) / 3, 6));
+    // At the first step AdamW's moments are the gradient and its square: each weight moves by the rate, or less near zero.
+    const zero = all(initialize(madformerSpecs(every.model), every.seed));
+    const moves = one.map((w, i) => Math.abs(w - zero[i]!)).sort((a, b) => a - b);
+    expect(moves.at(-1)! / 3e-3).toBeCloseTo(1, 3);
+    expect(moves[moves.length >> 1]! / 3e-3).toBeCloseTo(1, 2);
   });
 
   test("depends on nothing but config and data", async () => {
