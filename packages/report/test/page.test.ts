@@ -119,6 +119,13 @@ describe("renderPage()", () => {
     for (const [, width] of small.matchAll(/<img\s[^>]*width="(\d+)"/g)) expect(Number(width)).toBeLessThanOrEqual(100);
   });
 
+  test("says how many images there are, and how many could not be read", () => {
+    expect(textOf(page)).toContain(
+      "The first 5 of 8,192 images of 64 × 64 pixels, in their order. 2 images could not be read and were skipped.",
+    );
+    expect(textOf(page)).toContain("The first 12 of 2,048 samples, in the order of their seeds.");
+  });
+
   test("can be about any stage alone", async () => {
     for (const [name, artifact] of Object.entries(fixture) as [StageName, Artifact][]) {
       const alone = await pageOf({ [name]: artifact });

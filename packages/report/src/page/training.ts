@@ -54,7 +54,7 @@ export function dataSection({ examples, data }: Run): Section | undefined {
             ? `The first ${formatNumber(examples.length)} of ${count(data.images, "image")}`
             : `The first ${count(examples.length, "image")}`
         }${data?.side ? ` of ${data.side} × ${data.side} pixels` : ""},
-        in the order of their keys${labels && " (hover for key and class)"}.
+        in their order${labels && " (hover for key and class)"}.
         ${data?.skipped ? `${count(data.skipped, "image")} could not be read and ${data.skipped === 1 ? "was" : "were"} skipped.` : ""}
       </p>
       <figure>
