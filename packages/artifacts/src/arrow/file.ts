@@ -11,6 +11,9 @@ const MAX_FOOTER_BYTES = 1 << 26;
 /** A batch is read whole, so it may not take all memory. Ours take about a megabyte. */
 const MAX_BATCH_BYTES = 2 ** 30;
 
+/** What a file must hold; a function if that depends on its metadata. */
+export type ColumnsOf = readonly Column[] | ((metadata: ReadonlyMap<string, string>) => readonly Column[]);
+
 interface Block {
   readonly offset: number;
   readonly metadataBytes: number;
@@ -32,32 +35,33 @@ export class ArrowFile implements AsyncDisposable {
   ) {}
 
   /**
-   * @param columns What it must hold; a function if that depends on its metadata.
    * @returns Yours to close.
    * @throws {FormatError} If it is no such file.
    */
-  static async open(
-    path: string,
-    columns: readonly Column[] | ((metadata: ReadonlyMap<string, string>, source: ByteSource) => readonly Column[]),
-  ): Promise<ArrowFile> {
+  static async open(path: string, columns: ColumnsOf): Promise<ArrowFile> {
     const source = await ByteSource.open(path);
     try {
-      const footer = await readFooter(source);
-      const schema = footer.table(1);
-      if (!schema) throw source.error("its footer has no schema");
-      const metadata = new Map(schema.tables(2).map((entry) => [entry.text(0), entry.text(1)]));
-      const expected = typeof columns === "function" ? columns(metadata, source) : columns;
-      checkColumns(schema, expected, source);
-      const blocks = footer
-        .structs(3, ["long", "int", "long"])
-        .map(([offset, metadataBytes, bodyBytes], i) =>
-          checkBlock({ offset: offset!, metadataBytes: metadataBytes!, bodyBytes: bodyBytes! }, i, source),
-        );
-      return new ArrowFile(source, expected, blocks, metadata);
+      return await ArrowFile.from(source, columns);
     } catch (error) {
       await source.close();
       throw error;
     }
+  }
+
+  /** @param source Owned from now on: closed with the file. */
+  static async from(source: ByteSource, columns: ColumnsOf): Promise<ArrowFile> {
+    const footer = await readFooter(source);
+    const schema = footer.table(1);
+    if (!schema) throw source.error("its footer has no schema");
+    const metadata = new Map(schema.tables(2).map((entry) => [entry.text(0), entry.text(1)]));
+    const expected = typeof columns === "function" ? columns(metadata) : columns;
+    checkColumns(schema, expected, source);
+    const blocks = footer
+      .structs(3, ["long", "int", "long"])
+      .map(([offset, metadataBytes, bodyBytes], i) =>
+        checkBlock({ offset: offset!, metadataBytes: metadataBytes!, bodyBytes: bodyBytes! }, i, source),
+      );
+    return new ArrowFile(source, expected, blocks, metadata);
   }
 
   get path(): string {

@@ -1,10 +1,10 @@
 import { readFile, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as arrow from "apache-arrow";
-import { FormatError } from "../format-error.js";
 import { inFolder } from "../testing.js";
 import { ImageShardWriter, readImageShards, type ShardImage } from "./image-shards.js";
 import { LatentShards, LatentShardWriter, type Latent } from "./latent-shards.js";
+import { ArrowWriter } from "./write.js";
 
 const SOURCE = "0123456789abcdef".repeat(4);
 
@@ -80,6 +80,13 @@ describe("ImageShardWriter", () => {
         ["json", "Utf8", true],
       ]);
       expect(table.toArray().map((row) => ({ ...(row as arrow.StructRow).toJSON() }))).toEqual(images);
+    }));
+
+  test("counts what is said about images into a record batch", () =>
+    inFolder(async (folder) => {
+      const images = [0, 1, 2].map((i) => ({ ...imageOf(i), json: JSON.stringify("x".repeat(600_000)) }));
+      const table = arrow.tableFromIPC(await writeImages(join(folder, "a"), images));
+      expect(table.batches.map((batch) => batch.numRows)).toEqual([2, 1]);
     }));
 
   test("gives equal bytes for equal images", () =>
@@ -227,48 +234,56 @@ describe("LatentShards", () => {
       await using shards = await LatentShards.open([a]);
       for (const index of [-1, 1, 0.5]) await expect(shards.read(index)).rejects.toThrow(RangeError);
     }));
-});
 
-describe("a damaged shard", () => {
-  /** Reads all of it; a file may also stay readable, with other values. */
-  async function outcome(path: string, kind: "images" | "latents"): Promise<string> {
-    try {
-      if (kind === "images") await all(readImageShards([path]));
-      else {
-        await using shards = await LatentShards.open([path]);
-        for (let i = 0; i < Math.min(shards.length, 1000); i++) await shards.read(i);
-      }
-      return "read";
-    } catch (error) {
-      expect(error).toBeInstanceOf(FormatError);
-      return (error as Error).message.replace(path, "file");
-    }
-  }
+  test("keeps what was read last in memory, and no more than it may", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a");
+      const shape = { height: 64, width: 64, channels: 2 }; // a row is a record batch
+      const latents = [0, 1, 2].map((i) => latentOf(i, 8192));
+      const bytes = await writeLatents(path, latents, shape);
+      await using shards = await LatentShards.open([path], { cacheBytes: 2 * 65_536 });
+      for (const i of [0, 1, 0, 2]) await shards.read(i); // of 0 and 1, 1 was read longer ago
+      await writeFile(path, bytes.subarray(0, 100));
+      expect([await shards.read(0), await shards.read(2)]).toEqual([latents[0], latents[2]]);
+      await expect(shards.read(1)).rejects.toThrow("the file became shorter");
+      await writeFile(path, bytes); // a read that failed is tried again
+      expect(await shards.read(1)).toEqual(latents[1]);
+    }));
 
-  test.each(["images", "latents"] as const)(
-    "of %s is a FormatError or other values, never anything else",
-    (kind) =>
-      inFolder(async (folder) => {
-        const path = join(folder, "a");
-        const bytes =
-          kind === "images"
-            ? await writeImages(path, [imageOf(0), imageOf(1)])
-            : await writeLatents(path, [latentOf(0, 24), latentOf(6, 24)]);
-        const outcomes = new Set<string>();
-        for (let length = 0; length < bytes.length; length += 13) {
-          await writeFile(path, bytes.subarray(0, length));
-          expect(await outcome(path, kind)).toMatch(/^Cannot read/);
+  test("refuses record batches of other sizes than its metadata promises", () =>
+    inFolder(async (folder) => {
+      const columns = [
+        { name: "key", type: "utf8" },
+        { name: "label", type: "int32", nullable: true },
+        { name: "mean", type: { float32: 1 } },
+        { name: "logvar", type: { float32: 1 }, nullable: true },
+      ] as const;
+      const path = join(folder, "a");
+      const write = async (batches: readonly number[], metadata: Readonly<Record<string, string>>): Promise<void> => {
+        await using writer = await ArrowWriter.create(path, columns, metadata);
+        for (const rows of batches) {
+          for (let i = 0; i < rows; i++) writer.add([`${i}`, null, Float32Array.of(i), null]);
+          await writer.flush();
         }
-        for (let at = 0; at < bytes.length; at++)
-          for (const value of [0, 0x7f]) {
-            const damaged = Uint8Array.from(bytes); // a Buffer would share its bytes with a slice
-            damaged[at] = value;
-            await writeFile(path, damaged);
-            outcomes.add(await outcome(path, kind));
-          }
-        // Many ways to be wrong are told apart.
-        expect(outcomes.size).toBeGreaterThan(100);
-      }),
-    60_000,
-  );
+        await writer.finish();
+      };
+      const metadata = { height: "1", width: "1", channels: "1", rowsPerBatch: "2" };
+      await write([2, 3], metadata);
+      await expect(LatentShards.open([path])).rejects.toThrow("its last record batch has 3 rows, more than 2");
+      await write([1, 2], metadata);
+      await using shards = await LatentShards.open([path]);
+      await expect(shards.read(0)).rejects.toThrow("record batch 0 has 1 rows, expected 2");
+      for (const rowsPerBatch of ["0", "-1", "1.5", "x", "9999999999"]) {
+        await write([1], { ...metadata, rowsPerBatch });
+        await expect(LatentShards.open([path])).rejects.toThrow(
+          `its metadata says rowsPerBatch is "${rowsPerBatch}", expected a positive number`,
+        );
+      }
+      await write([1], { ...metadata, height: "5000", width: "5000" });
+      await expect(LatentShards.open([path])).rejects.toThrow(
+        "its latents are (5000, 5000, 1), more than 16777216 elements",
+      );
+      await write([1], {});
+      await expect(LatentShards.open([path])).rejects.toThrow("its metadata says height is nothing");
+    }));
 });
