@@ -91,7 +91,7 @@ export class LabelCollector {
       } else if (classes.size > LIMITS.classes) leftOut[name] = `it has more than ${LIMITS.classes} classes`;
       else if (classes.size < 2) leftOut[name] = `it is ${JSON.stringify([...classes.keys()][0])} in all images`;
       else {
-        const sorted = [...classes.keys()].sort((a, b) => (a < b ? -1 : 1));
+        const sorted = [...classes.keys()].sort();
         const position = new Map(sorted.map((value, i) => [classes.get(value), i]));
         found.push({
           label: { kind, name, values: sorted },

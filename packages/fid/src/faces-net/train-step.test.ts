@@ -208,6 +208,22 @@ describe("facesNetStep()", () => {
     await evaluate.dispose();
   });
 
+  test("keeps the averages of what batches are normalized with", async () => {
+    const other = drawn(images.length, 7).map((x) => Math.tanh(x / 2 + 0.5));
+    const blank = { targets: new Float32Array(B * 6), known: new Float32Array(B * 6) };
+    const averagesOf = async (...batches: Float32Array[]): Promise<Float32Array> => {
+      await using program = await compile(facesNetStep(size, LABELS), facesNetSignature(size, B), {
+        initialState: { weights: initialWeights(size, 1) },
+      });
+      for (const [i, images] of batches.entries())
+        await program.run({ images, ...blank, scalars: stepScalars(i + 1, 0, 0) });
+      return program.state.read("running/stem.mean") as Float32Array;
+    };
+    const [a, b, both] = [await averagesOf(images), await averagesOf(other), await averagesOf(images, other)];
+    both.forEach((x, i) => expect(x).toBeCloseTo((a[i]! + b[i]!) / 2, CLOSE));
+    expect(Math.max(...a.map((x, i) => Math.abs(x - b[i]!)))).toBeGreaterThan(0.05);
+  });
+
   function specOf(name: string, length: number) {
     if (name === "head.weight") return spec([64, 6]);
     const unit = facesNetUnits(64).find((unit) => name === `${unit.name}.kernel`);

@@ -59,6 +59,7 @@ describe("extractFeatures()", () => {
     const found = await collect(network, groupOf(10), { batchImages, progress: (images) => void done.push(images) });
     expect(found).toEqual(Array.from({ length: 20 }, (_, i) => (i % 2 === 0 ? i / 2 : 3)));
     expect(Math.max(...asked)).toBeLessThanOrEqual(batchImages);
+    expect(Math.min(...asked)).toBeGreaterThan(0);
     expect(asked.reduce((a, b) => a + b)).toBe(10);
     expect(done.at(-1)).toBe(10);
     expect([opened, disposed()]).toEqual([["3 x 2"], 1]);
@@ -85,6 +86,8 @@ describe("extractFeatures()", () => {
     await expect(collect(network, tall)).rejects.toThrow(DataError);
     await expect(collect(network, tall)).rejects.toThrow("image 3 is 2 x 3 pixels, expected 3 x 2 as image 0");
     expect(disposed()).toBe(2);
+    const taller = groupOf(5, (i) => [3, i === 4 ? 4 : 2]);
+    await expect(collect(network, taller)).rejects.toThrow("image 4 is 3 x 4 pixels, expected 3 x 2");
     await expect(collect(network, groupOf(0))).rejects.toThrow('group "some" holds no images');
   });
 

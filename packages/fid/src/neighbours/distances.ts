@@ -40,13 +40,12 @@ export class Distances {
   set(side: 0 | 1, values: Float32Array): void {
     const { data, columns } = this.rows[side];
     const n = values.length / this.dims;
-    data.fill(0);
     for (let row = 0; row < n; row++) data.set(values.subarray(row * this.dims, (row + 1) * this.dims), row * columns);
     this.multiply(side, side);
     for (let row = 0; row < n; row++) this.norms[side][row] = this.products.data[row * BLOCK_ROWS + row]!;
   }
 
-  /** Squared distances: row i of side 0 and row j of side 1 at `i * BLOCK_ROWS + j`. Good until the next call. */
+  /** Squared distances: row i of side 0 and row j of side 1 at `i * BLOCK_ROWS + j`. Good until the next call; rows that were not set hold anything. */
   compute(): Float64Array {
     this.multiply(0, 1);
     const { data } = this.products;
