@@ -54,9 +54,8 @@ describe("eigenvectors()", () => {
       Array.from({ length: rank }, (_, k) => x[k * n + i]! * x[k * n + j]!).reduce((a, b) => a + b);
     const matrix = Float64Array.from({ length: n * n }, (_, k) => product(Math.floor(k / n), k % n));
     expectEigen(matrix, n);
-    // Rows of nothing but rounding are never orthogonal: rotating them would go on for all of 60 rounds.
-    expect(eigenvectors(matrix, n).sweeps).toBeLessThan(15);
-    expect(eigenvectors(covariance(24), 24).sweeps).toBeLessThan(15);
+    // Rows of nothing but rounding are left alone: rotating those too takes 13 rounds instead of 7.
+    expect(eigenvectors(matrix, n).sweeps).toBeLessThan(10);
   });
 
   test("gives a known answer, with a known sign", () => {
