@@ -114,14 +114,20 @@ export async function trainAutoencoder(
 const learningRateAt = ({ learningRate, warmup, steps }: AutoencoderTraining, step: number): number =>
   learningRate * learningRateFactor({ kind: "cosine", warmup }, step, steps, "first-step");
 
-/** The images of a step. */
-function batchOf(images: HeldImages, { seed, batchImages }: AutoencoderTraining, step: number): Promise<Float32Array> {
-  const n = images.length;
-  const indices = Array.from({ length: batchImages }, (_, j) => {
+function batchOf(images: HeldImages, training: AutoencoderTraining, step: number): Promise<Float32Array> {
+  return images.batch(imagesOfStep(training, images.length, step));
+}
+
+/** Which of n images a step trains on: the next ones of an order in which each epoch visits all of them. */
+export function imagesOfStep(
+  { seed, batchImages }: Pick<AutoencoderTraining, "seed" | "batchImages">,
+  n: number,
+  step: number,
+): number[] {
+  return Array.from({ length: batchImages }, (_, j) => {
     const position = step * batchImages + j;
     return permutationAt(randomKey(seed, "autoencoder order", [Math.floor(position / n)]), n, position % n);
   });
-  return images.batch(indices);
 }
 
 /** A line for each step. */
