@@ -1,10 +1,10 @@
 /**
  * node tools/pipelines/bundle.mjs <package folder>
  *
- * Bundles each stage of a package into one file, `<package folder>/bundle/<stage>.mjs`: code of this workspace is inlined
- * from its sources, npm's packages stay outside and are named with their versions in the first line. The digest of that
- * file is the digest of all code that the stage can run; comments, names of types and code that it cannot reach are not
- * in it.
+ * Bundles each stage of a package into one file, `<package folder>/bundle/<stage>.mjs`, which exports it: code of this
+ * workspace is inlined from its sources, npm's packages stay outside and are named with their versions in the first line. The
+ * digest of that file is the digest of all code that the stage can run; comments, types and code that it cannot reach are not
+ * in it. For packages/stage, it bundles the runner, which is part of no stage.
  */
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire, isBuiltin } from "node:module";
@@ -15,29 +15,32 @@ import { findStages } from "./stages.mjs";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const [packageDir] = process.argv.slice(2).map((dir) => path.relative(root, path.resolve(dir)).replaceAll("\\", "/"));
-const stages = [...findStages(root).values()].filter((stage) => stage.packageDir === packageDir);
-if (packageDir === undefined || stages.length === 0) {
+/** What is bundled: file name -> code. */
+const entries =
+  packageDir === "packages/stage"
+    ? { runner: 'import { stageMain } from "@madformer/stage"; await stageMain(process.argv.slice(2));' }
+    : Object.fromEntries(
+        [...findStages(root).values()]
+          .filter((stage) => stage.packageDir === packageDir)
+          .map(({ name, entry }) => [name, `export { stage } from ${JSON.stringify(`./${entry}`)};`]),
+      );
+if (packageDir === undefined || Object.keys(entries).length === 0) {
   console.error(`Cannot bundle ${packageDir ?? "nothing"}: it has no stages; usage: bundle.mjs <package folder>`);
   process.exit(2);
 }
 
 rmSync(path.join(root, packageDir, "bundle"), { recursive: true, force: true });
 mkdirSync(path.join(root, packageDir, "bundle"));
-for (const stage of stages) await bundle(stage);
+for (const [name, contents] of Object.entries(entries)) await bundle(name, contents, packageDir);
 
-/** @param {import("./stages.mjs").StageSource} stage */
-async function bundle(stage) {
+/**
+ * @param {string} name @param {string} contents @param {string} packageDir
+ */
+async function bundle(name, contents, packageDir) {
   /** @type {Set<string>} */
   const externals = new Set();
   const { outputFiles } = await build({
-    stdin: {
-      contents: `
-        import { fileURLToPath } from "node:url";
-        import { stageMain } from "@madformer/stage";
-        import { stage } from ${JSON.stringify(`./${stage.entry}`)};
-        await stageMain(stage, fileURLToPath(import.meta.url), process.argv.slice(2));`,
-      resolveDir: root,
-    },
+    stdin: { contents, resolveDir: root },
     absWorkingDir: root,
     bundle: true,
     write: false,
@@ -47,7 +50,7 @@ async function bundle(stage) {
     target: "node20",
     legalComments: "none",
     logLevel: "warning",
-    outfile: stage.bundle,
+    outfile: `${name}.mjs`,
     plugins: [workspaceSources()],
   }).then((result) => {
     // What tree shaking left, not what was seen on the way.
@@ -59,8 +62,8 @@ async function bundle(stage) {
     }
     return result;
   });
-  const named = [...externals].sort().map((name) => `${name}@${versionOf(name, stage.packageDir)}`);
-  const file = path.join(root, stage.bundle);
+  const named = [...externals].sort().map((name) => `${name}@${versionOf(name, packageDir)}`);
+  const file = path.join(root, packageDir, "bundle", `${name}.mjs`);
   writeFileSync(`${file}.tmp`, `// externals: ${named.join(" ")}\n${outputFiles[0]?.text ?? ""}`);
   renameSync(`${file}.tmp`, file);
 }

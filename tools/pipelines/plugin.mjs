@@ -7,6 +7,9 @@ import { readFileSync } from "node:fs";
 import path from "node:path";
 import { findStages, needsOf } from "./stages.mjs";
 
+/** What runs a stage: part of no stage's program, so not of its task's hash either. */
+const RUNNER = "packages/stage/bundle/runner.mjs";
+
 export const name = "madformer-pipelines";
 
 /** @type {import("nx/src/devkit-exports.js").CreateNodesV2} */
@@ -47,11 +50,11 @@ function projectsOf(file, root, stages) {
       tags: [`pipeline:${pipeline}`, `stage:${uses}`],
       targets: {
         [stage]: {
-          command: `node --no-warnings ${source.bundle} ${folder} ${stage}`,
+          command: `node --no-warnings ${RUNNER} ${source.bundle} ${folder} ${stage}`,
           cache: true,
           dependsOn: [
             ...earlier.map((need) => ({ projects: [`${pipeline}-${need}`], target: need })),
-            { projects: [source.packageName], target: "bundle" },
+            { projects: [source.packageName, "@madformer/stage"], target: "bundle" },
           ],
           inputs: [
             { json: `{workspaceRoot}/${file}`, fields: [stage] },

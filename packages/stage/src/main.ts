@@ -1,5 +1,6 @@
 import { mkdir, readFile, rm, symlink } from "node:fs/promises";
 import { dirname, join, relative, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
 import {
   DataError,
   MANIFEST_FILE,
@@ -22,23 +23,22 @@ import type { Inputs, InputSpecs, Stage } from "./stage.js";
 export const EXIT = { done: 0, failed: 1, usage: 2, interrupted: 130, terminated: 143 } as const;
 
 /**
- * The main function of a stage's bundle: `node <bundle> <pipeline folder> <stage>`, in the workspace's root. Runs the stage
- * on what the pipeline's other stages made, and puts its manifest and record into `<pipeline folder>/out/<stage>`.
+ * The main function of the runner: `node <runner> <bundle> <pipeline folder> <stage>`, in the workspace's root. Runs the stage
+ * that the bundle exports on what the pipeline's other stages made, and puts its manifest and record into
+ * `<pipeline folder>/out/<stage>`.
  *
- * @param bundle Path of the bundle that is running: its digest stands for all code that it can run.
+ * The bundle's digest stands for all code that the stage can run. This code is not part of it: it gives a stage its folder and
+ * takes what lies there, and no word of it changes what a stage makes.
  */
-export async function stageMain<C, I extends InputSpecs>(
-  stage: Stage<C, I>,
-  bundle: string,
-  argv: readonly string[],
-): Promise<void> {
-  const [folder, name, ...rest] = argv;
-  if (folder === undefined || name === undefined || rest.length > 0) {
-    process.stderr.write(`Usage: node ${relative(".", bundle)} <pipeline folder> <stage>\n`);
+export async function stageMain(argv: readonly string[]): Promise<void> {
+  const [bundle, folder, name, ...rest] = argv;
+  if (bundle === undefined || folder === undefined || name === undefined || rest.length > 0) {
+    process.stderr.write("Usage: node runner.mjs <bundle of a stage> <pipeline folder> <stage>\n");
     process.exitCode = EXIT.usage;
     return;
   }
   process.exitCode = await guarded(name, async (signal) => {
+    const { stage } = (await import(pathToFileURL(bundle).href)) as { readonly stage: Stage<never> };
     const pipeline = await readPipeline(folder);
     const entry = pipeline.stages.find((other) => other.name === name);
     if (entry === undefined)
