@@ -1,5 +1,5 @@
 /**
- * `node --import tsx packages/fid/bench/degradations.ts SHARDS NET [--images N]`
+ * `node --import tsx packages/fid/bench/degradations.ts SHARDS NET [--images N] [--attributes-only] [--json]`
  *
  * How the distance by faces-net reacts to what is done to images: blur, noise, JPEG's quantization, patches in another
  * place, attributes that never vary. SHARDS and NET are folders that the stages `shards` and `faces-net` wrote. The first
@@ -11,7 +11,11 @@ import { normal, permutation, randomKey } from "@madformer/engine";
 import { FacesNetExtractor, FeatureStatistics, frechetDistance, precisionRecall, readFacesNet } from "@madformer/fid";
 
 const { values, positionals } = parseArgs({
-  options: { images: { type: "string", default: "4000" }, json: { type: "boolean", default: false } },
+  options: {
+    images: { type: "string", default: "4000" },
+    json: { type: "boolean", default: false },
+    "attributes-only": { type: "boolean", default: false },
+  },
   allowPositionals: true,
 });
 const [shards, net] = positionals;
@@ -180,7 +184,7 @@ const DEGRADATIONS: readonly [string, Degradation, readonly number[]][] = [
   ["JPEG, 100 - quality", jpeg, [10, 25, 50, 75, 90, 95]],
   ["patches moved, of 64", shuffle, [2, 4, 8, 16, 32, 64]],
 ];
-for (const [name, degrade, strengths] of DEGRADATIONS)
+for (const [name, degrade, strengths] of values["attributes-only"] ? [] : DEGRADATIONS)
   for (const strength of strengths)
     await row(
       name,
@@ -194,15 +198,17 @@ const kept = (count: number): Face[] =>
   others.filter(({ attributes }) =>
     FIXED.slice(0, count).every((name) => attributes[name] === (name === "lips" ? "natural" : "none")),
   );
-for (let count = 1; count <= FIXED.length; count++)
+for (let count = 1; count <= FIXED.length; count++) {
+  const faces = kept(count);
   await row(
     "attributes fixed",
     count,
-    kept(count).map(({ pixels }) => pixels),
+    faces.map(({ pixels }) => pixels),
   );
-// The same number of faces with everything: what of these distances is their smaller number.
-await row(
-  "none, as few as these",
-  0,
-  others.slice(0, kept(FIXED.length).length).map(({ pixels }) => pixels),
-);
+  // As many faces with everything: what of this distance is their smaller number.
+  await row(
+    "none, as few",
+    0,
+    others.slice(0, faces.length).map(({ pixels }) => pixels),
+  );
+}
