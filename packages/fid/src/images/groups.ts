@@ -1,5 +1,6 @@
 import { DataError, pixelsOfImage, readImageShards, readRgb, type Artifact } from "@madformer/artifacts";
 import { z } from "zod";
+import { GroupName } from "./group-name.js";
 
 /** An image as networks take it. */
 export interface GroupImage {
@@ -24,9 +25,6 @@ export interface ImageGroup {
   /** Reads them in order, one or a few in memory at a time. */
   images(signal: AbortSignal): AsyncGenerator<GroupImage, void, undefined>;
 }
-
-/** What the name of a group may be. */
-export const GroupName = z.string().regex(/^(?!\.)[\w.-]{1,100}$/, 'expected letters, digits, "-", "_", "."');
 
 /** What a sample artifact says of its images. */
 const SampleGroups = z

@@ -3,7 +3,7 @@ import { z } from "zod";
 import { FeatureFile } from "../features/feature-file.js";
 import { NETWORKS, PUBLISHED_INCEPTION } from "../features/network-names.js";
 import type { Gaussian } from "../frechet.js";
-import { GroupName } from "../images/groups.js";
+import { GroupName } from "../images/group-name.js";
 import { readStatistics } from "../statistics/file.js";
 
 const Group = z.object({

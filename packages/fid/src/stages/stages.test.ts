@@ -1,11 +1,12 @@
-import { mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { openSafetensors, readNpy, writePng, type Artifact } from "@madformer/artifacts";
+import { digestFile, encodePng, openSafetensors, readNpy, writeSafetensors, type Artifact } from "@madformer/artifacts";
 import { FacesNetExtractor } from "../faces-net/extractor.js";
 import { readFacesNet } from "../faces-net/file.js";
 import { artifactOf, contextIn, squarePixels, squareShards } from "../faces-net/testing.js";
 import { frechetDistance } from "../frechet.js";
+import { drawnTensors } from "../inception/testing.js";
 import { FeatureStatistics } from "../statistics/feature-statistics.js";
 import { readStatistics } from "../statistics/file.js";
 import { stage as facesNet } from "./faces-net.js";
@@ -14,17 +15,20 @@ import { stage as score } from "./score.js";
 
 const SIDE = 32;
 const IMAGES = 240;
+const SAMPLES = 100;
 
 // One network, made once, serves all tests.
 let folder = "";
 let shards: Artifact;
 let net: Artifact;
+let reference: Artifact;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "fid-"));
   shards = await squareShards(join(folder, "shards"), IMAGES, SIDE);
   const config = facesNet.config.parse({ steps: 120, dims: 64 });
   const facts = await facesNet.run(config, { shards }, await contextIn(join(folder, "net")));
   net = await artifactOf(join(folder, "net"), "faces-net", facts);
+  reference = await featuresIn("reference", shards);
 });
 afterAll(() => rm(folder, { recursive: true }));
 
@@ -41,9 +45,9 @@ async function samplesIn(name: string, groups: Readonly<Record<string, (i: numbe
   for (const [group, draw] of Object.entries(groups)) {
     const inside = join(folder, name, group);
     await mkdir(inside, { recursive: true });
-    for (let i = 0; i < 120; i++)
-      await writePng(join(inside, `${String(i).padStart(8, "0")}.png`), draw(i), SIDE, SIDE);
-    facts.push({ name: group, step: Number(/\d+/.exec(group)?.[0]), folder: group, images: 120, weights: "ema" });
+    for (let i = 0; i < SAMPLES; i++)
+      await writeFile(join(inside, `${String(i).padStart(8, "0")}.png`), await encodePng(draw(i), SIDE, SIDE));
+    facts.push({ name: group, step: Number(/\d+/.exec(group)?.[0]), folder: group, images: SAMPLES, weights: "ema" });
   }
   return artifactOf(join(folder, name), "sample", { groups: facts, solver: "ddim", steps: 25 });
 }
@@ -129,7 +133,7 @@ describe("stage faces-net", () => {
 
 describe("stage features", () => {
   test("writes the network's features of shards in their order, and their statistics", async () => {
-    const made = await featuresIn("reference", shards);
+    const made = reference;
     expect(made.files).toEqual(["images/features.npy", "images/statistics.npz"]);
     const { facts } = made.manifest;
     expect(facts).toMatchObject({
@@ -166,8 +170,8 @@ describe("stage features", () => {
   test("takes the first images alone where it is told so", async () => {
     const made = await featuresIn("limited", shards, { limit: 25, batchImages: 10 });
     expect(made.manifest.facts["groups"]).toEqual([{ name: "images", images: 25 }]);
-    const [few, all] = [await readNpy(await made.path("images/features.npy")), await featuresIn("reference", shards)];
-    const whole = await readNpy(await all.path("images/features.npy"));
+    const few = await readNpy(await made.path("images/features.npy"));
+    const whole = await readNpy(await reference.path("images/features.npy"));
     expect(few.shape).toEqual([25, 64]);
     expect(few.data).toEqual((whole.data as Float32Array).subarray(0, 25 * 64));
   });
@@ -193,7 +197,6 @@ describe("stage features", () => {
 
 describe("stage score", () => {
   test("finds worse samples worse, and says all it needs to be believed", async () => {
-    const reference = await featuresIn("reference", shards);
     const samples = await featuresIn(
       "samples-features",
       await samplesIn("samples", { "step-300": square, "step-20": dimmed(0.6), "step-100": dimmed(0.8) }),
@@ -215,9 +218,9 @@ describe("stage score", () => {
       mean: (better.distance + best.distance) / 2,
       last: 2,
       referenceImages: IMAGES,
-      floor: { samples: 120, referenceImages: 120 },
+      floor: { samples: SAMPLES, referenceImages: IMAGES - SAMPLES },
     });
-    expect(groups[2]).toMatchObject({ samples: 120, neighbourImages: 120, weights: "ema" });
+    expect(groups[2]).toMatchObject({ samples: SAMPLES, neighbourImages: SAMPLES, weights: "ema" });
 
     const expected = frechetDistance(
       await readStatistics(await reference.path("images/statistics.npz")),
@@ -235,8 +238,25 @@ describe("stage score", () => {
     });
   });
 
+  test("of Inception's features by other weights has its own name", async () => {
+    const weights = join(folder, "drawn.safetensors");
+    await writeSafetensors(weights, Object.fromEntries(drawnTensors(64)));
+    const config = { network: "inception", weights, inceptionDims: 64, batchImages: 3, limit: 7 };
+    const made = await featuresIn("inception", shards, config);
+    expect(made.manifest.facts).toMatchObject({
+      network: "inception",
+      networkDigest: (await digestFile(weights)).sha256,
+      dims: 64,
+      resize: "bilinear to 299 x 299 without antialiasing, in the network",
+      groups: [{ name: "images", images: 7 }],
+    });
+    const context = await contextIn(join(folder, "inception-score"));
+    const facts = await score.run(score.config.parse({}), { reference: made, samples: made }, context);
+    expect(facts["metric"]).toBe("FD (inception, other weights)");
+    expect(facts["final"]).toBeCloseTo(0, 6);
+  });
+
   test("refuses features that cannot be compared, and what holds none", async () => {
-    const reference = await featuresIn("reference", shards);
     const { facts } = reference.manifest;
     const run = async (reference: Artifact, samples: Artifact) =>
       score.run(score.config.parse({}), { reference, samples }, await contextIn(join(folder, "refused")));
