@@ -29,6 +29,13 @@ export const LatentsConfig = z.strictObject({
     .max(1)
     .default(1)
     .describe("patch-pca: how much channels' variances are made equal; 0 keeps their ratios, 1 makes each 1"),
+  spread: z
+    .number()
+    .positive()
+    .default(1)
+    .describe(
+      "patch-pca: standard deviation of all channels together; less leaves more of the noise schedule to the whole",
+    ),
   fitImages: z.int().positive().default(2048).describe("patch-pca: the most images it is fitted to, images"),
   batchImages: z.int().positive().default(32).describe("Images encoded at a time, images"),
   flip: z.boolean().default(false).describe("Also make the latents of each image's mirror image, right after it"),
@@ -110,7 +117,7 @@ class Counter {
 }
 
 async function makeCodec(
-  { codec, patch, channels, whiten, fitImages }: LatentsConfig,
+  { codec, patch, channels, whiten, spread, fitImages }: LatentsConfig,
   shards: Artifact,
   vae: Artifact | undefined,
   { out, signal, log }: StageContext,
@@ -129,7 +136,7 @@ async function makeCodec(
     log.progress("fitted", fit.patches / (image.width / patch) ** 2, fitImages);
   }
   if (fit === undefined) throw new DataError("Cannot fit patches: the shards hold no image");
-  const fitted = fit.finish(channels, whiten);
+  const fitted = fit.finish(channels, whiten, spread);
   log.info(`${channels} channels keep ${(100 * fitted.keptVariance).toFixed(1)} % of the patches' variance`);
   await writeCodec(out, fitted satisfies Codec);
 }

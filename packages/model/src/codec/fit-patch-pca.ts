@@ -95,15 +95,19 @@ export class PatchPcaFit {
    *
    * @param channels At most 3 · patch².
    * @param whiten How much variances are made equal, w in [0, 1]: with 1 each channel's is 1, with 0 they keep their ratios,
-   *   and so does noise to detail in the images; between, std is proportional to λ^(w/2). Their mean is 1 in any case.
+   *   and so does noise to detail in the images; between, std is proportional to λ^(w/2).
+   * @param spread Standard deviation of all channels together, s. Less than 1 puts more of the noise schedule where an image is
+   *   hidden as a whole, which is what few latent pixels with much in common need.
    * @throws {ShapeError} If there are fewer values in a patch, or fewer directions in which patches differ.
-   * @throws {RangeError} If `whiten` is not in [0, 1].
+   * @throws {RangeError} If `whiten` is not in [0, 1], or `spread` not positive.
    */
-  finish(channels: number, whiten = 1): FittedPatchPca {
+  finish(channels: number, whiten = 1, spread = 1): FittedPatchPca {
     const n = this.values.length;
     if (!Number.isInteger(channels) || channels < 1 || channels > n)
       throw new ShapeError(`Cannot keep ${channels} channels of patches with ${n} values`);
     if (!(whiten >= 0 && whiten <= 1)) throw new RangeError(`Cannot whiten by ${whiten}, expected 0 to 1`);
+    if (!(spread > 0 && spread < Infinity))
+      throw new RangeError(`Cannot spread latents by ${spread}, expected more than 0`);
     if (this.count === 0) throw new ShapeError("Cannot fit patches: there are no images");
     const { mean, of } = (this.eigen ??= this.decompose());
     const rank = of.values.filter((value) => value > 1e-12 * Math.max(of.values[0] as number, 1e-12)).length;
@@ -113,7 +117,7 @@ export class PatchPcaFit {
     for (let i = 0; i < n; i++)
       for (let c = 0; c < channels; c++) basis[i * channels + c] = of.vectors[c * n + i] as number;
     const variances = of.values.subarray(0, channels);
-    const unit = Math.sqrt(variances.reduce((sum, value) => sum + value ** (1 - whiten), 0) / channels);
+    const unit = Math.sqrt(variances.reduce((sum, value) => sum + value ** (1 - whiten), 0) / channels) / spread;
     const scale = {
       mean: Array<number>(channels).fill(0),
       std: Array.from(variances, (value) => unit * value ** (whiten / 2)),
