@@ -74,6 +74,8 @@ describe("stage vae, training", () => {
 
       // Draws of all latents, by channel.
       const { codec, weights } = await codecIn(context.out);
+      const parts = { channels: [4, 8], latentChannels: 3, groups: 2, layers: 1, midAttention: false };
+      expect(codec).toMatchObject({ config: { ...parts, scalingFactor: 1 } });
       await using encoder = await compileCodecEncoder(codec, weights, { batchImages: IMAGES, side: SIDE });
       const images = Array.from({ length: IMAGES }, (_, i) => imagesOf(picture(i, SIDE)));
       const batch = Float32Array.from(images.flatMap((image) => [...image]));
