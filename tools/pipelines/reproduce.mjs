@@ -61,31 +61,31 @@ function read(stage, file) {
 }
 
 /**
- * Names of a stage's files, and where they lie.
+ * What a stage wrote, as `out/<stage>/` shows it, and where it lies.
  *
  * @param {string} stage
  * @returns {[name: string, object: string][]}
  */
 function filesOf(stage) {
-  const { files } = read(stage, "manifest.json");
-  return Object.entries(files).map(([name, { sha256 }]) => [
+  const files = Object.entries(read(stage, "manifest.json").files).map(([name, ref]) => [`files/${name}`, ref]);
+  return [...files, ...Object.entries(read(stage, "record.json").logs)].map(([name, { sha256 }]) => [
     name,
     path.join(store, "objects", sha256.slice(0, 2), sha256),
   ]);
 }
 
 /**
- * `out/<stage>/files`: the stage's files under their names. A manifest that Nx brought back comes without them.
+ * `out/<stage>/files` and `logs`: a stage's files under their names. A manifest that Nx brought back comes without them.
  *
  * @param {string} stage
  */
 function link(stage) {
-  const links = path.resolve(folder, "out", stage, "files");
+  const out = path.resolve(folder, "out", stage);
   const files = filesOf(stage);
-  if (files.every(([name, object]) => sameFile(path.join(links, name), object))) return;
-  rmSync(links, { recursive: true, force: true });
+  if (files.every(([name, object]) => sameFile(path.join(out, name), object))) return;
+  for (const links of ["files", "logs"]) rmSync(path.join(out, links), { recursive: true, force: true });
   for (const [name, object] of files) {
-    const file = path.join(links, name);
+    const file = path.join(out, name);
     mkdirSync(path.dirname(file), { recursive: true });
     symlinkSync(path.relative(path.dirname(file), object), file);
   }

@@ -18,7 +18,7 @@ test("the README's example prints the seeds and the sizes of their images", asyn
     await symlink(join(on.root, "checkpoint"), join(folder, "checkpoint"));
     const { stdout } = await promisify(execFile)(process.execPath, ["--no-warnings", "--import", "tsx", "example.mts"], {
       cwd: folder,
-      env: { ...process.env, TSX_TSCONFIG_PATH: join(root, "tsconfig.json") },
+      env: { ...process.env, FORCE_COLOR: "0", TSX_TSCONFIG_PATH: join(root, "tsconfig.json") },
     });
     expect(stdout.trim().split("\n")).toEqual(["0 768", "1 768", "2 768"]);
   } finally {

@@ -13,7 +13,6 @@ import {
   writeText,
   type Artifact,
   type Made,
-  type Manifest,
 } from "@madformer/artifacts";
 import { ConfigError, parseConfig } from "./config.js";
 import { readPipeline, type PipelineStage } from "./pipeline.js";
@@ -103,17 +102,17 @@ async function inputsOf<I extends InputSpecs>(
 /** Writes manifest and record of a stage, and lets its files be seen under their names. */
 export async function putOutput(out: string, made: Made, store: Store): Promise<void> {
   await mkdir(out, { recursive: true });
-  await linkFiles(out, made.manifest, store);
+  await linkFiles(out, made, store);
   await writeText(join(out, RECORD_FILE), `${JSON.stringify(made.record, null, 2)}\n`);
   await writeText(join(out, MANIFEST_FILE), manifestText(made.manifest));
 }
 
-/** `<out>/files`: links to a stage's files in the store, under their names. */
-export async function linkFiles(out: string, manifest: Manifest, store: Store): Promise<void> {
-  const files = join(out, "files");
-  await rm(files, { recursive: true, force: true });
-  for (const [file, { sha256: digest }] of Object.entries(manifest.files)) {
-    const path = join(files, file);
+/** `<out>/files` and `<out>/logs`: links to what a stage wrote, in the store, under its names. */
+export async function linkFiles(out: string, { manifest, record }: Made, store: Store): Promise<void> {
+  for (const folder of ["files", "logs"]) await rm(join(out, folder), { recursive: true, force: true });
+  const files = Object.entries(manifest.files).map(([file, ref]) => [join("files", file), ref] as const);
+  for (const [file, { sha256: digest }] of [...files, ...Object.entries(record.logs)]) {
+    const path = join(out, file);
     await mkdir(dirname(path), { recursive: true });
     await symlink(relative(resolve(dirname(path)), store.objectPath(digest)), path);
   }

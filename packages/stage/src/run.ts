@@ -1,6 +1,6 @@
 import { constants } from "node:fs";
 import { chmod, copyFile, mkdir, rm } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { dirname, join, relative } from "node:path";
 import {
   canonicalJson,
   listFiles,
@@ -99,7 +99,7 @@ export async function runStage<C, I extends InputSpecs>(
   await restoreWhole(store, key, out, say);
   await using watch = await Stopwatch.start(join(work, "attempt.json"));
   const { attempts } = watch.read();
-  if (attempts > 1) say(`going on with attempt ${attempts}`);
+  say(`${attempts > 1 ? `going on with attempt ${attempts}` : "working"} in ${relative(".", out)}`);
   const facts = await runLogged(stage, config, inputs, out, { ...options, title, stream });
   signal.throwIfAborted();
 

@@ -17,7 +17,7 @@ test("the README's example prints what it says", async () => {
       ["--no-warnings", "--import", "tsx", `${folder}/example.mts`],
       {
         cwd: root,
-        env: { ...process.env, TSX_TSCONFIG_PATH: `${root}tsconfig.json` },
+        env: { ...process.env, FORCE_COLOR: "0", TSX_TSCONFIG_PATH: `${root}tsconfig.json` },
       },
     );
     expect(stdout.trim()).toBe("hello world false true");

@@ -80,6 +80,7 @@ describe("the runner", () => {
       config: { bytes: 10 },
     });
     expect(await readFile(join(workspace, "pipelines/p/out/numbers/files/2"), "utf8")).toBe("2222222222");
+    expect(await readFile(join(workspace, "pipelines/p/out/numbers/logs/events.jsonl"), "utf8")).toContain('"done":3');
     expect((await run()).err).toBe("numbers: found in the store\n");
     expect(await made()).toHaveLength(3);
     expect((await run("more")).code).toBe(0);

@@ -1,0 +1,146 @@
+import { chmod, mkdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { sha256 } from "@madformer/artifacts";
+import { parseConfig } from "./config.js";
+import { explain } from "./explain.js";
+import { outputFolder, putOutput } from "./main.js";
+import { readPipeline, type Pipeline } from "./pipeline.js";
+import { runStage, type Program } from "./run.js";
+import type { Stage } from "./stage.js";
+import { bench, program, repeatStage, type Bench } from "./testing.js";
+
+/** A pipeline of two stages: `first` repeats a word that does not change, `second` what `first` made. */
+async function setUp(on: Bench, config: object = {}) {
+  const folder = join(on.root, "p");
+  await mkdir(folder, { recursive: true });
+  await writeFile(
+    join(folder, "pipeline.json"),
+    JSON.stringify({
+      first: { uses: "first", config },
+      second: { uses: "second", needs: { words: "first" }, config: { times: 1 } },
+    }),
+  );
+  const words = await on.words("hi");
+  const repeat = repeatStage().stage;
+  // `first` has no input in the pipeline; `second` reads 0.txt of it.
+  const first = {
+    ...repeat,
+    name: "first",
+    inputs: {},
+    run: (c: never, _: unknown, x: never) => repeat.run(c, { words }, x),
+  };
+  const second = {
+    ...repeat,
+    name: "second",
+    run: (c: never, { words: from }: { words: typeof words }, x: never) =>
+      repeat.run(c, { words: { ...from, path: () => from.path("0.txt") } }, x),
+  };
+  const stages: Record<string, Stage<never>> = { first: first as never, second: second as never };
+  return { pipeline: await readPipeline(folder), stages };
+}
+
+async function runAll(
+  on: Bench,
+  { pipeline, stages }: { pipeline: Pipeline; stages: Record<string, Stage<never>> },
+  code: Program,
+) {
+  const made: Record<string, Awaited<ReturnType<typeof runStage>>> = {};
+  for (const { name, uses, needs, config } of pipeline.stages) {
+    const stage = stages[uses] as Stage<never>;
+    const inputs = Object.fromEntries(
+      Object.entries(needs).map(([input, need]) => [input, on.store.artifact(made[need] as never)]),
+    );
+    const { store, stream } = on;
+    const options = { program: code, store, stream, signal: new AbortController().signal };
+    made[name] = await runStage(stage, parseConfig(stage, config), inputs, options);
+    await putOutput(outputFolder(pipeline.folder, name), made[name], store);
+  }
+  return made;
+}
+
+function ask(
+  on: Bench,
+  { pipeline, stages }: { pipeline: Pipeline; stages: Record<string, Stage<never>> },
+  code: Program,
+  name = "second",
+) {
+  return explain(pipeline, name, {
+    store: on.store,
+    stage: async (uses) => stages[uses] as Stage<never>,
+    program: async () => code,
+  });
+}
+
+describe("explain()", () => {
+  test("says that nothing has run, and then that nothing has to", async () => {
+    await using on = await bench();
+    const all = await setUp(on);
+    expect(await ask(on, all, program("v1"))).toEqual([
+      { name: "first", state: "runs", reasons: ["it has not run before"] },
+      { name: "second", state: "waits", reasons: ["waits for first"] },
+    ]);
+    await runAll(on, all, program("v1"));
+    expect((await ask(on, all, program("v1"))).map(({ state }) => state)).toEqual(["known", "known"]);
+    expect(await ask(on, all, program("v1"), "first")).toHaveLength(1);
+  });
+
+  test("names the field of the config that changed, and what waits for it", async () => {
+    await using on = await bench();
+    await runAll(on, await setUp(on), program("v1"));
+    expect(await ask(on, await setUp(on, { suffix: "!" }), program("v1"))).toEqual([
+      { name: "first", state: "runs", reasons: ['config.suffix: "", now "!"'] },
+      { name: "second", state: "waits", reasons: ["waits for first"] },
+    ]);
+  });
+
+  test("names the input that is another", async () => {
+    await using on = await bench();
+    await runAll(on, await setUp(on), program("v1"));
+    const changed = await setUp(on, { suffix: "!" });
+    await runAll(
+      on,
+      { ...changed, pipeline: { ...changed.pipeline, stages: changed.pipeline.stages.slice(0, 1) } },
+      program("v1"),
+    );
+    const [first, second] = await ask(on, changed, program("v1"));
+    expect(first).toMatchObject({ state: "known" });
+    expect(second).toMatchObject({
+      state: "runs",
+      reasons: [expect.stringMatching(/^input words is another: [0-9a-f]{12}, now [0-9a-f]{12}$/)],
+    });
+  });
+
+  test("names the source files that changed in a program, and its packages", async () => {
+    await using on = await bench();
+    const all = await setUp(on);
+    const write = async (name: string, a: number, externals: string[]): Promise<Program> => {
+      const path = join(on.root, name);
+      await writeFile(
+        path,
+        `// externals: x\n// packages/sample/src/a.ts\nvar a = ${a};\n\n// packages/sample/src/b.ts\nvar b = 1;\n`,
+      );
+      return { sha256: sha256(await readFile(path)), externals, path };
+    };
+    await runAll(on, all, await write("one.mjs", 1, ["zod@4.0.0"]));
+    const [first] = await ask(on, all, await write("two.mjs", 2, ["zod@4.0.1"]), "first");
+    expect(first).toEqual({
+      name: "first",
+      state: "runs",
+      reasons: ["package zod@4.0.1 is new", "package zod@4.0.0 is gone", "packages/sample/src/a.ts is another"],
+    });
+  });
+
+  test("finds what is damaged", async () => {
+    await using on = await bench();
+    const all = await setUp(on);
+    const made = await runAll(on, all, program("v1"));
+    const path = on.store.objectPath(made["first"]?.manifest.files["1.txt"]?.sha256 ?? "");
+    await chmod(path, 0o644);
+    await writeFile(path, "x");
+    expect((await ask(on, all, program("v1")))[0]).toEqual({
+      name: "first",
+      state: "damaged",
+      reasons: ["1 files are missing or damaged, such as 1.txt"],
+    });
+  });
+});
