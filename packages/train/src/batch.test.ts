@@ -101,8 +101,10 @@ describe("batchOf()", () => {
   test("leaves the latents that it was given as they are", async () => {
     const mean = Float32Array.from({ length: SIZE }, (_, i) => i);
     const data = { ...source(null), read: async () => ({ mean, logvar: null }) };
-    for (let run = 0; run < 4; run++) await batchOf(data, model, { ...settings, flip: true }, run);
-    expect(mean).toEqual(Float32Array.from({ length: SIZE }, (_, i) => i));
+    for (let run = 0; run < 4; run++) {
+      await batchOf(data, model, { ...settings, flip: true }, run);
+      expect(mean).toEqual(Float32Array.from({ length: SIZE }, (_, i) => i));
+    }
   });
 
   test("mirrors about half of the images, each as a whole, when asked to", async () => {

@@ -1,8 +1,9 @@
+import { readdirSync } from "node:fs";
 import { appendFile, cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { LatentShardWriter, openSafetensors, readRgb } from "@madformer/artifacts";
-import { initialize, madformerSpecs } from "@madformer/model";
-import { DivergedError, readCheckpoint, trainStage, type TrainConfig } from "@madformer/train";
+import { initialize, madformerSpecs, pixelsOf } from "@madformer/model";
+import { DivergedError, readCheckpoint, sampleGrid, trainStage, type Decode, type TrainConfig } from "@madformer/train";
 import {
   artifactOf,
   CHANNELS,
@@ -118,6 +119,28 @@ describe("stage train", () => {
     }
   });
 
+  test("samples with the averaged weights", async () => {
+    const { ema } = await readCheckpoint(join(whole.out, "checkpoints"), config.model, 12);
+    // The codec by hand: red, green and blue of patches of 2 x 2 pixels.
+    const decode: Decode = async (latents, images) =>
+      Array.from({ length: images }, (_, n) => ({
+        width: 16,
+        height: 16,
+        pixels: pixelsOf(
+          Float32Array.from({ length: 16 * 16 * 3 }, (_, i) => {
+            const [row, column, colour] = [Math.floor(i / 48), Math.floor(i / 3) % 16, i % 3];
+            return 0.1 + 0.5 * 0.3 * latents[((n * 8 + (row >> 1)) * 8 + (column >> 1)) * 3 + colour]!;
+          }),
+        ),
+      }));
+    const settings = { seed: config.seed, images: 3, steps: 2, signal: whole.signal };
+    const grid = await sampleGrid(config.model, ema, decode, settings);
+    const file = await readRgb(join(whole.out, "samples", "step-0000012.png"));
+    expect(file).toMatchObject({ width: grid.width, height: grid.height });
+    // Rounding decides about a level of 256 here and there.
+    file.pixels.forEach((pixel, i) => expect(Math.abs(pixel - grid.pixels[i]!)).toBeLessThanOrEqual(1));
+  });
+
   test("makes a grid of samples, the same images at each time", async () => {
     const [first, second] = await Promise.all(
       ["06", "12"].map((step) => readRgb(join(whole.out, "samples", `step-00000${step}.png`))),
@@ -168,8 +191,28 @@ describe("stage train", () => {
     expect(resumed.facts).toEqual(whole.facts);
   });
 
-  test("does nothing where everything is there", async () => {
+  test("keeps no more checkpoints than it should while it goes on", async () => {
+    const out = newOut();
+    const every = tinyConfig({ checkpointEvery: 1, keepAt: [0.1], steps: 100 });
+    const counts: number[] = [];
+    const context = await contextIn(out);
+    const log = { ...context.log, info: () => undefined };
+    const controller = new AbortController();
+    const progress = (_: string, step: number): void => {
+      counts.push(readdirSync(join(out, "checkpoints")).length - (step >= 10 ? 1 : 0));
+      if (step >= 15) controller.abort(new Error("enough"));
+    };
+    const { signal } = controller;
+    await expect(trainStage.run(every, { latents }, { ...context, signal, log: { ...log, progress } })).rejects.toThrow(
+      "enough",
+    );
+    expect(Math.max(...counts)).toBe(2);
+  });
+
+  test("does nothing where everything is there, but to remove what should not be", async () => {
     const out = await copyOfWhole();
+    const checkpoint = (step: number): string => join(out, "checkpoints", `step-000000${step}`);
+    await cp(checkpoint(5), checkpoint(4), { recursive: true }); // as if it was killed before it removed that
     const again = await run(out);
     expect(again.facts).toEqual(whole.facts);
     expect(again.reports).toEqual([]);
