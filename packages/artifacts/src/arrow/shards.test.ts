@@ -61,7 +61,10 @@ describe("ImageShardWriter", () => {
       await writeImages(paths[1]!, []);
       await writeImages(paths[2]!, [images[0]!]);
       const read = await all(readImageShards(paths));
-      expect(read).toEqual([...images.slice(0, 30), large, ...images.slice(30), images[0]]);
+      const expected = [...images.slice(0, 30), large, ...images.slice(30), images[0]!];
+      // A test of equality looks at each byte of an array; of a string, at once.
+      const plain = (image: ShardImage) => ({ ...image, image: Buffer.from(image.image).toString("latin1") });
+      expect(read.map(plain)).toEqual(expected.map(plain));
       expect(arrow.tableFromIPC(await readFile(paths[0]!)).batches.map((batch) => batch.numRows)).toEqual([31, 10]);
     }));
 

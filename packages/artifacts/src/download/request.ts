@@ -125,12 +125,11 @@ async function appendBody(
     throw new Interrupted(`the connection ended after ${part.size} of ${total} bytes`);
 }
 
-/** Runs a step of the network's; its failures may pass. */
+/** Runs a step of the network's; its failures may pass. That it was aborted is for the caller to see. */
 async function passing<T>(idle: IdleTimer, step: () => Promise<T>): Promise<T> {
   try {
     return await step();
   } catch (cause) {
-    idle.outer?.throwIfAborted();
     throw new Interrupted(idle.signal.aborted ? "nothing came for too long" : reasonOfNetwork(cause), 0, { cause });
   }
 }
@@ -149,10 +148,7 @@ class IdleTimer implements Disposable {
   private readonly timer: NodeJS.Timeout;
   readonly signal: AbortSignal;
 
-  constructor(
-    idleMs: number,
-    readonly outer: AbortSignal | undefined,
-  ) {
+  constructor(idleMs: number, outer: AbortSignal | undefined) {
     this.timer = setTimeout(() => this.controller.abort(), idleMs);
     this.signal = outer ? AbortSignal.any([outer, this.controller.signal]) : this.controller.signal;
   }

@@ -69,7 +69,15 @@ describe("readRgb()", () => {
     const png = Buffer.from(await encodePng(pixelsOf(1, 1), 1, 1));
     png.writeUInt32BE(65_500, 16);
     png.writeUInt32BE(65_500, 20);
-    await expect(readRgb(png)).rejects.toThrow(DataError);
+    await expect(readRgb(png)).rejects.toThrow(/^Cannot read an image: .*exceeds pixel limit/);
+  });
+
+  test("reads the first frame of an animation", async () => {
+    const frames = Uint8Array.from([...new Uint8Array(12).fill(9), ...new Uint8Array(12).fill(200)]);
+    const raw = { width: 2, height: 4, channels: 3, pageHeight: 2 } as const;
+    const animation = await sharp(frames, { raw }).gif().toBuffer();
+    expect((await sharp(animation).metadata()).pages).toBe(2);
+    expect(await readRgb(animation)).toEqual({ width: 2, height: 2, pixels: new Uint8Array(12).fill(9) });
   });
 });
 

@@ -42,7 +42,7 @@ export async function writePng(path: string, pixels: Uint8Array, width: number, 
 
 /**
  * Reads an image file of any kind that sharp knows, as it is stored: no orientation, no resize; colours to sRGB, an alpha
- * channel dropped.
+ * channel dropped; of an animation, the first frame.
  *
  * @param file A path, or the file's bytes (borrowed).
  * @param name For messages.
@@ -55,8 +55,7 @@ export async function readRgb(
   const bytes = typeof file === "string" ? await readWhole(file) : file;
   const { default: sharp } = await import("sharp");
   try {
-    const { data, info } = await sharp(bytes, { failOn: "warning", limitInputPixels: MAX_PIXELS, pages: 1 })
-      .toColourspace("srgb")
+    const { data, info } = await sharp(bytes, { failOn: "warning", limitInputPixels: MAX_PIXELS })
       .removeAlpha()
       .raw({ depth: "uchar" })
       .toBuffer({ resolveWithObject: true });
