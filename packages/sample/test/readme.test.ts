@@ -16,10 +16,14 @@ test("the README's example prints the seeds and the sizes of their images", asyn
   try {
     await writeFile(join(folder, "example.mts"), example);
     await symlink(join(on.root, "checkpoint"), join(folder, "checkpoint"));
-    const { stdout } = await promisify(execFile)(process.execPath, ["--no-warnings", "--import", "tsx", "example.mts"], {
-      cwd: folder,
-      env: { ...process.env, FORCE_COLOR: "0", TSX_TSCONFIG_PATH: join(root, "tsconfig.json") },
-    });
+    const { stdout } = await promisify(execFile)(
+      process.execPath,
+      ["--no-warnings", "--import", "tsx", "example.mts"],
+      {
+        cwd: folder,
+        env: { ...process.env, FORCE_COLOR: "0", TSX_TSCONFIG_PATH: join(root, "tsconfig.json") },
+      },
+    );
     expect(stdout.trim().split("\n")).toEqual(["0 768", "1 768", "2 768"]);
   } finally {
     await rm(folder, { recursive: true });
