@@ -121,6 +121,11 @@ describe("stage latents", () => {
       await stage.run({ ...PCA, whiten: 0 }, { shards, vae: undefined }, await contextIn(out));
       const { codec } = await readCodec((file) => join(out, file));
       codec.scale.std.forEach((std) => expect(std).toBeCloseTo(codec.scale.std[0]!, 10));
+      // Latents of half the deviation, from the same components.
+      const near = await contextIn(join(folder, "near"));
+      await stage.run({ ...PCA, whiten: 0, spread: 0.5 }, { shards, vae: undefined }, near);
+      const { codec: spread } = await readCodec((file) => join(near.out, file));
+      spread.scale.std.forEach((std) => expect(std).toBeCloseTo(2 * codec.scale.std[0]!, 10));
     }));
 
   test("makes rows of mirror images if asked", () =>
@@ -212,6 +217,7 @@ describe("stage latents", () => {
       patch: 4,
       channels: 12,
       whiten: 1,
+      spread: 1,
       fitImages: 2048,
       batchImages: 32,
       flip: false,
