@@ -4,7 +4,7 @@
  * Runs a pipeline up to a stage (faces-64, report), whatever of it is not there yet, and says what was made, what was
  * reused and where to look. The same command again goes on where it was interrupted.
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync } from "node:fs";
+import { existsSync, linkSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { $, chalk } from "zx";
@@ -75,7 +75,8 @@ function filesOf(stage) {
 }
 
 /**
- * `out/<stage>/files` and `logs`: a stage's files under their names. A manifest that Nx brought back comes without them.
+ * `out/<stage>/files` and `logs`: a stage's files under their names, as the stage's own process leaves them. A manifest that Nx
+ * brought back comes without them.
  *
  * @param {string} stage
  */
@@ -87,7 +88,11 @@ function link(stage) {
   for (const [name, object] of files) {
     const file = path.join(out, name);
     mkdirSync(path.dirname(file), { recursive: true });
-    symlinkSync(path.relative(path.dirname(file), object), file);
+    try {
+      linkSync(object, file);
+    } catch {
+      symlinkSync(path.relative(path.dirname(file), object), file); // the store is on another disk
+    }
   }
 }
 

@@ -1,4 +1,4 @@
-import { mkdir, readFile, rm, symlink } from "node:fs/promises";
+import { link, mkdir, readFile, rm, symlink } from "node:fs/promises";
 import { dirname, join, relative, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import {
@@ -107,14 +107,19 @@ export async function putOutput(out: string, made: Made, store: Store): Promise<
   await writeText(join(out, MANIFEST_FILE), manifestText(made.manifest));
 }
 
-/** `<out>/files` and `<out>/logs`: links to what a stage wrote, in the store, under its names. */
+/**
+ * `<out>/files` and `<out>/logs`: what a stage wrote, under its names. They are second names of the store's objects, not
+ * symbolic links: programs that follow those, as browsers do, see a name without an ending. Objects are read-only, and one
+ * that is written to all the same is found out.
+ */
 export async function linkFiles(out: string, { manifest, record }: Made, store: Store): Promise<void> {
   for (const folder of ["files", "logs"]) await rm(join(out, folder), { recursive: true, force: true });
   const files = Object.entries(manifest.files).map(([file, ref]) => [join("files", file), ref] as const);
   for (const [file, { sha256: digest }] of [...files, ...Object.entries(record.logs)]) {
     const path = join(out, file);
     await mkdir(dirname(path), { recursive: true });
-    await symlink(relative(resolve(dirname(path)), store.objectPath(digest)), path);
+    const object = store.objectPath(digest);
+    await link(object, path).catch(() => symlink(relative(resolve(dirname(path)), object), path)); // the store may be another disk
   }
 }
 

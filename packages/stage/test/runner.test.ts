@@ -1,6 +1,6 @@
 /** Stages as processes: interrupted, killed, side by side, on a full disk. */
 import { execFileSync, spawn } from "node:child_process";
-import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { lstat, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -80,6 +80,7 @@ describe("the runner", () => {
       config: { bytes: 10 },
     });
     expect(await readFile(join(workspace, "pipelines/p/out/numbers/files/2"), "utf8")).toBe("2222222222");
+    expect((await lstat(join(workspace, "pipelines/p/out/numbers/files/2"))).isFile()).toBe(true); // no link that a browser follows
     expect(await readFile(join(workspace, "pipelines/p/out/numbers/logs/events.jsonl"), "utf8")).toContain('"done":3');
     expect((await run()).err).toBe("numbers: found in the store\n");
     expect(await made()).toHaveLength(3);
