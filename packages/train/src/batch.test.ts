@@ -1,6 +1,6 @@
+import { fromBlocks, toBlocks } from "@madformer/model";
 import { integers, normal, randomKey, uniform } from "@madformer/engine";
 import { batchOf, imageAt, type LatentSource } from "./batch.js";
-import { fromBlocks, toBlocks } from "./blocks.js";
 import { CHANNELS, SIDE, TINY_MODEL, tinyConfig } from "./testing.js";
 
 const SIZE = SIDE * SIDE * CHANNELS;

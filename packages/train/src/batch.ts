@@ -1,6 +1,5 @@
 import { integers, normal, permutationAt, randomKey, uniform } from "@madformer/engine";
-import { geometryOf, TRAIN_TIMESTEPS, type MadformerConfig } from "@madformer/model";
-import { toBlocks } from "./blocks.js";
+import { geometryOf, type MadformerConfig, toBlocks, TRAIN_TIMESTEPS } from "@madformer/model";
 import type { TrainConfig } from "./config.js";
 
 /** Latents to train on: a distribution, or a point, for each image. Of `LatentShards`, what is used here. */

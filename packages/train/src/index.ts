@@ -8,7 +8,6 @@ export { TrainConfig } from "./config.js";
 export { emaDecay, gammaOf, EmaConfig } from "./ema.js";
 export { planOf, stepName, type Plan } from "./plan.js";
 export { batchOf, imageAt, type Batch, type LatentSource } from "./batch.js";
-export { fromBlocks, toBlocks } from "./blocks.js";
 export { DivergedError, train, type LossLine, type Trained } from "./loop.js";
 export { MEASURES, Update, type Measures } from "./update.js";
 export { sampleGrid, type Decode } from "./sample-grid.js";

@@ -1,6 +1,5 @@
 import { normal, randomKey } from "@madformer/engine";
-import { dpmSolver, initialize, madformerSpecs, Sampler } from "@madformer/model";
-import { fromBlocks } from "./blocks.js";
+import { dpmSolver, fromBlocks, initialize, madformerSpecs, Sampler } from "@madformer/model";
 import { sampleGrid } from "./sample-grid.js";
 import { CHANNELS, SIDE, TINY_MODEL, tinyConfig } from "./testing.js";
 

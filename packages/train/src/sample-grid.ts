@@ -1,7 +1,6 @@
 import { normal, randomKey } from "@madformer/engine";
 import { imageGrid, type RgbImage } from "@madformer/artifacts";
-import { dpmSolver, geometryOf, Sampler, type MadformerConfig } from "@madformer/model";
-import { fromBlocks } from "./blocks.js";
+import { dpmSolver, fromBlocks, geometryOf, type MadformerConfig, Sampler } from "@madformer/model";
 import type { Weights } from "./checkpoint.js";
 
 /** Turns latents (n, h, w, C), normalized, into n images. */
