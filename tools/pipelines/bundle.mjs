@@ -6,7 +6,7 @@
  * digest of that file is the digest of all code that the stage can run; comments, types and code that it cannot reach are not
  * in it. For packages/stage, it bundles the runner, which is part of no stage.
  */
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire, isBuiltin } from "node:module";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -29,9 +29,12 @@ if (packageDir === undefined || Object.keys(entries).length === 0) {
   process.exit(2);
 }
 
-rmSync(path.join(root, packageDir, "bundle"), { recursive: true, force: true });
-mkdirSync(path.join(root, packageDir, "bundle"));
+// Another run may be reading these files now: they are replaced one by one, and never missing in between.
+const folder = path.join(root, packageDir, "bundle");
+mkdirSync(folder, { recursive: true });
 for (const [name, contents] of Object.entries(entries)) await bundle(name, contents, packageDir);
+for (const file of readdirSync(folder))
+  if (!(file.replace(/\.mjs$/, "") in entries) && !file.endsWith(".tmp")) rmSync(path.join(folder, file));
 
 /**
  * @param {string} name @param {string} contents @param {string} packageDir
@@ -64,8 +67,9 @@ async function bundle(name, contents, packageDir) {
   });
   const named = [...externals].sort().map((name) => `${name}@${versionOf(name, packageDir)}`);
   const file = path.join(root, packageDir, "bundle", `${name}.mjs`);
-  writeFileSync(`${file}.tmp`, `// externals: ${named.join(" ")}\n${outputFiles[0]?.text ?? ""}`);
-  renameSync(`${file}.tmp`, file);
+  const temporary = `${file}.${process.pid}.tmp`;
+  writeFileSync(temporary, `// externals: ${named.join(" ")}\n${outputFiles[0]?.text ?? ""}`);
+  renameSync(temporary, file);
 }
 
 /**

@@ -112,9 +112,20 @@ const SCENARIOS = [
   },
 ];
 
-await run();
 let failed = 0;
 const rows = [];
+{
+  // From nothing, and twice at the same time: they share the work, and both find everything.
+  const began = Date.now();
+  await Promise.all([run(), run()]);
+  const attempts = stages.map((stage) => record(stage).attempts);
+  const right = attempts.every((count) => count === 1);
+  if (!right) failed++;
+  rows.push(
+    `| ${right ? "ok  " : "FAIL"} | two first runs at the same time | everything, once | ${((Date.now() - began) / 1000).toFixed(1)} s |`,
+  );
+  console.log(rows.at(-1));
+}
 for (const { change, make, expected } of SCENARIOS) {
   make();
   const began = new Date();

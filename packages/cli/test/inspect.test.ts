@@ -204,7 +204,7 @@ test("the README's commands are understood", async () => {
 
 describe("madformer", () => {
   test.each([
-    [["--help"], 0, /Usage: madformer .*\n(.*\n)*Commands:\n {2}inspect/, /^$/],
+    [["--help"], 0, /Usage: madformer .*\n(.*\n)*Stages:\n(.*\n)*Commands:\n(.*\n)* {2}inspect/, /^$/],
     [["inspect", "--help"], 0, /Usage: madformer inspect .*\n(.*\n)*Examples:/, /^$/],
     [["--version"], 0, /^\d+\.\d+\.\d+\n$/, /^$/],
     [[], 2, /^$/, /Usage: madformer/],
