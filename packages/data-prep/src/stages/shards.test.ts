@@ -30,7 +30,9 @@ async function shardsOf(samples: Readonly<Record<string, Files>>, fields: Partia
     const context = await contextIn(join(folder, "out"));
     const facts = await stage.run(config(fields), { dataset }, context);
     const lines = (await readFile(join(context.out, "skipped.jsonl"), "utf8")).split("\n").slice(0, -1);
-    const skipped = lines.map((line) => JSON.parse(line) as { tar: string; key: string; reason: string });
+    const skipped = lines.map(
+      (line) => JSON.parse(line) as { tar: string; key: string; path?: string; reason: string },
+    );
     return { facts, skipped, warnings: context.warnings, images: await imagesIn(context.out) };
   });
 }
@@ -255,6 +257,17 @@ describe("stage shards", () => {
 describe("stage shards, an image that cannot be used", () => {
   const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8"><rect width="8" height="8"/></svg>`;
   const cut = async (file: Promise<Buffer>): Promise<Buffer> => (await file).subarray(0, (await file).length * 0.6);
+
+  test("is skipped with the path that its json names, if it names one", async () => {
+    const { skipped, warnings } = await shardsOf({
+      a: { png: "", json: JSON.stringify({ path: "cats/tom 1.png" }) },
+      b: { png: "", json: JSON.stringify({ path: 7 }) },
+      c: { png: "", json: JSON.stringify({ path: "x".repeat(70_000) }) },
+      good: { png: await pngOf(8, 8) },
+    });
+    expect(skipped.map((line) => line.path)).toEqual(["cats/tom 1.png", undefined, undefined]);
+    expect(warnings[0]).toMatch(/^skipped image "a" of "00000.tar" \("cats\/tom 1.png"\): it does not decode/);
+  });
 
   test("is skipped, with its key and reason", async () => {
     const good = await pngOf(8, 8);

@@ -33,12 +33,16 @@ export type ShardsConfig = z.infer<typeof ShardsConfig>;
 
 /** Decoded images in memory at the same time. */
 const MEMORY_BYTES = 2 ** 31;
+/** A json that is looked into for a path: one with a path of the longest kind takes less. */
+const MAX_JSON_BYTES = 65_536;
 const KEPT = [...IMAGE_EXTENSIONS, "cls", "json"];
 
 /** What became of one shard's samples; kept in `tmp/` until the stage ends, beside the shard. */
 const Done = z.strictObject({
   images: z.int().nonnegative(),
-  skipped: z.array(z.strictObject({ tar: z.string(), key: z.string(), reason: z.string() })),
+  skipped: z.array(
+    z.strictObject({ tar: z.string(), key: z.string(), path: z.string().optional(), reason: z.string() }),
+  ),
   classes: z.int().nonnegative(),
 });
 type Done = z.infer<typeof Done>;
@@ -51,7 +55,8 @@ interface Sample extends WebDatasetSample {
  * Stage `shards`: images of any size in, squares of one size out.
  *
  * Reads   <dataset>/*.tar (WebDataset: an image file, and optionally cls and json, per key), <dataset>/classes.json if there
- * Writes  <out>/images-00000.arrow, ...; <out>/skipped.jsonl (tar, key and reason of each image that could not be used)
+ * Writes  <out>/images-00000.arrow, ...; <out>/skipped.jsonl (tar, key, reason and, if known, the path it came from, of each image
+ *         that could not be used)
  *
  * Shard i holds samples [i n, (i + 1) n) of the data set, n = `imagesPerShard`, without those that were skipped: what is in
  * one does not depend on another, so finished shards are not made again. The bytes do not depend on how many images are
@@ -126,13 +131,13 @@ async function makeBlock(
   const skipped: Done["skipped"] = [];
   let classes = 0;
   const results = mapOrdered(samples, atOnce, async (sample) => ({
-    tar: sample.tar,
+    sample,
     result: await shardImage(sample, config.format, options),
   }));
-  for await (const { tar, result } of results) {
+  for await (const { sample, result } of results) {
     signal.throwIfAborted();
     if ("reason" in result) {
-      skipped.push(skip(tar, result, config, log));
+      skipped.push(skip(sample, result, config, log));
     } else {
       await writer.add(result);
       if (result.label !== null) classes = Math.max(classes, result.label + 1);
@@ -148,11 +153,25 @@ async function makeBlock(
   return done;
 }
 
-function skip(tar: string, { key, reason }: Skipped, { strict }: ShardsConfig, log: StageContext["log"]) {
-  const message = `image ${JSON.stringify(key)} of ${JSON.stringify(tar)}: ${reason}`;
+function skip(sample: Sample, { key, reason }: Skipped, { strict }: ShardsConfig, log: StageContext["log"]) {
+  const { tar } = sample;
+  const path = pathOf(sample);
+  const from = path === undefined ? "" : ` (${JSON.stringify(path)})`;
+  const message = `image ${JSON.stringify(key)} of ${JSON.stringify(tar)}${from}: ${reason}`;
   if (strict) throw new DataError(`Cannot use ${message}`);
   log.warn(`skipped ${message}`);
-  return { tar, key, reason };
+  return { tar, key, ...(path === undefined ? {} : { path }), reason };
+}
+
+/** Where an image came from, if its json says it: the stage dataset notes it for images of a folder or bucket. */
+function pathOf({ files }: Sample): string | undefined {
+  const json = files.get("json");
+  if (json === undefined || json.length > MAX_JSON_BYTES) return undefined;
+  try {
+    return z.object({ path: z.string().min(1) }).parse(JSON.parse(Buffer.from(json).toString("utf8"))).path;
+  } catch {
+    return undefined; // it is somebody else's json
+  }
 }
 
 async function* samplesOf(dataset: Artifact, limit: number, signal: AbortSignal): AsyncGenerator<Sample> {
