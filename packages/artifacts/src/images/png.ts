@@ -57,7 +57,7 @@ export async function readRgb(
   try {
     const { data, info } = await sharp(bytes, { failOn: "warning", limitInputPixels: MAX_PIXELS })
       .removeAlpha()
-      .raw({ depth: "uchar" })
+      .raw()
       .toBuffer({ resolveWithObject: true });
     return { width: info.width, height: info.height, pixels: new Uint8Array(data) };
   } catch (cause) {

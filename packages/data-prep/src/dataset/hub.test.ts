@@ -5,7 +5,7 @@ import { parseConfig } from "@madformer/stage";
 import { stage } from "../stages/dataset.js";
 import { contextIn, datasetOf, digestsOf, inFolder } from "../testing.js";
 import { hubTars } from "./hub.js";
-import { samplesIn, withEnvironment, withServer, type Answer, type Request } from "./testing.js";
+import { cutWhenWritten, samplesIn, withEnvironment, withServer, type Answer, type Request } from "./testing.js";
 
 const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
 
@@ -25,8 +25,8 @@ interface Hub {
   readonly pageFiles?: number;
   /** Changes an entry of the list. */
   readonly entry?: (entry: Record<string, unknown>) => unknown;
-  /** Cuts the connection of the request with this number after so many bytes. */
-  readonly cut?: Readonly<Record<number, number>>;
+  /** Cuts the connection of the request with this number when so many bytes are in the file. */
+  readonly cut?: Readonly<Record<number, { readonly bytes: number; readonly path: string }>>;
 }
 
 /** Answers as the hub does: a list in pages, files with ranges. */
@@ -56,8 +56,9 @@ function hub({ files, plain = [], pageFiles = 2, entry = (entry) => entry, cut =
       ...(start > 0 ? range : {}),
     });
     const end = cut[++number];
-    if (end === undefined) response.end(bytes.subarray(start));
-    else response.write(bytes.subarray(start, end), () => setTimeout(() => response.destroy(), 20));
+    if (end === undefined) return void response.end(bytes.subarray(start));
+    response.write(bytes.subarray(start, end.bytes));
+    void cutWhenWritten(response, end.path, end.bytes);
   };
 }
 
@@ -103,8 +104,10 @@ describe("stage dataset, from Hugging Face", () => {
 
   test("goes on with a tar that was cut, and with those that are left", async () => {
     const [a, b] = await tarsOf(2);
-    await inFolder((out) =>
-      withHub(hub({ files: { "a.tar": a!, "b.tar": b! }, cut: { 1: 9000, 3: 20_000 } }), async (requests) => {
+    await inFolder((out) => {
+      const part = (tar: string): string => join(out, "tmp", `${tar}.part`);
+      const cut = { 1: { bytes: 9000, path: part("00000.tar") }, 3: { bytes: 20_000, path: part("00001.tar") } };
+      return withHub(hub({ files: { "a.tar": a!, "b.tar": b! }, cut }), async (requests) => {
         await run(out);
         expect(Object.values(await digestsOf(out))).toEqual([a!, b!].map(sha256));
         const ranges = requests.slice(1).map((request) => request.headers.range);
@@ -113,8 +116,8 @@ describe("stage dataset, from Hugging Face", () => {
         expect(requests.slice(5).map((request) => request.path)).toEqual([
           "/api/datasets/some/faces/tree/v1%2F2?recursive=true",
         ]);
-      }),
-    );
+      });
+    });
   });
 
   test("gets again what is another file now", async () => {
@@ -192,6 +195,7 @@ describe("stage dataset, from Hugging Face", () => {
         "DataError Cannot list URL: the server answered 503 Service Unavailable; tried 5 times",
       );
       expect(asked).toBe(5);
+      expect(await failure((_, response) => void response.writeHead(429).end())).toMatch(/; tried 5 times$/);
       expect(await failure((_, response) => void response.destroy())).toMatch(
         /^DataError Cannot list URL: .*; tried 5 times$/,
       );

@@ -5,7 +5,7 @@ import { parseConfig } from "@madformer/stage";
 import { stage } from "../stages/dataset.js";
 import { contextIn, datasetOf, digestsOf, inFolder } from "../testing.js";
 import { openS3 } from "./s3.js";
-import { samplesIn, withEnvironment, withServer, type Answer, type Request } from "./testing.js";
+import { cutWhenWritten, samplesIn, withEnvironment, withServer, type Answer, type Request } from "./testing.js";
 
 interface Bucket {
   readonly objects: Readonly<Record<string, string | Buffer>>;
@@ -13,11 +13,13 @@ interface Bucket {
   /** The ETag of an object, if not the MD5 of its bytes. */
   readonly etag?: (md5: string) => string;
   readonly headers?: Readonly<Record<string, string>>;
-  /** Cuts the connection of the read with this number after so many bytes. */
-  readonly cut?: Readonly<Record<number, number>>;
+  /** Cuts the connection of the read with this number when so many bytes are in the file. */
+  readonly cut?: Readonly<Record<number, { readonly bytes: number; readonly path: string }>>;
   /** Called before each read. */
   readonly onRead?: (number: number) => void;
   readonly ranges?: boolean;
+  /** Nothing is sent of what was asked for. */
+  readonly nothing?: boolean;
   /** Sent after what was asked for. */
   readonly more?: string;
 }
@@ -60,7 +62,7 @@ function s3(bucket: Bucket): Answer {
         .end("<Error><Code>PreconditionFailed</Code><Message>At least one precondition failed</Message></Error>");
     const bytes = Buffer.from(content as string);
     const [from, to] = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range!)!.slice(1).map(Number) as [number, number];
-    const part = ranges ? bytes.subarray(from, to + 1) : bytes;
+    const part = bucket.nothing ? Buffer.alloc(0) : ranges ? bytes.subarray(from, to + 1) : bytes;
     const range = { "content-range": `bytes ${from}-${to}/${bytes.length}` };
     response.writeHead(ranges ? 206 : 200, {
       etag: etagOf(content),
@@ -70,8 +72,9 @@ function s3(bucket: Bucket): Answer {
     });
     const end = cut[reads];
     if (extra !== undefined) response.write(extra);
-    if (end === undefined) response.end(part);
-    else response.write(part.subarray(0, end), () => setTimeout(() => response.destroy(), 20));
+    if (end === undefined) return void response.end(part);
+    response.write(part.subarray(0, end.bytes - from));
+    void cutWhenWritten(response, end.path, end.bytes);
   };
 }
 
@@ -131,8 +134,9 @@ describe("stage dataset, from S3", () => {
   test("takes tars as they are, where there are some, going on where one was cut", async () => {
     const [a, b] = [await tarOf(0), await tarOf(1)];
     const objects = { "b.tar": b, "x/a.tar": a, "x/y.png": "an image beside" };
-    await inFolder((out) =>
-      withS3({ objects, cut: { 1: 1000, 2: 5000 } }, async (requests) => {
+    await inFolder((out) => {
+      const path = join(out, "tmp", "00000.tar.part");
+      return withS3({ objects, cut: { 1: { bytes: 1000, path }, 2: { bytes: 6000, path } } }, async (requests) => {
         const { facts } = await run(out, "s3://bucket");
         expect(facts).toEqual({ source: "s3://bucket", images: 2 });
         const [first, second] = Object.values(await digestsOf(out));
@@ -140,8 +144,8 @@ describe("stage dataset, from S3", () => {
         expect([first, second]).toEqual([digest(b), digest(a)]);
         const ranges = requests.map((request) => request.headers.range).filter((range) => range !== undefined);
         expect(ranges.map((range) => range.split("-")[0])).toEqual(["bytes=0", "bytes=1000", "bytes=6000", "bytes=0"]);
-      }),
-    );
+      });
+    });
     await inFolder((out) =>
       withS3({ objects }, async () => {
         expect((await run(out, "s3://bucket/x/a.tar")).facts).toMatchObject({ images: 1 });
@@ -161,7 +165,7 @@ describe("stage dataset, from S3", () => {
         const signal = stop.signal;
         const stopping = {
           objects: { "a.tar": tar },
-          cut: { 1: 7000 },
+          cut: { 1: { bytes: 7000, path: join(out, "tmp", "00000.tar.part") } },
           onRead: (n: number) => void (n === 2 && stop.abort(new Error("stop"))),
         };
         await withS3(stopping, async () => {
@@ -236,6 +240,17 @@ describe("stage dataset, from S3", () => {
         expect((await run(out, "s3://bucket")).facts).toMatchObject({ images: 1 });
       }),
     );
+  });
+
+  test("gives up on a server that sends nothing", async () => {
+    await withS3({ objects: { "a.png": "image" }, nothing: true }, async (requests) => {
+      await using source = await openS3("s3://bucket", new AbortController().signal, 1);
+      const reading = source.kind === "images" ? source.images[0]!.read() : Promise.resolve();
+      await expect(reading).rejects.toThrow(
+        /^Cannot read s3:\/\/bucket\/a\.png: the connection ended after 0 of 5 bytes$/,
+      );
+      expect(requests).toHaveLength(1 + 6);
+    });
   });
 
   test("closes its connections", async () => {

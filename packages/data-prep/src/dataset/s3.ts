@@ -24,7 +24,6 @@ export type S3Source =
 /** Asked for at once: what is lost when a connection is cut, and what a server must be able to send in a minute. */
 const RANGE_BYTES = 2 ** 26;
 const FAILURES = 5;
-const RETRY_MS = 200;
 
 /**
  * Lists what lies below `s3://bucket/prefix`: if there are tars, these; else the images. Keys are split at slashes; parts that
@@ -36,12 +35,13 @@ const RETRY_MS = 200;
  * Credentials, region and endpoint come from the SDK's environment: `AWS_ACCESS_KEY_ID`, `AWS_REGION`, `AWS_ENDPOINT_URL`, ...
  * A server with an endpoint of its own is asked by path, `endpoint/bucket/key`.
  *
+ * @param retryMs The pause after a read that was cut and brought nothing, milliseconds; it doubles.
  * @throws {DataError} If the prefix cannot be listed, or holds neither tars nor images.
  */
-export async function openS3(uri: string, signal: AbortSignal): Promise<S3Source & AsyncDisposable> {
+export async function openS3(uri: string, signal: AbortSignal, retryMs = 200): Promise<S3Source & AsyncDisposable> {
   const match = /^s3:\/\/([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:\/(.*))?$/s.exec(uri);
   if (!match) throw new DataError(`Cannot read ${JSON.stringify(uri)}: expected s3://bucket/prefix`);
-  const bucket = new Bucket(uri, match[1]!, await connect(), signal);
+  const bucket = new Bucket(uri, match[1]!, await connect(), signal, retryMs);
   const close = async (): Promise<void> => bucket.client.destroy();
   try {
     const objects = await bucket.list((match[2] ?? "").replace(/\/+$/, ""));
@@ -73,6 +73,7 @@ class Bucket {
     private readonly name: string,
     readonly client: S3Client,
     private readonly signal: AbortSignal,
+    private readonly retryMs: number,
   ) {}
 
   async list(prefix: string): Promise<S3Object[]> {
@@ -179,7 +180,7 @@ class Bucket {
         if (cause instanceof DataError) throw cause;
         failures = at > before ? 0 : failures + 1;
         if (failures > FAILURES) throw new DataError(`Cannot read ${name}: ${(cause as Error).message}`, { cause });
-        await sleep(RETRY_MS * 2 ** failures, undefined, { signal: this.signal });
+        await sleep(this.retryMs * 2 ** failures, undefined, { signal: this.signal });
       }
     }
   }

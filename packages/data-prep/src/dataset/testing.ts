@@ -1,8 +1,9 @@
 /** What the tests of sources share: a server on this machine, and what a data set's tars hold. */
-import { readdir } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { readWebDataset } from "../webdataset/read.js";
 
 export type Answer = (request: IncomingMessage, response: ServerResponse, url: URL) => void;
@@ -30,6 +31,12 @@ export async function withServer<T>(
     server.closeAllConnections();
     await new Promise((closed) => server.close(closed));
   }
+}
+
+/** Cuts a connection when a file on the disk has so many bytes: of what is still on its way, some is lost. */
+export async function cutWhenWritten(response: ServerResponse, path: string, bytes: number): Promise<void> {
+  while (!response.destroyed && ((await stat(path).catch(() => undefined))?.size ?? 0) < bytes) await sleep(5);
+  response.destroy();
 }
 
 /** Sets environment variables while `use` runs. */

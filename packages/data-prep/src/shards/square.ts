@@ -56,12 +56,12 @@ export async function squareImage(file: Uint8Array, options: SquareOptions): Pro
 }
 
 async function decode(file: Uint8Array, { side, crop, resize, ...options }: SquareOptions): Promise<Uint8Array> {
+  // sRGB in bytes, and the first frame, are what sharp gives where nothing else is asked for.
   // A file that ends early or holds impossible values is broken; one that merely draws a warning is common.
-  const upright = sharp(file, { failOn: "error", limitInputPixels: options.maxPixels, pages: 1 })
+  const upright = sharp(file, { failOn: "error", limitInputPixels: options.maxPixels })
     .autoOrient()
-    .flatten({ background: options.background })
-    .toColourspace("srgb");
-  const { data, info } = await upright.raw({ depth: "uchar" }).toBuffer({ resolveWithObject: true });
+    .flatten({ background: options.background });
+  const { data, info } = await upright.raw().toBuffer({ resolveWithObject: true });
   const whole = { data, width: info.width, height: info.height, channels: info.channels };
   const image = crop === "center" ? centerSquare(whole) : whole;
   if (resize === "pil-bilinear") return resizePil(image, { width: side, height: side }).data;

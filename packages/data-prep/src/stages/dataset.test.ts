@@ -214,6 +214,7 @@ describe("stage dataset, from tars on this machine", () => {
       await expect(run({ ...source, tars: join(folder, "*.tar") }, out)).rejects.toThrow(/\*\.tar": no file fits it/);
       await expect(run({ ...source, tars: folder }, out)).rejects.toThrow("it is no file");
       expect(await readdir(out)).toEqual(["tmp"]);
+      expect(await readdir(join(out, "tmp"))).toEqual([]);
       await writeFile(path, whole);
       expect((await run(source, out)).facts).toMatchObject({ images: 1 });
     }));
