@@ -110,6 +110,13 @@ describe("readSamples()", () => {
     expect(await refusal(huge)).toContain(`entry "0001.webp": with it its sample takes 8589934591 bytes`);
   });
 
+  test("refuses a size that is neither octal nor in base 256", async () => {
+    const tar = Buffer.from(GOOD);
+    tar[124] = 0x8f; // 0x80 and 0xff would say base 256
+    writeChecksum(tar);
+    expect(await refusal(tar)).toContain('entry "0001.webp": its size is no number');
+  });
+
   test("bounds the files of a sample", async () => {
     const files = Array.from({ length: 101 }, (_, i) => ({ name: `1.x${i}` }));
     expect(await read(await tarOf(files.slice(1)))).toHaveLength(1);

@@ -65,6 +65,8 @@ export async function* readSamples(
   try {
     for await (const entry of tar) {
       const { name: file, size, type } = entry.header;
+      // For a size that is no number, tar-stream says null, and waits for ever.
+      if (!Number.isSafeInteger(size)) throw problem(name, file, "its size is no number");
       end = byteOffset(entry.header) + Math.ceil(size / BLOCK_BYTES) * BLOCK_BYTES;
       if (type === "directory") {
         entry.resume();
