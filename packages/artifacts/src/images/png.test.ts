@@ -57,10 +57,12 @@ describe("readRgb()", () => {
       await expect(readRgb(path)).rejects.toThrow(/^Cannot read ".*a\.png": there is no such file$/);
       await writeFile(path, "no image");
       await expect(readRgb(path)).rejects.toThrow(DataError);
-      await expect(readRgb(path)).rejects.toThrow(/^Cannot read ".*a\.png": Input .*unsupported image format$/);
+      await expect(readRgb(path)).rejects.toThrow(
+        /^Cannot read ".*a\.png": it is damaged, or an image of no known format/,
+      );
       const png = await encodePng(pixelsOf(30, 30), 30, 30);
       await expect(readRgb(png.subarray(0, png.length / 2), "the second half")).rejects.toThrow(
-        /^Cannot read the second half: /,
+        "Cannot read the second half: its png data is damaged or ends early",
       );
     }));
 
@@ -69,7 +71,9 @@ describe("readRgb()", () => {
     const png = Buffer.from(await encodePng(pixelsOf(1, 1), 1, 1));
     png.writeUInt32BE(65_500, 16);
     png.writeUInt32BE(65_500, 20);
-    await expect(readRgb(png)).rejects.toThrow(/^Cannot read an image: .*exceeds pixel limit/);
+    await expect(readRgb(png)).rejects.toThrow(
+      "Cannot read an image: it is 65500 x 65500 pixels, more than 268435456 together",
+    );
   });
 
   test("reads the first frame of an animation", async () => {

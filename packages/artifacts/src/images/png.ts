@@ -54,14 +54,21 @@ export async function readRgb(
 ): Promise<RgbImage> {
   const bytes = typeof file === "string" ? await readWhole(file) : file;
   const { default: sharp } = await import("sharp");
+  const problem = (reason: string, cause?: unknown): DataError =>
+    new DataError(`Cannot read ${name}: ${reason}`, { cause });
+  // What libvips says is only the cause: its threads write to one text, so it may be about another image.
+  const { width, height, format } = await sharp(bytes, { limitInputPixels: false })
+    .metadata()
+    .catch((cause: unknown) => {
+      throw problem("it is damaged, or an image of no known format", cause);
+    });
+  if (width * height > MAX_PIXELS) throw problem(`it is ${width} x ${height} pixels, more than ${MAX_PIXELS} together`);
   try {
-    const { data, info } = await sharp(bytes, { failOn: "warning", limitInputPixels: MAX_PIXELS })
-      .removeAlpha()
-      .raw()
-      .toBuffer({ resolveWithObject: true });
+    const image = sharp(bytes, { failOn: "warning", limitInputPixels: MAX_PIXELS }).removeAlpha().raw();
+    const { data, info } = await image.toBuffer({ resolveWithObject: true });
     return { width: info.width, height: info.height, pixels: new Uint8Array(data) };
   } catch (cause) {
-    throw new DataError(`Cannot read ${name}: ${(cause as Error).message.split("\n", 1)[0]}`, { cause });
+    throw problem(`its ${format} data is damaged or ends early`, cause);
   }
 }
 

@@ -42,16 +42,27 @@ const PIXEL_BYTES = 8;
  * @throws {ImageProblem} If it does not decode completely, or is too large.
  */
 export async function squareImage(file: Uint8Array, options: SquareOptions): Promise<Uint8Array> {
+  const { width, height, format } = await attempt("it is damaged, or of no known format", () =>
+    sharp(file, { limitInputPixels: false }).metadata(),
+  );
+  if (!FORMATS.includes(format))
+    throw new ImageProblem(`it is of the format ${format}, expected one of ${FORMATS.join(", ")}`);
+  if (width * height > options.maxPixels)
+    throw new ImageProblem(`it is ${width} x ${height} pixels, more than ${options.maxPixels} together`);
+  return options.memory.with(width * height * PIXEL_BYTES, () =>
+    attempt(`its ${format} data is damaged or ends early`, () => decode(file, options)),
+  );
+}
+
+/**
+ * Does something with sharp; if it fails, `reason` is why. What libvips says is only the cause: all its threads write to one
+ * text, so with images decoded at the same time it may be another image's, and would differ from run to run.
+ */
+async function attempt<T>(reason: string, step: () => Promise<T>): Promise<T> {
   try {
-    const { width, height, format } = await sharp(file, { limitInputPixels: false }).metadata(); // of the header alone
-    if (!FORMATS.includes(format))
-      throw new ImageProblem(`it is of the format ${format}, expected one of ${FORMATS.join(", ")}`);
-    if (width * height > options.maxPixels)
-      throw new ImageProblem(`it is ${width} x ${height} pixels, more than ${options.maxPixels} together`);
-    return await options.memory.with(width * height * PIXEL_BYTES, () => decode(file, options));
+    return await step();
   } catch (cause) {
-    if (cause instanceof ImageProblem) throw cause;
-    throw new ImageProblem(`it does not decode: ${(cause as Error).message.trim().split("\n", 1)[0]}`, { cause });
+    throw new ImageProblem(`it does not decode: ${reason}`, { cause });
   }
 }
 

@@ -96,7 +96,10 @@ describe("stage shards", () => {
             .webp()
             .toBuffer(),
         };
+      // Broken in different ways, close together: what is said about one must not be said about another.
+      samples["k6"] = { jpg: (await imageOf(64, 64).jpeg().toBuffer()).subarray(0, 2000) };
       samples["k7"] = { webp: "broken" };
+      samples["k8"] = { png: (await pngOf(64, 64)).subarray(0, 2000) };
       const dataset = await datasetOf(join(folder, "dataset"), [samples]);
       const fields = config({ imagesPerShard: 5, format: "png" });
       const made: Record<string, string>[] = [];
@@ -118,10 +121,10 @@ describe("stage shards", () => {
       const before = await stat(join(out, "images-00001.arrow"));
       const context = await contextIn(out);
       const facts = await runShards(fields, dataset, context, 4);
-      expect(facts).toMatchObject({ images: 22, skipped: 1 });
+      expect(facts).toMatchObject({ images: 20, skipped: 3 });
       expect(await digestsOf(out)).toEqual(made[0]);
       expect((await stat(join(out, "images-00001.arrow"))).ino).toBe(before.ino);
-      expect(context.warnings).toHaveLength(1); // of the sum: the broken image was in a finished shard
+      expect(context.warnings).toHaveLength(1); // of the sum: the broken images were in a finished shard
       expect(context.progress.get("images")).toEqual([23, 23]);
     }));
 
@@ -300,15 +303,15 @@ describe("stage shards, an image that cannot be used", () => {
     expect(Object.fromEntries(skipped.map((line) => [line.key, line.reason]))).toEqual({
       "cut-jpeg": "it does not decode: its jpeg data is damaged or ends early",
       "cut-png": "it does not decode: its png data is damaged or ends early",
-      "cut-webp": "it does not decode: its webp data is damaged or ends early",
-      empty: "it does not decode: it is of no known format, or its header is damaged",
+      "cut-webp": "it does not decode: it is damaged, or of no known format",
+      empty: "it does not decode: it is damaged, or of no known format",
       json: "its JSON does not parse",
       "large-class": 'its class is "1000000", expected a number from 0 to 999999',
       "large-image": "it is 1100 x 1000 pixels, more than 1048576 together",
       "large-json": "its JSON takes 1048578 bytes, more than 1048576",
       "no-image": "it has no image, which is a file of webp, png, jpg, jpeg, avif, tif, tiff, gif",
       svg: "it is of the format svg, expected one of jpeg, png, webp, gif, tiff, heif",
-      text: "it does not decode: it is of no known format, or its header is damaged",
+      text: "it does not decode: it is damaged, or of no known format",
       "word-class": 'its class is "cat", expected a number from 0 to 999999',
     });
   });
