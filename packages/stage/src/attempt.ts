@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { cpus } from "node:os";
-import { writeText } from "@madformer/artifacts";
+import { manifestDigest, writeText, type Manifest, type StageRecord } from "@madformer/artifacts";
 import { z } from "zod";
 
 const Attempt = z.object({
@@ -65,8 +65,38 @@ export class Stopwatch implements AsyncDisposable {
   }
 }
 
+/** What a record says that only its caller knows. */
+export interface Told {
+  readonly key: string;
+  readonly program: { readonly sha256: string; readonly externals: readonly string[] };
+  readonly config: unknown;
+  readonly inputs: StageRecord["inputs"];
+  readonly logs: StageRecord["logs"];
+}
+
+/** The record of a stage that has just made what a manifest lists. */
+export function recordOf(
+  manifest: Manifest,
+  watch: Stopwatch,
+  { key, program, config, inputs, logs }: Told,
+): StageRecord {
+  return {
+    format: 1,
+    stage: manifest.stage,
+    key,
+    program: { sha256: program.sha256, externals: [...program.externals] },
+    config: config as StageRecord["config"],
+    inputs,
+    manifest: manifestDigest(manifest),
+    ...watch.read(),
+    finishedAt: new Date().toISOString(),
+    machine: machine(),
+    logs,
+  };
+}
+
 /** The machine, as records name it. */
-export function machine(): { cpu: string; cores: number; node: string; platform: string } {
+function machine(): StageRecord["machine"] {
   const all = cpus();
   return {
     cpu: all[0]?.model.trim() ?? "unknown",

@@ -1,6 +1,6 @@
 import { readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { openFolder } from "@madformer/artifacts";
+import { digestFile, openFolder } from "@madformer/artifacts";
 import { parseConfig } from "./config.js";
 import { differ, runInFolder } from "./folder.js";
 import { bench, program, repeatStage, type Bench, type Hooks } from "./testing.js";
@@ -31,6 +31,7 @@ describe("runInFolder()", () => {
     expect(artifact.manifest).toEqual(manifest);
     expect(artifact.record?.stage).toBe("repeat");
     expect(await readFile(await artifact.path("0.txt"), "utf8")).toBe("hi0");
+    expect(artifact.record?.logs["logs/events.jsonl"]).toEqual(await digestFile(join(out, "logs/events.jsonl")));
   });
 
   test("finds everything done the second time, and makes what is gone", async () => {

@@ -5,7 +5,6 @@ import {
   digestFile,
   listFiles,
   MANIFEST_FILE,
-  manifestDigest,
   manifestOf,
   manifestText,
   readManifest,
@@ -17,10 +16,10 @@ import {
   type Made,
   type StageRecord,
 } from "@madformer/artifacts";
-import { machine, Stopwatch } from "./attempt.js";
+import { recordOf, Stopwatch } from "./attempt.js";
 import { ConfigError } from "./config.js";
-import { duration, openLog } from "./log.js";
-import { digestsOf, type Program } from "./run.js";
+import { duration } from "./log.js";
+import { digestsOf, runLogged, type Program } from "./run.js";
 import type { Inputs, InputSpecs, Stage } from "./stage.js";
 
 /** Says what is being made in a folder, from the first moment on. */
@@ -43,13 +42,13 @@ export async function runInFolder<C, I extends InputSpecs>(
   config: C,
   inputs: Inputs<I>,
   folder: string,
-  options: FolderOptions,
+  { program, signal, stream = process.stderr }: FolderOptions,
 ): Promise<Made & { readonly reused: boolean }> {
   const out = resolve(folder);
   await mkdir(out, { recursive: true });
   await using _lock = await takeLock(join(out, ".lock"), {
-    signal: options.signal,
-    onWait: (message) => void (options.stream ?? process.stderr).write(`${message}\n`),
+    signal,
+    onWait: (message) => void stream.write(`${message}\n`),
   });
   const outside = await stage.fingerprint?.(config);
   const wanted = {
@@ -64,38 +63,17 @@ export async function runInFolder<C, I extends InputSpecs>(
   if (manifest && record && (await isWhole(out, manifest))) return { manifest, record, reused: true };
 
   await using watch = await Stopwatch.start(join(out, "tmp", "attempt.json"));
-  using log = openLog({
-    name: stage.name,
-    file: join(out, "logs", "events.jsonl"),
-    ...(options.stream && { stream: options.stream }),
-  });
-  const facts = await stage.run(config, inputs, { out, signal: options.signal, log });
-  options.signal.throwIfAborted();
+  const facts = await runLogged(stage, config, inputs, out, { title: stage.name, stream, signal });
 
   const made = await manifestOf(out, stage.name, { ...facts });
   const logs: StageRecord["logs"] = {};
   for (const file of await listFiles(join(out, "logs")))
     logs[`logs/${file}`] = await digestFile(join(out, "logs", file));
-  const { startedAt, seconds, attempts, peakMemoryBytes } = watch.read();
-  const how: StageRecord = {
-    format: 1,
-    stage: stage.name,
-    key: sha256(canonicalJson({ ...wanted, program: options.program.sha256 })),
-    program: { sha256: options.program.sha256, externals: [...options.program.externals] },
-    config: config as StageRecord["config"],
-    inputs: wanted.inputs,
-    manifest: manifestDigest(made),
-    startedAt,
-    finishedAt: new Date().toISOString(),
-    seconds,
-    attempts,
-    peakMemoryBytes,
-    machine: machine(),
-    logs,
-  };
+  const key = sha256(canonicalJson({ ...wanted, program: program.sha256 }));
+  const how = recordOf(made, watch, { key, program, config, inputs: wanted.inputs, logs });
   await writeText(join(out, RECORD_FILE), `${JSON.stringify(how, null, 2)}\n`);
   await writeText(join(out, MANIFEST_FILE), manifestText(made)); // last: its presence means complete
-  log.info(`done in ${duration(seconds)}`);
+  stream.write(`${stage.name}: done in ${duration(how.seconds)}\n`);
   return { manifest: made, record: how, reused: false };
 }
 

@@ -4,7 +4,6 @@ import { dirname, join, relative } from "node:path";
 import {
   canonicalJson,
   listFiles,
-  manifestDigest,
   sha256,
   takeLock,
   type Artifact,
@@ -14,7 +13,7 @@ import {
   type StageRecord,
   type Store,
 } from "@madformer/artifacts";
-import { machine, Stopwatch } from "./attempt.js";
+import { recordOf, Stopwatch } from "./attempt.js";
 import { duration, openLog } from "./log.js";
 import type { Facts, Inputs, InputSpecs, Stage } from "./stage.js";
 
@@ -100,51 +99,32 @@ export async function runStage<C, I extends InputSpecs>(
   await using watch = await Stopwatch.start(join(work, "attempt.json"));
   const { attempts } = watch.read();
   say(`${attempts > 1 ? `going on with attempt ${attempts}` : "working"} in ${relative(".", out)}`);
-  const facts = await runLogged(stage, config, inputs, out, { ...options, title, stream });
-  signal.throwIfAborted();
+  const facts = await runLogged(stage, config, inputs, out, { title, stream, signal });
 
   const manifest = await collect(stage.name, facts, out, store);
   const logs: Record<string, { sha256: string; bytes: number }> = {};
   for (const file of await listFiles(out, [...Object.keys(manifest.files), "tmp"]))
     logs[file] = await store.add(join(out, file));
   if (program.path !== undefined) await keepCopy(store, program.path, join(work, "program.mjs"));
-  const { startedAt, seconds, peakMemoryBytes } = watch.read();
-  const record: StageRecord = {
-    format: 1,
-    stage: stage.name,
-    key,
-    program: { sha256: program.sha256, externals: [...program.externals] },
-    config: config as StageRecord["config"],
-    inputs: digestsOf(inputs),
-    manifest: manifestDigest(manifest),
-    startedAt,
-    finishedAt: new Date().toISOString(),
-    seconds,
-    attempts,
-    peakMemoryBytes,
-    machine: machine(),
-    logs,
-  };
+  const record = recordOf(manifest, watch, { key, program, config, inputs: digestsOf(inputs), logs });
   await store.remember({ manifest, record });
   await rm(work, { recursive: true, force: true });
-  say(`done in ${duration(seconds)}`);
+  say(`done in ${duration(record.seconds)}`);
   return { manifest, record, reused: false };
 }
 
-/** Runs the stage's function. Its log is closed when it ends: what it wrote becomes an object, and is not written to again. */
-async function runLogged<C, I extends InputSpecs>(
+/** Runs a stage's function. Its log is closed when it ends: what it wrote is hashed next, and not written to again. */
+export async function runLogged<C, I extends InputSpecs>(
   stage: Stage<C, I>,
   config: C,
   inputs: Inputs<I>,
   out: string,
-  {
-    title,
-    stream,
-    signal,
-  }: { readonly title: string; readonly stream: NodeJS.WriteStream; readonly signal: AbortSignal },
+  to: { readonly title: string; readonly stream: NodeJS.WriteStream; readonly signal: AbortSignal },
 ): Promise<Facts> {
-  using log = openLog({ name: title, stream, file: join(out, "logs", "events.jsonl") });
-  return await stage.run(config, inputs, { out, signal, log });
+  using log = openLog({ name: to.title, stream: to.stream, file: join(out, "logs", "events.jsonl") });
+  const facts = await stage.run(config, inputs, { out, signal: to.signal, log });
+  to.signal.throwIfAborted();
+  return facts;
 }
 
 /** Stage and digest of each input, as records hold them. */
