@@ -110,6 +110,11 @@ const SCENARIOS = [
     make: () => rmSync(objectOf("train", "losses.jsonl")),
     expected: ["train"],
   },
+  {
+    change: "a log lost (it tells of a run and decides nothing)",
+    make: () => rmSync(objectAt(record("train").logs["logs/log.jsonl"].sha256)),
+    expected: [],
+  },
 ];
 
 let failed = 0;
@@ -191,7 +196,11 @@ function configure(stage, field, value) {
  */
 function objectOf(stage, file) {
   const { files } = JSON.parse(readFileSync(path.join(folder, "out", stage, "manifest.json"), "utf8"));
-  const { sha256 } = files[file];
+  return objectAt(files[file].sha256);
+}
+
+/** @param {string} sha256 */
+function objectAt(sha256) {
   return path.join(copy, ".madformer/store/objects", sha256.slice(0, 2), sha256);
 }
 
