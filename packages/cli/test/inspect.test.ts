@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
@@ -188,18 +188,6 @@ none     int32    (0,)            0
     const debug = await madformer("inspect", at("missing"), "--debug");
     expect(debug.err).toMatch(/\n {4}at .*\n(.*\n)* *Caused by: Error: .*ENOENT/);
   });
-});
-
-test("the README's commands are understood", async () => {
-  const readme = await readFile(new URL("../README.md", import.meta.url), "utf8");
-  const commands = (/```sh\n(.*?)```/s.exec(readme)?.[1] ?? "").trim().split("\n");
-  expect(commands).toHaveLength(3);
-  const files = { "weights.safetensors": at("a.bin"), "0010000.pt": at("a.pt"), "stats.npz": at("a.npz") };
-  for (const command of commands) {
-    const [program, ...args] = command.split(" ").map((word) => word.replaceAll("'", ""));
-    expect(program).toBe("madformer");
-    expect((await madformer(...args.map((word) => files[word as keyof typeof files] ?? word))).code).toBe(0);
-  }
 });
 
 describe("madformer", () => {
