@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { cpus } from "node:os";
-import { manifestDigest, writeText, type Manifest, type StageRecord } from "@madformer/artifacts";
+import { manifestDigest, sealRecord, writeText, type Manifest, type StageRecord } from "@madformer/artifacts";
 import { z } from "zod";
 
 const Attempt = z.object({
@@ -71,6 +71,7 @@ export interface Told {
   readonly program: { readonly sha256: string; readonly externals: readonly string[] };
   readonly config: unknown;
   readonly inputs: StageRecord["inputs"];
+  readonly outside: string | undefined;
   readonly logs: StageRecord["logs"];
 }
 
@@ -78,21 +79,22 @@ export interface Told {
 export function recordOf(
   manifest: Manifest,
   watch: Stopwatch,
-  { key, program, config, inputs, logs }: Told,
+  { key, program, config, inputs, outside, logs }: Told,
 ): StageRecord {
-  return {
+  return sealRecord({
     format: 1,
     stage: manifest.stage,
     key,
     program: { sha256: program.sha256, externals: [...program.externals] },
     config: config as StageRecord["config"],
     inputs,
+    ...(outside === undefined ? {} : { outside }),
     manifest: manifestDigest(manifest),
     ...watch.read(),
     finishedAt: new Date().toISOString(),
     machine: machine(),
     logs,
-  };
+  });
 }
 
 /** The machine, as records name it. */

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { sha256 } from "@madformer/artifacts";
 import { parseConfig } from "./config.js";
 import { explain } from "./explain.js";
-import { outputFolder, putOutput } from "./main.js";
+import { entryDigest, putOutput } from "./output.js";
 import { readPipeline, type Pipeline } from "./pipeline.js";
 import { runStage, type Program } from "./run.js";
 import type { Stage } from "./stage.js";
@@ -36,7 +36,7 @@ async function setUp(on: Bench, config: object = {}) {
       repeat.run(c, { words: { ...from, path: () => from.path("0.txt") } }, x),
   };
   const stages: Record<string, Stage<never>> = { first: first as never, second: second as never };
-  return { pipeline: await readPipeline(folder), stages };
+  return { pipeline: readPipeline(folder), stages };
 }
 
 async function runAll(
@@ -45,7 +45,8 @@ async function runAll(
   code: Program,
 ) {
   const made: Record<string, Awaited<ReturnType<typeof runStage>>> = {};
-  for (const { name, uses, needs, config } of pipeline.stages) {
+  for (const entry of pipeline.stages) {
+    const { name, uses, needs, config } = entry;
     const stage = stages[uses] as Stage<never>;
     const inputs = Object.fromEntries(
       Object.entries(needs).map(([input, need]) => [input, on.store.artifact(made[need] as never)]),
@@ -53,7 +54,9 @@ async function runAll(
     const { store, stream } = on;
     const options = { program: code, store, stream, signal: new AbortController().signal };
     made[name] = await runStage(stage, parseConfig(stage, config), inputs, options);
-    await putOutput(outputFolder(pipeline.folder, name), made[name], store);
+    const { record, outside } = made[name];
+    const checked = { key: record.key, entry: entryDigest(entry), program: code.sha256, outside };
+    await putOutput(pipeline.folder, name, made[name], checked, store);
   }
   return made;
 }

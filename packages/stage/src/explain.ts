@@ -2,7 +2,8 @@ import { readFile } from "node:fs/promises";
 import { readRecord, type Artifact, type Made, type StageRecord, type Store } from "@madformer/artifacts";
 import { parseConfig } from "./config.js";
 import { differ } from "./folder.js";
-import { outputFolder } from "./main.js";
+import { lookOutside, outsideDigest } from "./outside.js";
+import { outputFolder } from "./output.js";
 import type { Pipeline, PipelineStage } from "./pipeline.js";
 import { stageKey, type Program } from "./run.js";
 import type { Stage } from "./stage.js";
@@ -74,7 +75,8 @@ async function explainOne(
     const made = known.get(need);
     if (made) inputs[input] = store.artifact(made);
   }
-  const made = await store.lookup(stageKey(stage, program, config, inputs, await stage.fingerprint?.(config)));
+  const outside = outsideDigest(await lookOutside(stage.outside?.(config) ?? []));
+  const made = await store.lookup(stageKey(stage, program, config, inputs, outside));
   if (made) {
     known.set(name, made);
     const missing = await store.missing(made.manifest);
@@ -91,11 +93,13 @@ async function explainOne(
       ? []
       : [`input ${input} is another: ${short(last.inputs[input]?.digest)}, now ${short(digest)}`],
   );
-  const reasons = [...own, ...changed];
+  const places = (stage.outside?.(config) ?? []).map(({ path }) => JSON.stringify(path));
+  const elsewhere = last.outside === outside ? [] : [`what it reads outside is another: ${places.join(", ")}`];
+  const reasons = [...own, ...changed, ...elsewhere];
   return {
     name,
     state: "runs",
-    reasons: reasons.length > 0 ? reasons : ["what it reads outside has changed, or the store forgot it"],
+    reasons: reasons.length > 0 ? reasons : ["the store forgot it"],
   };
 }
 

@@ -1,12 +1,12 @@
-import { mkdir, readdir, readFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import {
   canonicalJson,
   digestFile,
-  listFiles,
+  isConsistent,
   MANIFEST_FILE,
-  manifestOf,
   manifestText,
+  prettyJson,
   readManifest,
   readRecord,
   RECORD_FILE,
@@ -14,12 +14,13 @@ import {
   takeLock,
   writeText,
   type Made,
-  type StageRecord,
 } from "@madformer/artifacts";
 import { recordOf, Stopwatch } from "./attempt.js";
 import { ConfigError } from "./config.js";
+import { StageFiles } from "./files.js";
 import { duration } from "./log.js";
-import { digestsOf, runLogged, type Program } from "./run.js";
+import { lookOutside, outsideDigest } from "./outside.js";
+import { assertUnchanged, digestsOf, logsOf, lostOf, runLogged, type Program } from "./run.js";
 import type { Inputs, InputSpecs, Stage } from "./stage.js";
 
 /** Says what is being made in a folder, from the first moment on. */
@@ -33,9 +34,10 @@ export interface FolderOptions {
 
 /**
  * Runs a stage without a pipeline: its files go to a folder, where people want them. The same command again goes on where
- * it was interrupted, or finds everything done.
+ * it was interrupted, or finds everything done: then every file has been hashed. Files that are damaged are made again.
  *
  * @throws {ConfigError} If the folder holds something else: names what differs.
+ * @throws {DataError} If a finished file, an input or something outside was changed while the stage ran.
  */
 export async function runInFolder<C, I extends InputSpecs>(
   stage: Stage<C, I>,
@@ -46,11 +48,10 @@ export async function runInFolder<C, I extends InputSpecs>(
 ): Promise<Made & { readonly reused: boolean }> {
   const out = resolve(folder);
   await mkdir(out, { recursive: true });
-  await using _lock = await takeLock(join(out, ".lock"), {
-    signal,
-    onWait: (message) => void stream.write(`${message}\n`),
-  });
-  const outside = await stage.fingerprint?.(config);
+  const say = (message: string): void => void stream.write(`${stage.name}: ${message}\n`);
+  await using _lock = await takeLock(join(out, ".lock"), { signal, onWait: say });
+  const states = await lookOutside(stage.outside?.(config) ?? []);
+  const outside = outsideDigest(states);
   const wanted = {
     stage: stage.name,
     config,
@@ -59,22 +60,39 @@ export async function runInFolder<C, I extends InputSpecs>(
   };
   await claim(out, folder, wanted);
 
-  const [manifest, record] = [await readManifest(out), await readRecord(out)];
-  if (manifest && record && (await isWhole(out, manifest))) return { manifest, record, reused: true };
+  const before = await finishedBefore(out);
+  if (before?.broken.length === 0) return { ...before.made, reused: true };
+  if (before) say(`${lostOf(before.broken)}, making ${before.broken.length === 1 ? "it" : "them"} again`);
+  await rm(join(out, MANIFEST_FILE), { recursive: true, force: true }); // its presence means complete
 
   await using watch = await Stopwatch.start(join(out, "tmp", "attempt.json"));
-  const facts = await runLogged(stage, config, inputs, out, { title: stage.name, stream, signal });
+  await using files = await StageFiles.open(out);
+  if (files.lost.length > 0 && !before) say(`${lostOf(files.lost)} since the attempt before, making them again`);
+  const facts = await runLogged(stage, config, inputs, { out, files, title: stage.name, stream, signal });
+  await assertUnchanged(inputs, states);
 
-  const made = await manifestOf(out, stage.name, { ...facts });
-  const logs: StageRecord["logs"] = {};
-  for (const file of await listFiles(join(out, "logs")))
-    logs[`logs/${file}`] = await digestFile(join(out, "logs", file));
+  const made = { format: 1 as const, stage: stage.name, facts: { ...facts }, files: await files.collect(digestFile) };
+  const logs = await logsOf(out, digestFile);
   const key = sha256(canonicalJson({ ...wanted, program: program.sha256 }));
-  const how = recordOf(made, watch, { key, program, config, inputs: wanted.inputs, logs });
-  await writeText(join(out, RECORD_FILE), `${JSON.stringify(how, null, 2)}\n`);
-  await writeText(join(out, MANIFEST_FILE), manifestText(made)); // last: its presence means complete
-  stream.write(`${stage.name}: done in ${duration(how.seconds)}\n`);
+  const how = recordOf(made, watch, { key, program, config, inputs: wanted.inputs, outside, logs });
+  await writeText(join(out, RECORD_FILE), prettyJson(how));
+  await writeText(join(out, MANIFEST_FILE), manifestText(made)); // last
+  say(`done in ${duration(how.seconds)}`);
   return { manifest: made, record: how, reused: false };
+}
+
+/** What an earlier run completed, and what of it is not as it was; undefined if none did. */
+async function finishedBefore(out: string): Promise<{ made: Made; broken: string[] } | undefined> {
+  const [manifest, record] = await Promise.all([readManifest(out), readRecord(out)]).catch(() => []);
+  if (!manifest || !record) return undefined;
+  const made = { manifest, record };
+  if (!isConsistent(made)) return { made, broken: [MANIFEST_FILE] };
+  const broken: string[] = [];
+  for (const [file, { sha256: expected }] of Object.entries(manifest.files)) {
+    const found = await digestFile(join(out, file)).catch(() => undefined);
+    if (found?.sha256 !== expected) broken.push(file);
+  }
+  return { made, broken };
 }
 
 /** Notes in the folder what is made there; refuses one that holds something else. */
@@ -99,14 +117,6 @@ async function claim(out: string, folder: string, wanted: object): Promise<void>
         "name another folder, or remove this one",
     );
   await mkdir(join(out, "tmp"), { recursive: true });
-}
-
-async function isWhole(out: string, manifest: Made["manifest"]): Promise<boolean> {
-  for (const [file, { sha256: expected }] of Object.entries(manifest.files)) {
-    const found = await digestFile(join(out, file)).catch(() => undefined);
-    if (found?.sha256 !== expected) return false;
-  }
-  return true;
 }
 
 function safeJson(text: string): unknown {

@@ -1,8 +1,9 @@
 /**
  * Stages: functions from a config and input artifacts to an artifact, and how they run.
  *
- * Reading order: `stage.ts` (what a stage is), `run.ts` (made once, or found in the store), `folder.ts` (without a
- * pipeline), `pipeline.ts` and `main.ts` (in a pipeline), `log.ts` (what people see meanwhile).
+ * Reading order: `stage.ts` (what a stage is), `files.ts` (what it has finished), `run.ts` (made once, or found in the
+ * store), `folder.ts` (without a pipeline), `pipeline.ts`, `main.ts`, `output.ts` and `status.ts` (in a pipeline), `log.ts`
+ * (what people see meanwhile).
  */
 export {
   defineStage,
@@ -15,9 +16,13 @@ export {
   type StageLog,
 } from "./stage.js";
 export { ConfigError, configSchema, parseConfig } from "./config.js";
-export { runStage, stageKey, type Program, type RunOptions } from "./run.js";
+export { runStage, stageKey, type Program, type RunOptions, type StageResult } from "./run.js";
+export { FINISHED_FILE, StageFiles, type Note } from "./files.js";
+export { lookOutside, outsideDigest, type Outside, type OutsideState } from "./outside.js";
 export { differ, runInFolder, type FolderOptions } from "./folder.js";
-export { readPipeline, type Pipeline, type PipelineStage } from "./pipeline.js";
-export { EXIT, guarded, linkFiles, outputFolder, programOf, putOutput, stageMain } from "./main.js";
+export { isName, readPipeline, upTo, type Pipeline, type PipelineStage } from "./pipeline.js";
+export { outputFolder, putOutput, readOutput } from "./output.js";
+export { pipelineStatus, stageStatus, type StageStatus, type StatusOptions } from "./status.js";
+export { EXIT, guarded, programOf, stageMain } from "./main.js";
 export { explain, type Explanation, type ExplainOptions } from "./explain.js";
 export { duration, openLog, type LogOptions, type OpenLog } from "./log.js";

@@ -1,62 +1,67 @@
-import { link, mkdir, readFile, rm, symlink } from "node:fs/promises";
-import { dirname, join, relative, resolve } from "node:path";
+import { appendFile, readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import {
-  DataError,
-  MANIFEST_FILE,
-  manifestText,
-  readManifest,
-  readRecord,
-  RECORD_FILE,
-  sha256,
-  Store,
-  writeText,
-  type Artifact,
-  type Made,
-} from "@madformer/artifacts";
+import { DataError, sha256, Store, type Artifact, type Made } from "@madformer/artifacts";
 import { ConfigError, parseConfig } from "./config.js";
+import { entryDigest, outputFolder, putOutput, readOutput } from "./output.js";
 import { readPipeline, type PipelineStage } from "./pipeline.js";
 import { runStage, type Program } from "./run.js";
 import type { Inputs, InputSpecs, Stage } from "./stage.js";
+import { stageStatus } from "./status.js";
 
 export const EXIT = { done: 0, failed: 1, usage: 2, interrupted: 130, terminated: 143 } as const;
 
+/** Names a file that gets a line `{"stage", "code"}` of each stage that fails: Nx has exit codes of its own. */
+const FAILURES = "MADFORMER_FAILURES";
+
 /**
- * The main function of the runner: `node <runner> <bundle> <pipeline folder> <stage>`, in the workspace's root. Runs the stage
- * that the bundle exports on what the pipeline's other stages made, and puts its manifest and record into
- * `<pipeline folder>/out/<stage>`.
+ * The main function of the runner, in the workspace's root: runs the stage that a bundle exports on what the pipeline's
+ * other stages made, and puts its output into `<pipeline folder>/out/<stage>`. A stage whose output is current is not loaded.
  *
  * The bundle's digest stands for all code that the stage can run. This code is not part of it: it gives a stage its folder and
  * takes what lies there, and no word of it changes what a stage makes.
+ *
+ * @param argv `<bundle> <pipeline folder> <stage>`
  */
 export async function stageMain(argv: readonly string[]): Promise<void> {
   const [bundle, folder, name, ...rest] = argv;
   if (bundle === undefined || folder === undefined || name === undefined || rest.length > 0) {
-    process.stderr.write("Usage: node runner.mjs <bundle of a stage> <pipeline folder> <stage>\n");
+    process.stderr.write("Usage: <runner> <bundle of a stage> <pipeline folder> <stage>\n");
     process.exitCode = EXIT.usage;
     return;
   }
-  process.exitCode = await guarded(name, async (signal) => {
-    const { stage } = (await import(pathToFileURL(bundle).href)) as { readonly stage: Stage<never> };
-    const pipeline = await readPipeline(folder);
-    const entry = pipeline.stages.find((other) => other.name === name);
-    if (entry === undefined)
-      throw new ConfigError(
-        `Pipeline ${folder} has no stage "${name}", expected one of: ${pipeline.stages.map((s) => s.name).join(", ")}`,
-      );
-    const store = Store.at(".");
-    const config = parseConfig(stage, entry.config, `"${name}" of ${join(folder, "pipeline.json")}`);
-    const inputs = await inputsOf(stage, entry, folder, store);
-    const program = await programOf(bundle);
-    const made = await runStage(stage, config, inputs, { program, store, signal, title: name });
-    if (made.reused) process.stderr.write(`${name}: found in the store\n`);
-    await putOutput(outputFolder(folder, name), made, store);
-  });
+  process.exitCode = await guarded(name, (signal) => runEntry(bundle, folder, name, signal));
+  const failures = process.env[FAILURES];
+  if (process.exitCode !== EXIT.done && failures !== undefined)
+    await appendFile(failures, `${JSON.stringify({ stage: name, code: process.exitCode })}\n`);
 }
 
-/** Where a pipeline keeps what tells of a stage's output. */
-export function outputFolder(pipeline: string, stage: string): string {
-  return join(pipeline, "out", stage);
+async function runEntry(bundle: string, folder: string, name: string, signal: AbortSignal): Promise<void> {
+  const pipeline = readPipeline(folder);
+  const entry = pipeline.stages.find((other) => other.name === name);
+  if (entry === undefined)
+    throw new ConfigError(
+      `Pipeline ${folder} has no stage "${name}", expected one of: ${pipeline.stages.map((s) => s.name).join(", ")}`,
+    );
+  const store = Store.at(".");
+  const program = await programOf(bundle);
+  const before = new Map<string, Made>();
+  for (const need of Object.values(entry.needs)) {
+    const made = await outputOf(folder, need, store);
+    if (made) before.set(need, made);
+  }
+  const status = await stageStatus(folder, entry, before, { store, program: () => program.sha256 });
+  if (status.current) return void process.stderr.write(`${name}: up to date\n`);
+
+  const { stage } = (await import(pathToFileURL(bundle).href)) as { readonly stage: Stage<never> };
+  const config = parseConfig(stage, entry.config, `"${name}" of ${join(folder, "pipeline.json")}`);
+  const inputs = inputsOf(stage, entry, folder, before, store);
+  const shown = await readOutput(outputFolder(folder, name));
+  const made = await runStage(stage, config, inputs, { program, store, signal, title: name, shown });
+  if (made.reused) process.stderr.write(`${name}: found in the store\n`);
+  const { record, outside } = made;
+  const checked = { key: record.key, entry: entryDigest(entry), program: program.sha256, outside };
+  await putOutput(folder, name, made, checked, store);
 }
 
 /** A bundle as a program: its digest, and the packages its first line names. */
@@ -67,60 +72,39 @@ export async function programOf(bundle: string): Promise<Program> {
   return { sha256: sha256(bytes), externals, path: bundle };
 }
 
-/** What other stages of a pipeline made, by input name, as their `out` folders say. */
-async function inputsOf<I extends InputSpecs>(
+/** What a stage has made, as its folder says and the store confirms; undefined if it has to run first. */
+async function outputOf(folder: string, name: string, store: Store): Promise<Made | undefined> {
+  const made = await readOutput(outputFolder(folder, name));
+  const known = made && (await store.lookup(made.record.key));
+  return known?.record.manifest === made?.record.manifest ? known : undefined;
+}
+
+/** Artifacts by input name. */
+function inputsOf<I extends InputSpecs>(
   stage: { readonly name: string; readonly inputs: I },
   entry: PipelineStage,
   folder: string,
+  before: ReadonlyMap<string, Made>,
   store: Store,
-): Promise<Inputs<I>> {
-  const inputs: Record<string, Artifact | undefined> = {};
+): Inputs<I> {
   for (const input of Object.keys(entry.needs))
     if (!Object.hasOwn(stage.inputs, input))
       throw new ConfigError(
         `Stage "${entry.name}" of ${folder} needs "${input}", expected inputs of "${stage.name}": ${Object.keys(stage.inputs).join(", ")}`,
       );
+  const inputs: Record<string, Artifact | undefined> = {};
   for (const [input, { optional = false, summary }] of Object.entries(stage.inputs)) {
-    const from = entry.needs[input];
-    if (from === undefined) {
-      if (!optional)
-        throw new ConfigError(`Stage "${entry.name}" of ${folder} lacks the input "${input}" (${summary})`);
-      inputs[input] = undefined;
-      continue;
-    }
-    const out = outputFolder(folder, from);
-    const manifest = await readManifest(out);
-    if (manifest === undefined)
+    const need = Object.hasOwn(entry.needs, input) ? entry.needs[input] : undefined;
+    if (need === undefined && !optional)
+      throw new ConfigError(`Stage "${entry.name}" of ${folder} lacks the input "${input}" (${summary})`);
+    const made = need === undefined ? undefined : before.get(need);
+    if (need !== undefined && made === undefined)
       throw new DataError(
-        `Stage "${entry.name}" of ${folder} needs "${from}", which has not run: there is no ${join(out, MANIFEST_FILE)}`,
+        `Stage "${entry.name}" of ${folder} needs "${need}", which has not run, or whose output the store does not know: run ${need} first`,
       );
-    inputs[input] = store.artifact({ manifest, record: await readRecord(out) });
+    inputs[input] = made && store.artifact(made);
   }
   return inputs as Inputs<I>;
-}
-
-/** Writes manifest and record of a stage, and lets its files be seen under their names. */
-export async function putOutput(out: string, made: Made, store: Store): Promise<void> {
-  await mkdir(out, { recursive: true });
-  await linkFiles(out, made, store);
-  await writeText(join(out, RECORD_FILE), `${JSON.stringify(made.record, null, 2)}\n`);
-  await writeText(join(out, MANIFEST_FILE), manifestText(made.manifest));
-}
-
-/**
- * `<out>/files` and `<out>/logs`: what a stage wrote, under its names. They are second names of the store's objects, not
- * symbolic links: programs that follow those, as browsers do, see a name without an ending. Objects are read-only, and one
- * that is written to all the same is found out.
- */
-export async function linkFiles(out: string, { manifest, record }: Made, store: Store): Promise<void> {
-  for (const folder of ["files", "logs"]) await rm(join(out, folder), { recursive: true, force: true });
-  const files = Object.entries(manifest.files).map(([file, ref]) => [join("files", file), ref] as const);
-  for (const [file, { sha256: digest }] of [...files, ...Object.entries(record.logs)]) {
-    const path = join(out, file);
-    await mkdir(dirname(path), { recursive: true });
-    const object = store.objectPath(digest);
-    await link(object, path).catch(() => symlink(relative(resolve(dirname(path)), object), path)); // the store may be another disk
-  }
 }
 
 /**

@@ -36,7 +36,7 @@ describe("runStage()", () => {
       manifest: manifestDigest(manifest),
     });
     expect(record.inputs).toEqual({ words: { stage: "words", digest: (await on.words("hi")).digest } });
-    expect(Object.keys(record.logs)).toEqual(["logs/events.jsonl"]);
+    expect(Object.keys(record.logs)).toEqual(["logs/events.jsonl", "logs/finished.jsonl"]);
     expect(record.peakMemoryBytes).toBeGreaterThan(1e7);
     await expect(stat(on.store.workPath(record.key))).rejects.toThrow(/ENOENT/);
   });
@@ -109,7 +109,7 @@ describe("runStage()", () => {
     };
     const { manifest, record } = await run(on, "hi", { times: 1 }, litter);
     expect(Object.keys(manifest.files)).toEqual(["0.txt"]);
-    expect(Object.keys(record.logs)).toEqual(["logs/events.jsonl", "logs/speed.txt"]);
+    expect(Object.keys(record.logs)).toEqual(["logs/events.jsonl", "logs/finished.jsonl", "logs/speed.txt"]);
   });
 });
 

@@ -1,20 +1,24 @@
 import { constants } from "node:fs";
-import { chmod, copyFile, mkdir, rm } from "node:fs/promises";
+import { chmod, copyFile, mkdir, rename, rm, stat } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import {
   canonicalJson,
+  DataError,
+  exists,
   listFiles,
   sha256,
   takeLock,
   type Artifact,
   type Digest,
   type Made,
-  type Manifest,
+  type ObjectRef,
   type StageRecord,
   type Store,
 } from "@madformer/artifacts";
 import { recordOf, Stopwatch } from "./attempt.js";
+import { FINISHED_FILE, StageFiles } from "./files.js";
 import { duration, openLog } from "./log.js";
+import { lookAgain, lookOutside, outsideDigest, type OutsideState } from "./outside.js";
 import type { Facts, Inputs, InputSpecs, Stage } from "./stage.js";
 
 /** All code that a stage can run. */
@@ -31,6 +35,8 @@ export interface RunOptions {
   readonly program: Program;
   readonly store: Store;
   readonly signal: AbortSignal;
+  /** What is shown as the stage's output now: if the store has lost its note of it, and it is this, nothing is lost. */
+  readonly shown?: Made | undefined;
   /** Name shown in front of lines; the stage's own by default. */
   readonly title?: string;
   readonly stream?: NodeJS.WriteStream;
@@ -40,7 +46,7 @@ export interface RunOptions {
  * The digest of everything that decides what a stage makes: its program, its complete config, and the content (not the
  * history) of its inputs.
  *
- * @param outside The stage's fingerprint of what it reads besides.
+ * @param outside Digest of what it reads besides (`outsideDigest`).
  */
 export function stageKey(
   stage: Pick<Stage, "name">,
@@ -61,56 +67,80 @@ export function stageKey(
   );
 }
 
+/** What was made, and how it came about. */
+export interface StageResult extends Made {
+  /** Whether it was there already. */
+  readonly reused: boolean;
+  /** What the stage reads outside of the workspace, as it was. */
+  readonly outside: readonly OutsideState[];
+}
+
 /**
  * Makes what a stage makes, or finds it in the store. Nothing is computed twice: a known key whose objects are whole is
  * answered at once; where some objects are missing or damaged, the stage goes on from those that are whole; what an
- * interrupted attempt left is used. Of two processes that want the same, one works and the other waits for it.
+ * interrupted attempt left is used, as far as its bytes are still those that were finished.
+ *
+ * Of two processes that want the same, one works and the other waits for it.
  *
  * @param config Complete, as parsed by the stage's schema.
- * @returns What was made, and whether it was there already.
  * @throws What the stage throws; `signal.reason` if aborted. Its work is kept.
+ * @throws {DataError} If a finished file, an input or something outside was changed while the stage ran: nothing is kept of
+ *   what may have come from it under the stage's key.
  */
 export async function runStage<C, I extends InputSpecs>(
   stage: Stage<C, I>,
   config: C,
   inputs: Inputs<I>,
   options: RunOptions,
-): Promise<Made & { readonly reused: boolean }> {
+): Promise<StageResult> {
   const { program, store, signal, title = stage.name } = options;
-  const key = stageKey(stage, program, config, inputs, await stage.fingerprint?.(config));
+  const outside = await lookOutside(stage.outside?.(config) ?? []);
+  const key = stageKey(stage, program, config, inputs, outsideDigest(outside));
   const stream = options.stream ?? process.stderr;
   const say = (message: string): void => void stream.write(`${title}: ${message}\n`);
 
-  const known = async (): Promise<Made | undefined> => {
-    const made = await store.lookup(key);
-    return made && (await store.missing(made.manifest)).length === 0 ? made : undefined;
+  const known = async (): Promise<StageResult | undefined> => {
+    const { shown } = options;
+    const noted = await store.lookup(key);
+    const made = noted ?? (shown?.record.key === key ? shown : undefined);
+    const whole = made && (await store.missing(made.manifest)).length === 0;
+    if (whole && !noted) await store.remember(made);
+    return whole ? { ...made, outside, reused: true } : undefined;
   };
   const found = await known();
-  if (found) return { ...found, reused: true };
+  if (found) return found;
 
   const work = store.workPath(key);
   await using _lock = await takeLock(`${work}.lock`, { signal, onWait: say });
   const since = await known(); // another process may have made it while this one waited
-  if (since) return { ...since, reused: true };
+  if (since) return since;
 
   const out = join(work, "out");
-  await mkdir(out, { recursive: true });
+  await mkdir(join(out, "tmp"), { recursive: true });
+  await unshare(out);
   await restoreWhole(store, key, out, say);
   await using watch = await Stopwatch.start(join(work, "attempt.json"));
+  await using files = await StageFiles.open(out);
   const { attempts } = watch.read();
   say(`${attempts > 1 ? `going on with attempt ${attempts}` : "working"} in ${relative(".", out)}`);
-  const facts = await runLogged(stage, config, inputs, out, { title, stream, signal });
+  if (files.lost.length > 0) say(`${lostOf(files.lost)} of the attempt before, making them again`);
+  const facts = await runLogged(stage, config, inputs, { out, files, title, stream, signal });
+  await assertUnchanged(inputs, outside);
 
-  const manifest = await collect(stage.name, facts, out, store);
-  const logs: Record<string, { sha256: string; bytes: number }> = {};
-  for (const file of await listFiles(out, [...Object.keys(manifest.files), "tmp"]))
-    logs[file] = await store.add(join(out, file));
+  const manifest = {
+    format: 1 as const,
+    stage: stage.name,
+    facts: { ...facts },
+    files: await files.collect((path) => store.add(path)),
+  };
+  const logs = await logsOf(out, (path) => store.add(path));
   if (program.path !== undefined) await keepCopy(store, program.path, join(work, "program.mjs"));
-  const record = recordOf(manifest, watch, { key, program, config, inputs: digestsOf(inputs), logs });
+  const told = { key, program, config, inputs: digestsOf(inputs), outside: outsideDigest(outside), logs };
+  const record = recordOf(manifest, watch, told);
   await store.remember({ manifest, record });
   await rm(work, { recursive: true, force: true });
   say(`done in ${duration(record.seconds)}`);
-  return { manifest, record, reused: false };
+  return { manifest, record, outside, reused: false };
 }
 
 /** Runs a stage's function. Its log is closed when it ends: what it wrote is hashed next, and not written to again. */
@@ -118,13 +148,60 @@ export async function runLogged<C, I extends InputSpecs>(
   stage: Stage<C, I>,
   config: C,
   inputs: Inputs<I>,
-  out: string,
-  to: { readonly title: string; readonly stream: NodeJS.WriteStream; readonly signal: AbortSignal },
+  to: {
+    readonly out: string;
+    readonly files: StageFiles;
+    readonly title: string;
+    readonly stream: NodeJS.WriteStream;
+    readonly signal: AbortSignal;
+  },
 ): Promise<Facts> {
+  const { out, files, signal } = to;
   using log = openLog({ name: to.title, stream: to.stream, file: join(out, "logs", "events.jsonl") });
-  const facts = await stage.run(config, inputs, { out, signal: to.signal, log });
-  to.signal.throwIfAborted();
+  const facts = await stage.run(config, inputs, { out, files, signal, log });
+  signal.throwIfAborted();
   return facts;
+}
+
+/**
+ * What a stage read is what its key names only if nobody wrote to it meanwhile.
+ *
+ * @throws {DataError} Naming what was changed.
+ */
+export async function assertUnchanged(
+  inputs: Readonly<Record<string, Artifact | undefined>>,
+  outside: readonly OutsideState[],
+): Promise<void> {
+  for (const [name, input] of Object.entries(inputs)) {
+    const [first] = (await input?.changed()) ?? [];
+    if (first !== undefined)
+      throw new DataError(
+        `${JSON.stringify(first)} of the input "${name}" was changed while it was read; the same command again starts from what is there then`,
+      );
+  }
+  for (const [i, now] of (await lookAgain(outside)).entries())
+    if (outsideDigest([now]) !== outsideDigest(outside.slice(i, i + 1)))
+      throw new DataError(
+        `${JSON.stringify(now.path)} was changed while it was read; the same command again starts from what is there then`,
+      );
+}
+
+/** The logs of a stage, by their names; what it finished is listed in one of them. */
+export async function logsOf(
+  out: string,
+  take: (path: string) => Promise<ObjectRef>,
+): Promise<Record<string, ObjectRef>> {
+  const logs: Record<string, ObjectRef> = {};
+  for (const file of await listFiles(join(out, "logs"))) logs[`logs/${file}`] = await take(join(out, "logs", file));
+  return logs;
+}
+
+/** How many files were lost, and one of them. */
+export function lostOf(files: readonly string[]): string {
+  const [first] = files;
+  return files.length === 1
+    ? `${first} was damaged or lost`
+    : `${files.length} files were damaged or lost, such as ${first}`;
 }
 
 /** Stage and digest of each input, as records hold them. */
@@ -136,16 +213,18 @@ export function digestsOf(inputs: Readonly<Record<string, Artifact | undefined>>
 }
 
 /**
- * Where a key is known but some of its objects are not whole, the others are put back into the stage's folder, and the
- * stage makes the rest. Copies, because a stage may append to its files.
+ * Where a key is known but some of its objects are not whole, the others are put back into the stage's folder with the list
+ * of what was finished, and the stage makes the rest. Copies, because a stage may append to its files.
  */
 async function restoreWhole(store: Store, key: Digest, out: string, say: (message: string) => void): Promise<void> {
   const made = await store.lookup(key);
-  if (!made) return;
+  if (!made || (await exists(join(out, FINISHED_FILE)))) return; // an attempt that was interrupted has done so before
+  const list = made.record.logs[FINISHED_FILE];
   const broken = new Set(await store.missing(made.manifest, true));
   say(`${broken.size} of ${Object.keys(made.manifest.files).length} files were missing or damaged, making them again`);
-  for (const [file, ref] of Object.entries(made.manifest.files)) {
-    if (broken.has(file)) continue;
+  const wanted = Object.entries(made.manifest.files).filter(([file]) => !broken.has(file));
+  for (const [file, ref] of list ? [...wanted, [FINISHED_FILE, list] as const] : []) {
+    if (!(await store.intact(ref, true))) continue;
     const target = join(out, file);
     await mkdir(dirname(target), { recursive: true });
     await copyFile(store.objectPath(ref.sha256), target, constants.COPYFILE_FICLONE);
@@ -153,15 +232,20 @@ async function restoreWhole(store: Store, key: Digest, out: string, say: (messag
   }
 }
 
+/** An attempt that was killed while its files became objects left second names of these: they become files of their own. */
+async function unshare(out: string): Promise<void> {
+  for (const file of await listFiles(out)) {
+    const path = join(out, file);
+    if ((await stat(path)).nlink === 1) continue;
+    const copy = join(out, "tmp", "unshared");
+    await copyFile(path, copy, constants.COPYFILE_FICLONE);
+    await chmod(copy, 0o644);
+    await rename(copy, path);
+  }
+}
+
 /** Takes a file into the store by way of a copy: the file itself stays as it is. */
 async function keepCopy(store: Store, file: string, copy: string): Promise<void> {
   await copyFile(file, copy, constants.COPYFILE_FICLONE);
   await store.add(copy);
-}
-
-/** Takes a stage's files into the store and writes down what they are. */
-async function collect(stage: string, facts: Facts, out: string, store: Store): Promise<Manifest> {
-  const files: Record<string, { sha256: string; bytes: number }> = {};
-  for (const file of await listFiles(out, ["logs", "tmp"])) files[file] = await store.add(join(out, file));
-  return { format: 1, stage, facts: { ...facts }, files };
 }

@@ -1,5 +1,7 @@
 import type { Artifact } from "@madformer/artifacts";
 import type { z } from "zod";
+import type { StageFiles } from "./files.js";
+import type { Outside } from "./outside.js";
 
 /** What a stage reads. */
 export interface InputSpec {
@@ -21,9 +23,9 @@ export type Facts = Readonly<Record<string, z.core.util.JSONType>>;
 /**
  * A stage: one function from a config and input artifacts to files and facts.
  *
- * What it writes under `context.out` becomes the artifact, but for `logs/` (which is kept beside it, and may hold times)
- * and `tmp/` (which is dropped). The folder outlives a killed process: the same config, inputs and program find it as it
- * was left, so a stage resumes by looking at what is there. Files that are there must be whole: write to `tmp/`, rename.
+ * It writes below `context.out` and tells `context.files` of each file that is whole: those become the artifact. What it
+ * writes below `logs/` is kept beside it, and may hold times; the rest is dropped. The folder outlives a killed process: the
+ * same config, inputs and program find it as it was left, so a stage resumes by asking `context.files` what is finished.
  */
 export interface Stage<C = unknown, I extends InputSpecs = InputSpecs> {
   readonly name: string;
@@ -32,18 +34,17 @@ export interface Stage<C = unknown, I extends InputSpecs = InputSpecs> {
   /** Schema with a default and a description (with unit) for every field that can have one. */
   readonly config: z.ZodType<C>;
   readonly inputs: I;
-  /**
-   * A digest of what the stage reads besides its inputs, such as the names, sizes and times of files in a folder that its
-   * config names: if it changes, the stage runs again.
-   */
-  fingerprint?(config: C): Promise<string | undefined>;
+  /** Files and folders that the stage reads besides its inputs, because its config names them: if they change, it runs again. */
+  outside?(config: C): readonly Outside[];
   run(config: C, inputs: Inputs<I>, context: StageContext): Promise<Facts>;
 }
 
 /** What a running stage gets from its surroundings. */
 export interface StageContext {
-  /** Absolute path of the folder to write into. Exists. */
+  /** Absolute path of the folder to write into. Exists, and so does `tmp` in it, for what is not finished. */
   readonly out: string;
+  /** What is finished of it. */
+  readonly files: StageFiles;
   /** Aborted on SIGINT and SIGTERM: save what is needed to go on, then throw `signal.reason`. */
   readonly signal: AbortSignal;
   readonly log: StageLog;

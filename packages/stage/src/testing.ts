@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Writable } from "node:stream";
@@ -63,18 +63,17 @@ export function repeatStage(hooks: Hooks = {}) {
       })
       .readonly(),
     inputs: { words: { summary: "the words" } },
-    async run({ times, suffix }, { words }, { out, signal, log }) {
-      const { readFile, rename, stat } = await import("node:fs/promises");
+    async run({ times, suffix }, { words }, { out, files, signal, log }) {
+      const { readFile } = await import("node:fs/promises");
       const text = await readFile(await words.path("words"), "utf8");
-      await mkdir(join(out, "tmp"), { recursive: true });
       for (let i = 0; i < times; i++) {
         signal.throwIfAborted();
         const name = `${i}.txt`;
         log.progress("files", i, times);
-        if (await stat(join(out, name)).catch(() => undefined)) continue;
+        if (files.has(name)) continue;
         await hooks.onFile?.(name, out);
         await writeFile(join(out, "tmp", name), `${text}${suffix}${i}`);
-        await rename(join(out, "tmp", name), join(out, name));
+        await files.add(join(out, "tmp", name), name);
         made.push(name);
       }
       return { files: times };

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { lstat, readdir, stat } from "node:fs/promises";
+import { lstat, mkdir, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { DataError } from "../data-error.js";
 import { writeAtomically } from "../file/atomic-file.js";
@@ -25,6 +25,25 @@ export async function digestFile(path: string): Promise<{ sha256: Digest; bytes:
 /** Writes a text whole or not at all. */
 export async function writeText(path: string, text: string): Promise<void> {
   await writeAtomically(path, (file) => file.append(Buffer.from(text)));
+}
+
+/**
+ * Makes a folder below another one that is ours alone. A file in the way, which nothing of ours puts there, is removed.
+ *
+ * @param root Ours; made too, but a file in its own way stays.
+ * @param below Relative to it, with forward slashes.
+ * @returns Its path.
+ * @throws {Error} The system's, if it cannot be made.
+ */
+export async function makeFolder(root: string, below: string): Promise<string> {
+  await mkdir(root, { recursive: true });
+  let path = root;
+  for (const part of below.split("/")) {
+    path = join(path, part);
+    if ((await stat(path).catch(() => undefined))?.isFile()) await rm(path, { force: true });
+    await mkdir(path, { recursive: true });
+  }
+  return path;
 }
 
 /** Whether there is something at this path. */

@@ -1,4 +1,5 @@
-import { readFile } from "node:fs/promises";
+import type { BigIntStats } from "node:fs";
+import { readFile, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { DataError } from "../data-error.js";
 import { reasonOf } from "../file/byte-source.js";
@@ -6,7 +7,7 @@ import type { Artifact } from "./artifact.js";
 import { digestFile, exists, listFiles } from "./files.js";
 import { Manifest } from "./manifest.js";
 import { StageRecord } from "./record.js";
-import { Store } from "./store.js";
+import { isConsistent, sameContent, Store } from "./store.js";
 
 /** Names that stand for a stage's output beside its files. */
 export const MANIFEST_FILE = "manifest.json";
@@ -25,12 +26,19 @@ export async function openFolder(folder: string, store: Store = Store.at(".")): 
   if (!(await exists(root))) throw new DataError(`Cannot open ${JSON.stringify(folder)}: there is no such folder`);
   const manifest = (await readJson(join(root, MANIFEST_FILE), Manifest)) ?? (await manifestOf(root, "folder", {}));
   const record = await readJson(join(root, RECORD_FILE), StageRecord);
+  if (record !== undefined && !isConsistent({ manifest, record }))
+    throw new DataError(
+      `Cannot use ${JSON.stringify(folder)}: ${MANIFEST_FILE} and ${RECORD_FILE} do not belong together, one of them is damaged; ` +
+        "the command that made it, given again, mends it",
+    );
   const inStore = store.artifact({ manifest, record });
   const checked = new Map<string, Promise<string>>();
+  const seen = new Map<string, BigIntStats>();
   const path = async (file: string): Promise<string> => {
     const ref = Object.hasOwn(manifest.files, file) ? manifest.files[file] : undefined;
     const here = join(root, file);
     if (ref === undefined || !(await exists(here))) return inStore.path(file);
+    seen.set(file, await stat(here, { bigint: true }));
     const { sha256 } = await digestFile(here);
     if (sha256 === ref.sha256) return here;
     throw new DataError(
@@ -43,6 +51,14 @@ export async function openFolder(folder: string, store: Store = Store.at(".")): 
       const known = checked.get(file) ?? path(file);
       checked.set(file, known);
       return known;
+    },
+    changed: async () => {
+      const names = [...(await inStore.changed())];
+      for (const [file, before] of seen) {
+        const after = await stat(join(root, file), { bigint: true }).catch(() => undefined);
+        if (after === undefined || !sameContent(before, after)) names.push(file);
+      }
+      return names;
     },
   };
 }

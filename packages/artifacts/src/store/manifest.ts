@@ -4,7 +4,8 @@ import { z } from "zod";
 /** SHA-256 of some bytes, 64 lower-case hex digits. */
 export type Digest = string;
 
-const DigestText = z.string().regex(/^[0-9a-f]{64}$/, "expected 64 hex digits");
+/** A digest as files hold it; it becomes part of paths. */
+export const DigestText = z.string().regex(/^[0-9a-f]{64}$/, "expected 64 hex digits");
 
 /** Whether a part of a path is a plain name: printable, and not a way out of its folder. */
 function isName(part: string): boolean {
@@ -36,7 +37,7 @@ export type Manifest = z.infer<typeof Manifest>;
 
 /** The one text of a manifest: keys sorted, two spaces, a final newline. */
 export function manifestText(manifest: Manifest): string {
-  return `${JSON.stringify(sorted(manifest), null, 2)}\n`;
+  return prettyJson(manifest);
 }
 
 /** SHA-256 of the manifest's text: the identity of an artifact. */
@@ -52,6 +53,11 @@ export function sha256(data: string | Uint8Array): Digest {
 /** JSON with sorted keys and no spaces: equal values, equal text. */
 export function canonicalJson(value: unknown): string {
   return JSON.stringify(sorted(value));
+}
+
+/** The same for people: keys sorted, two spaces, a final newline. */
+export function prettyJson(value: unknown): string {
+  return `${JSON.stringify(sorted(value), null, 2)}\n`;
 }
 
 function sorted(value: unknown): unknown {

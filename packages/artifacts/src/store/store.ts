@@ -1,13 +1,13 @@
-import { constants } from "node:fs";
-import { chmod, copyFile, link, mkdir, readdir, readFile, rm, stat, utimes } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
+import { constants, lstatSync, type BigIntStats } from "node:fs";
+import { chmod, copyFile, link, lstat, readdir, readFile, rename, rm, stat, utimes } from "node:fs/promises";
+import { join, resolve } from "node:path";
 import { z } from "zod";
 import { DataError } from "../data-error.js";
 import { reasonOf } from "../file/byte-source.js";
 import type { Artifact } from "./artifact.js";
-import { digestFile, writeText } from "./files.js";
+import { digestFile, makeFolder, writeText } from "./files.js";
 import { canonicalJson, Manifest, manifestDigest, type Digest } from "./manifest.js";
-import { StageRecord } from "./record.js";
+import { isSealed, StageRecord } from "./record.js";
 
 /** What the store remembers of a stage key. */
 export interface Made {
@@ -17,11 +17,22 @@ export interface Made {
 
 const MadeText = z.strictObject({ manifest: Manifest, record: StageRecord });
 
+/** A file by the digest and the size of its bytes. */
+export interface ObjectRef {
+  readonly sha256: Digest;
+  readonly bytes: number;
+}
+
+const EPOCH_MS = Date.parse("2000-01-01T00:00:00Z");
+
 /**
- * Every object has this time of change. A program that writes to one changes it, and then the object's bytes are hashed
- * again before anyone trusts them; else looking at size and time is enough to know that nothing was touched.
+ * The time of change that an object gets, in whole seconds from the first 28 bits of its digest. Whoever writes to it
+ * changes that time, and who puts another object in its place brings another time along: so looking at size and time is
+ * enough to know that an object is as the store left it, and one that is not is hashed before anyone trusts it.
  */
-const OBJECT_TIME = new Date("2000-01-01T00:00:00Z");
+export function objectTime(sha256: Digest): Date {
+  return new Date(EPOCH_MS + parseInt(sha256.slice(0, 7), 16) * 1000);
+}
 
 /**
  * The content-addressed store: a folder in which each file lies under the SHA-256 of its bytes, read-only and once.
@@ -63,30 +74,44 @@ export class Store {
    * must not be written to any more.
    *
    * @returns Its digest and size.
-   * @throws {Error} If it cannot be read or stored.
+   * @throws {DataError} If it is written to meanwhile. {Error} If it cannot be read or stored.
    */
-  async add(file: string): Promise<{ sha256: Digest; bytes: number }> {
+  async add(file: string): Promise<ObjectRef> {
+    const before = await stat(file, { bigint: true }).catch(() => undefined);
     const ref = await digestFile(file);
     if (await this.intact(ref)) return ref;
     const path = this.objectPath(ref.sha256);
-    await mkdir(dirname(path), { recursive: true });
-    await rm(path, { force: true });
     try {
+      await makeFolder(this.root, `objects/${ref.sha256.slice(0, 2)}`);
       await link(file, path).catch(async (error: unknown) => {
         if ((error as NodeJS.ErrnoException).code === "EEXIST") return; // another process has just added the same bytes
-        await copyFile(file, `${path}.part`, constants.COPYFILE_FICLONE);
-        await link(`${path}.part`, path).catch(() => undefined);
-        await rm(`${path}.part`);
+        const part = `${path}.${process.pid}.part`;
+        await copyFile(file, part, constants.COPYFILE_FICLONE);
+        await rename(part, path);
       });
+      // What was hashed is what was linked, or the object is nobody's: its time is not set before this is known.
+      const after = await stat(file, { bigint: true });
+      if (before === undefined || !sameContent(before, after)) {
+        await rm(path, { force: true });
+        throw new DataError("something writes to it");
+      }
       await chmod(path, 0o444);
-      await utimes(path, OBJECT_TIME, OBJECT_TIME);
+      const time = objectTime(ref.sha256);
+      await utimes(path, time, time);
     } catch (cause) {
-      throw new Error(`Cannot store ${JSON.stringify(file)} in ${JSON.stringify(this.root)}: ${reasonOf(cause)}`, {
+      const Kind = cause instanceof DataError ? DataError : Error;
+      throw new Kind(`Cannot store ${JSON.stringify(file)} in ${JSON.stringify(this.root)}: ${reasonOf(cause)}`, {
         cause,
       });
     }
     this.verified.add(ref.sha256);
     return ref;
+  }
+
+  /** Whether an object is there as the store left it, by its size and time alone. */
+  untouched({ sha256, bytes }: ObjectRef): boolean {
+    const status = lstatSync(this.objectPath(sha256), { throwIfNoEntry: false });
+    return status !== undefined && isUntouched(status, sha256, bytes);
   }
 
   /**
@@ -95,19 +120,20 @@ export class Store {
    *
    * @param thorough Hash it in any case.
    */
-  async intact({ sha256, bytes }: { sha256: Digest; bytes: number }, thorough = false): Promise<boolean> {
+  async intact({ sha256, bytes }: ObjectRef, thorough = false): Promise<boolean> {
     const path = this.objectPath(sha256);
-    const status = await stat(path).catch(() => undefined);
+    const status = await lstat(path).catch(() => undefined);
     if (status === undefined) return false;
-    const untouched = status.size === bytes && status.mtimeMs === OBJECT_TIME.getTime();
+    const untouched = isUntouched(status, sha256, bytes);
     if (untouched && (!thorough || this.verified.has(sha256))) return true;
-    const found = await digestFile(path).catch(() => undefined);
+    const found = status.isFile() ? await digestFile(path).catch(() => undefined) : undefined;
     if (found?.sha256 !== sha256) {
-      await rm(path, { force: true });
+      await rm(path, { recursive: true, force: true }); // recursive: something may have put a folder there
       this.verified.delete(sha256);
       return false;
     }
-    await utimes(path, OBJECT_TIME, OBJECT_TIME);
+    const time = objectTime(sha256);
+    await utimes(path, time, time);
     this.verified.add(sha256);
     return true;
   }
@@ -122,21 +148,24 @@ export class Store {
   /** What a stage with this key made, if it is known. Its objects may be missing. */
   async lookup(key: Digest): Promise<Made | undefined> {
     const path = this.keyPath(key);
-    const text = await readFile(path, "utf8").catch(() => undefined);
+    const text = await readFile(path, "utf8").catch((error: unknown) => {
+      return (error as NodeJS.ErrnoException).code === "ENOENT" ? undefined : "";
+    });
     if (text === undefined) return undefined;
     try {
       const made = MadeText.parse(JSON.parse(text));
-      if (made.record.key === key && made.record.manifest === manifestDigest(made.manifest)) return made;
+      if (made.record.key === key && isConsistent(made)) return made;
     } catch {
       // damaged: as good as unknown
     }
-    await rm(path, { force: true });
+    await rm(path, { recursive: true, force: true });
     return undefined;
   }
 
   async remember(made: Made): Promise<void> {
     const path = this.keyPath(made.record.key);
-    await mkdir(dirname(path), { recursive: true });
+    await makeFolder(this.root, "keys");
+    if ((await lstat(path).catch(() => undefined))?.isDirectory()) await rm(path, { recursive: true });
     await writeText(path, `${canonicalJson(made)}\n`);
   }
 
@@ -148,6 +177,7 @@ export class Store {
 
   /** What a stage made, to be read from this store. */
   artifact({ manifest, record }: { readonly manifest: Manifest; readonly record?: StageRecord | undefined }): Artifact {
+    const handedOut = new Map<string, ObjectRef>();
     return {
       digest: manifestDigest(manifest),
       manifest,
@@ -157,12 +187,34 @@ export class Store {
         const ref = Object.hasOwn(manifest.files, file) ? manifest.files[file] : undefined;
         if (ref === undefined)
           throw new DataError(`Artifact of stage "${manifest.stage}" has no file ${JSON.stringify(file)}`);
-        if (await this.intact(ref, true)) return this.objectPath(ref.sha256);
+        if (await this.intact(ref, true)) {
+          handedOut.set(file, ref);
+          return this.objectPath(ref.sha256);
+        }
         throw new DataError(
           `${JSON.stringify(file)} of stage "${manifest.stage}" is missing or damaged in ${JSON.stringify(this.root)} ` +
             `(${ref.sha256.slice(0, 12)}); the same command again makes it anew`,
         );
       },
+      changed: async () => [...handedOut].filter(([, ref]) => !this.untouched(ref)).map(([file]) => file),
     };
   }
+}
+
+function isUntouched(
+  status: { isFile(): boolean; readonly size: number; readonly mtimeMs: number },
+  sha256: Digest,
+  bytes: number,
+): boolean {
+  return status.isFile() && status.size === bytes && status.mtimeMs === objectTime(sha256).getTime();
+}
+
+/** Whether a file is the same one, and nobody has written to it, between two looks at it. */
+export function sameContent(before: BigIntStats, after: BigIntStats): boolean {
+  return before.ino === after.ino && before.size === after.size && before.mtimeNs === after.mtimeNs;
+}
+
+/** Whether a manifest is the one that its record was written about, and the record says what it said then. */
+export function isConsistent({ manifest, record }: Made): boolean {
+  return isSealed(record) && record.manifest === manifestDigest(manifest);
 }

@@ -1,0 +1,24 @@
+/** One stage of a pipeline. */
+export interface PipelineEntry {
+  readonly name: string;
+  /** The stage function. */
+  readonly uses: string;
+  /** Input name -> stage of the pipeline that makes it; inputs whose condition does not hold are left out. */
+  readonly needs: Readonly<Record<string, string>>;
+  /** The fields of the stage's config that are not at their default. */
+  readonly config: Readonly<Record<string, unknown>>;
+}
+
+/** A pipeline.json that was checked. */
+export interface PipelineFile {
+  readonly name: string;
+  readonly description: string;
+  /** In an order in which each comes after what it needs. */
+  readonly stages: readonly PipelineEntry[];
+}
+
+export class PipelineError extends Error {}
+export function isName(value: unknown): value is string;
+export function readPipelineFile(folder: string): PipelineFile;
+export function checkPipeline(value: unknown, file: string, name: string): PipelineFile;
+export function upTo(stages: readonly PipelineEntry[], last: string): PipelineEntry[];

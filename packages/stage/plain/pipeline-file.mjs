@@ -1,0 +1,250 @@
+/**
+ * The grammar of `pipelines/<name>/pipeline.json`: the one place where it is checked. Plain JavaScript without a dependency,
+ * because Nx reads pipelines before anything is built; the runner and the command line read them through
+ * `src/pipeline.ts`.
+ */
+import { readFileSync, statSync } from "node:fs";
+import path from "node:path";
+
+/** @typedef {import("./pipeline-file.mjs").PipelineEntry} PipelineEntry */
+/** @typedef {import("./pipeline-file.mjs").PipelineFile} PipelineFile */
+
+/** Names of pipelines, stages, stage functions and inputs: they become parts of paths and of Nx's project names. */
+const NAME = /^[a-z0-9][a-z0-9-]{0,62}$/;
+const NAME_RULE = "expected up to 63 lower-case letters, digits and dashes, the first of them no dash";
+/** `<stage>.<field>` of a condition. */
+const PLACE = /^([a-z0-9][a-z0-9-]{0,62})\.([A-Za-z]\w{0,62})$/;
+/** Keys of the file that are no stages. */
+const WORDS = ["$schema", "description"];
+const MAX_BYTES = 2 ** 20;
+const MAX_STAGES = 1000;
+/** Objects in objects: configs have a few. */
+const MAX_DEPTH = 32;
+const MAX_PROBLEMS = 8;
+
+/** @param {unknown} value @returns {value is string} */
+export function isName(value) {
+  return typeof value === "string" && NAME.test(value);
+}
+
+/** A pipeline.json that cannot be used: the message names the file and what is wrong with it. */
+export class PipelineError extends Error {
+  name = "PipelineError";
+}
+
+/**
+ * Reads and checks `<folder>/pipeline.json`.
+ *
+ * @param {string} folder
+ * @returns {PipelineFile}
+ * @throws {PipelineError}
+ */
+export function readPipelineFile(folder) {
+  const file = path.join(folder, "pipeline.json");
+  const name = path.basename(path.resolve(folder));
+  if (!isName(name))
+    throw new PipelineError(`Cannot use ${shown(file)}: its folder is called ${shown(name)}, ${NAME_RULE}`);
+  /** @type {string} */
+  let text;
+  try {
+    const { size } = statSync(file);
+    if (size > MAX_BYTES) throw new RangeError(`it has ${size} bytes, expected ${MAX_BYTES} at most`);
+    text = readFileSync(file, "utf8").replace(/^\uFEFF/, "");
+  } catch (cause) {
+    const { code, message } = /** @type {NodeJS.ErrnoException} */ (cause);
+    const reason = code === "ENOENT" ? "there is no such file" : message;
+    throw new PipelineError(`Cannot read ${shown(file)}: ${reason}`, { cause });
+  }
+  /** @type {unknown} */
+  let value;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new PipelineError(`Cannot read ${shown(file)}: it is no JSON, ${/** @type {Error} */ (cause).message}`, {
+      cause,
+    });
+  }
+  return checkPipeline(value, file, name);
+}
+
+/**
+ * @param {unknown} value What pipeline.json holds.
+ * @param {string} file What messages call it.
+ * @param {string} name The pipeline's.
+ * @returns {PipelineFile}
+ * @throws {PipelineError}
+ */
+export function checkPipeline(value, file, name) {
+  /** @type {string[]} */
+  const problems = [];
+  if (!isShallow(value, MAX_DEPTH))
+    throw new PipelineError(`Cannot use ${shown(file)}: it is nested more than ${MAX_DEPTH} deep`);
+  if (!isObject(value))
+    throw new PipelineError(`Cannot use ${shown(file)}: it holds ${kindOf(value)}, expected an object of stages`);
+  for (const word of WORDS)
+    if (Object.hasOwn(value, word) && typeof value[word] !== "string")
+      problems.push(`"${word}" is ${kindOf(value[word])}, expected text`);
+  const entries = new Map(Object.entries(value).filter(([key]) => !WORDS.includes(key)));
+  const read = [...entries].flatMap(([stage, entry]) => entryOf(stage, entry, problems) ?? []);
+  if (entries.size > MAX_STAGES) problems.push(`it has ${entries.size} stages, expected ${MAX_STAGES} at most`);
+  if (entries.size === 0) problems.push("it has no stages, expected one or more");
+  for (const { name: stage, needs, conditions } of read)
+    for (const need of [...Object.values(needs), ...conditions.map(({ stage: of }) => of)])
+      if (!entries.has(need))
+        problems.push(`${shown(stage)} needs ${shown(need)}, expected one of: ${[...entries.keys()].join(", ")}`);
+  if (problems.length > 0) {
+    const more = problems.length > MAX_PROBLEMS ? `; and ${problems.length - MAX_PROBLEMS} more` : "";
+    throw new PipelineError(`Cannot use ${shown(file)}: ${problems.slice(0, MAX_PROBLEMS).join("; ")}${more}`);
+  }
+  const configs = new Map(read.map(({ name: stage, config }) => [stage, config]));
+  const stages = read.map(({ name: stage, uses, config, needs, conditions }) => ({
+    name: stage,
+    uses,
+    config,
+    needs: Object.fromEntries(
+      Object.entries(needs).filter(([input]) =>
+        conditions.every(
+          (one) => one.input !== input || sameJson(fieldOf(configs.get(one.stage), one.field), one.value),
+        ),
+      ),
+    ),
+  }));
+  const description = typeof value["description"] === "string" ? value["description"] : "";
+  return { name, description, stages: inOrder(stages, file) };
+}
+
+/**
+ * A stage and all that it needs, in the order in which they can run.
+ *
+ * @param {readonly PipelineEntry[]} stages In such an order.
+ * @param {string} last
+ * @returns {PipelineEntry[]}
+ */
+export function upTo(stages, last) {
+  const wanted = new Set([last]);
+  for (const { name, needs } of [...stages].reverse())
+    if (wanted.has(name)) for (const need of Object.values(needs)) wanted.add(need);
+  return stages.filter(({ name }) => wanted.has(name));
+}
+
+/**
+ * @typedef {{ name: string, uses: string, config: Record<string, unknown>, needs: Record<string, string>,
+ *   conditions: { input: string, stage: string, field: string, value: unknown }[] }} ReadEntry
+ *
+ * @param {string} stage
+ * @param {unknown} entry
+ * @param {string[]} problems What is wrong is added.
+ * @returns {ReadEntry | undefined}
+ */
+function entryOf(stage, entry, problems) {
+  const before = problems.length;
+  const wrong = (/** @type {string} */ what) => void problems.push(`stage ${shown(stage)}: ${what}`);
+  if (!isName(stage)) wrong(`that is no name, ${NAME_RULE}`);
+  if (!isObject(entry)) return wrong(`it is ${kindOf(entry)}, expected an object`);
+  for (const key of Object.keys(entry))
+    if (!["uses", "needs", "config"].includes(key))
+      wrong(`unknown field ${shown(key)}, expected uses, needs or config`);
+  const { uses = stage, needs = [], config = {} } = entry;
+  if (!isName(uses)) wrong(`"uses" is ${shown(uses)}, ${NAME_RULE}`);
+  if (!isObject(config)) wrong(`"config" is ${kindOf(config)}, expected an object`);
+  if (!Array.isArray(needs) && !isObject(needs))
+    wrong(`"needs" is ${kindOf(needs)}, expected a list of stages or an object`);
+  /** @type {[string, unknown][]} */
+  const pairs = Array.isArray(needs)
+    ? needs.map((need) => [String(need), need])
+    : isObject(needs)
+      ? Object.entries(needs)
+      : [];
+  /** @type {Record<string, string>} */
+  const found = {};
+  /** @type {ReadEntry["conditions"]} */
+  const conditions = [];
+  for (const [input, need] of pairs) {
+    const where = Array.isArray(needs)
+      ? `"needs" holds ${shown(need)}`
+      : `"needs" says ${shown(need)} for ${shown(input)}`;
+    if (!Array.isArray(needs) && !isName(input)) wrong(`${shown(input)} is no name of an input, ${NAME_RULE}`);
+    if (isName(need)) found[input] = need;
+    else if (Array.isArray(needs) || !isObject(need))
+      wrong(`${where}, ${typeof need === "string" ? NAME_RULE : "expected the name of a stage"}`);
+    else {
+      const { stage: from, if: when, ...rest } = need;
+      if (isName(from) && isObject(when) && Object.keys(rest).length === 0) {
+        found[input] = from;
+        for (const [place, value] of Object.entries(when)) {
+          const [, of, field] = PLACE.exec(place) ?? [];
+          if (of === undefined || field === undefined)
+            wrong(`"if" of ${shown(input)} names ${shown(place)}, expected <stage>.<field>`);
+          else conditions.push({ input, stage: of, field, value });
+        }
+      } else wrong(`${where}, expected { "stage": <stage>, "if": { "<stage>.<field>": <value> } }`);
+    }
+  }
+  if (problems.length > before || !isName(uses) || !isObject(config)) return undefined;
+  return { name: stage, uses, config, needs: found, conditions };
+}
+
+/**
+ * @param {PipelineEntry[]} stages
+ * @param {string} file
+ * @returns {PipelineEntry[]}
+ */
+function inOrder(stages, file) {
+  const byName = new Map(stages.map((stage) => [stage.name, stage]));
+  /** @type {Set<PipelineEntry>} */
+  const done = new Set();
+  const visit = (/** @type {PipelineEntry} */ stage, /** @type {readonly string[]} */ above) => {
+    if (done.has(stage)) return;
+    const way = [...above, stage.name];
+    if (above.includes(stage.name))
+      throw new PipelineError(`Cannot use ${shown(file)}: stages need each other in a circle, ${way.join(" -> ")}`);
+    for (const need of Object.values(stage.needs)) visit(/** @type {PipelineEntry} */ (byName.get(need)), way);
+    done.add(stage);
+  };
+  for (const stage of stages) visit(stage, []);
+  return [...done];
+}
+
+/** @param {unknown} value @returns {value is Record<string, unknown>} */
+function isObject(value) {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** @param {unknown} value @param {number} depth @returns {boolean} */
+function isShallow(value, depth) {
+  return (
+    typeof value !== "object" ||
+    value === null ||
+    (depth > 0 && Object.values(value).every((item) => isShallow(item, depth - 1)))
+  );
+}
+
+/** @param {Record<string, unknown> | undefined} config @param {string} field */
+function fieldOf(config, field) {
+  return config !== undefined && Object.hasOwn(config, field) ? config[field] : null;
+}
+
+/** @param {unknown} a @param {unknown} b @returns {boolean} */
+function sameJson(a, b) {
+  if (Array.isArray(a) && Array.isArray(b)) return a.length === b.length && a.every((item, i) => sameJson(item, b[i]));
+  if (!isObject(a) || !isObject(b)) return a === b;
+  const keys = Object.keys(a);
+  return (
+    keys.length === Object.keys(b).length && keys.every((key) => Object.hasOwn(b, key) && sameJson(a[key], b[key]))
+  );
+}
+
+/** @param {unknown} value */
+function kindOf(value) {
+  if (value === null) return "null";
+  if (Array.isArray(value)) return "a list";
+  return typeof value === "string"
+    ? `the text ${shown(value)}`
+    : `${typeof value === "object" ? "an object" : `the ${typeof value} ${String(value)}`}`;
+}
+
+/** @param {unknown} value A value as messages show it: no control characters, not too long. */
+function shown(value) {
+  const text = JSON.stringify(value) ?? String(value);
+  return text.length > 100 ? `${text.slice(0, 97)}...` : text;
+}

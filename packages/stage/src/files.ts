@@ -1,0 +1,230 @@
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { mkdir, open, readFile, rename, rm, stat, truncate, type FileHandle } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import {
+  canonicalJson,
+  DataError,
+  digestFile,
+  FilePath,
+  sha256,
+  writeAtomically,
+  writeText,
+  type Digest,
+  type ObjectRef,
+} from "@madformer/artifacts";
+import { z } from "zod";
+
+/** Where a stage's files are listed as they are finished. A log: it is kept beside the artifact, and found again with it. */
+export const FINISHED_FILE = "logs/finished.jsonl";
+
+const Entry = z.strictObject({
+  file: FilePath,
+  sha256: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/)
+    .optional(),
+  bytes: z.int().nonnegative().optional(),
+  note: z.json().optional(),
+});
+type Entry = z.infer<typeof Entry>;
+
+/** A value of JSON, as notes are. */
+export type Note = z.core.util.JSONType;
+
+/**
+ * The files that a stage finishes, each with its digest from the moment it is whole, and a note about it if the stage wants
+ * one when it goes on. What an earlier attempt finished counts if its bytes are still those: a file that was damaged since
+ * is removed, and one that the stage never finished is none of its files.
+ *
+ * The artifact consists of the files that this run finished, or asked for and found.
+ */
+export class StageFiles implements AsyncDisposable {
+  /** What this run has finished, or asked for and found. */
+  private readonly used = new Set<string>();
+
+  private constructor(
+    private readonly out: string,
+    private readonly journal: FileHandle,
+    private readonly entries: Map<string, Entry>,
+    /** Files of an earlier attempt that are damaged or gone. */
+    readonly lost: readonly string[],
+  ) {}
+
+  /**
+   * Looks at what an earlier attempt left. Every file that it finished is hashed. One that has only grown since, as a file
+   * does that lines are appended to, is cut back to what was finished.
+   *
+   * @param out Where the stage writes; exists.
+   */
+  static async open(out: string): Promise<StageFiles> {
+    const path = join(out, FINISHED_FILE);
+    const [entries, lost] = [await readEntries(path), [] as string[]];
+    for (const [file, { sha256, bytes }] of entries) {
+      if (sha256 === undefined || bytes === undefined) continue;
+      if (await restoreTo(join(out, file), { sha256, bytes })) continue;
+      entries.delete(file);
+      lost.push(file);
+    }
+    await mkdir(dirname(path), { recursive: true });
+    await writeText(path, [...entries.values()].map(lineOf).join(""));
+    return new StageFiles(out, await open(path, "a"), entries, lost);
+  }
+
+  /** Whether a file is there, finished and whole. */
+  has(file: string): boolean {
+    const there = this.entries.get(file)?.sha256 !== undefined;
+    if (there) this.used.add(file);
+    return there;
+  }
+
+  /** The note about a file that is there, or that was made without one (see `remember`). */
+  note(file: string): Note | undefined {
+    const entry = this.entries.get(file);
+    if (entry !== undefined) this.used.add(file);
+    return entry?.note;
+  }
+
+  /**
+   * A path to read a finished file from: hashed again, because what is made from it would outlive its damage.
+   *
+   * @throws {DataError} If it is not there, or not what was finished.
+   */
+  async path(file: string): Promise<string> {
+    const entry = this.entries.get(file);
+    const path = join(this.out, file);
+    if (entry?.sha256 === undefined) throw new DataError(`Cannot read ${JSON.stringify(path)}: it is not finished`);
+    if ((await digestFile(path)).sha256 !== entry.sha256) throw await this.damaged(file);
+    this.used.add(file);
+    return path;
+  }
+
+  /** A file has been written under its own name, and is whole. It may be given again after lines were appended to it. */
+  async keep(file: string, note?: Note): Promise<void> {
+    await this.append({ file, ...(await digestFile(join(this.out, file))), ...(note === undefined ? {} : { note }) });
+  }
+
+  /** A file is whole, and gets its name. */
+  async add(temporary: string, file: string, note?: Note): Promise<void> {
+    const ref = await digestFile(temporary);
+    const path = join(this.out, file);
+    await mkdir(dirname(path), { recursive: true });
+    await rename(temporary, path);
+    await this.append({ file, ...ref, ...(note === undefined ? {} : { note }) });
+  }
+
+  /** Writes a small file, whole or not at all. */
+  async write(file: string, content: string | Uint8Array, note?: Note): Promise<void> {
+    const bytes = typeof content === "string" ? Buffer.from(content) : content;
+    const path = join(this.out, file);
+    await mkdir(dirname(path), { recursive: true });
+    await writeAtomically(path, (writer) => writer.append(bytes));
+    const ref = { sha256: sha256(bytes), bytes: bytes.length };
+    await this.append({ file, ...ref, ...(note === undefined ? {} : { note }) });
+  }
+
+  /** Keeps a note under the name of a file that there is no need for. */
+  async remember(file: string, note: Note): Promise<void> {
+    await this.append({ file, note });
+  }
+
+  /** A file is no longer one of the stage's: call it before it is removed. */
+  async drop(file: string): Promise<void> {
+    if (!this.entries.delete(file)) return;
+    this.used.delete(file);
+    await this.journal.appendFile(lineOf({ file }));
+  }
+
+  /**
+   * The files that make the artifact.
+   *
+   * @param take Takes one and gives what its digest and size are: hashes it.
+   * @throws {DataError} If one is gone, or not what was finished: it is forgotten, and the next run makes it again.
+   */
+  async collect(take: (path: string) => Promise<ObjectRef>): Promise<Record<string, ObjectRef>> {
+    const files: Record<string, ObjectRef> = {};
+    for (const [file, { sha256: expected }] of this.entries) {
+      if (expected === undefined || !this.used.has(file) || file.startsWith("tmp/")) continue;
+      const path = join(this.out, file);
+      if (!(await isFile(path))) throw await this.damaged(file);
+      const ref = await take(path);
+      if (ref.sha256 !== expected) throw await this.damaged(file);
+      files[file] = ref;
+    }
+    return files;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.journal.close();
+  }
+
+  private async append(entry: Entry): Promise<void> {
+    FilePath.parse(entry.file);
+    this.entries.delete(entry.file); // the order is that of finishing
+    this.entries.set(entry.file, entry);
+    this.used.add(entry.file);
+    await this.journal.appendFile(lineOf(entry));
+  }
+
+  private async damaged(file: string): Promise<DataError> {
+    const path = join(this.out, file);
+    const what = (await isFile(path)) ? "was changed" : "was removed";
+    await this.drop(file);
+    await rm(path, { recursive: true, force: true });
+    return new DataError(
+      `${JSON.stringify(path)} ${what} after it was finished, by something else than the stage; the same command again makes it anew`,
+    );
+  }
+}
+
+const isFile = async (path: string): Promise<boolean> => (await stat(path).catch(() => undefined))?.isFile() ?? false;
+
+/** Each line says what it says twice: in words, and as a digest that finds a damaged one. */
+function lineOf(entry: Entry): string {
+  return `${JSON.stringify({ ...entry, check: checkOf(entry) })}\n`;
+}
+
+const checkOf = (entry: Entry): Digest => sha256(canonicalJson(entry)).slice(0, 16);
+
+/** The last line about each file; lines that were cut off or damaged say nothing. */
+async function readEntries(path: string): Promise<Map<string, Entry>> {
+  const entries = new Map<string, Entry>();
+  const text = await readFile(path, "utf8").catch(() => "");
+  for (const line of text.split("\n")) {
+    const entry = entryOf(line);
+    if (entry === undefined) continue;
+    entries.delete(entry.file);
+    if (entry.sha256 !== undefined || entry.note !== undefined) entries.set(entry.file, entry);
+  }
+  return entries;
+}
+
+function entryOf(line: string): Entry | undefined {
+  try {
+    const { check, ...rest } = JSON.parse(line) as Record<string, unknown>;
+    const entry = Entry.parse(rest);
+    return check === checkOf(entry) ? entry : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether a file holds what was finished, perhaps after what was appended since was cut off. One that does not is removed. */
+async function restoreTo(path: string, { sha256, bytes }: ObjectRef): Promise<boolean> {
+  const status = await stat(path).catch(() => undefined);
+  if (status === undefined) return false;
+  if (status.isFile() && status.size >= bytes && (await digestOfFirst(path, bytes)) === sha256) {
+    if (status.size > bytes) await truncate(path, bytes);
+    return true;
+  }
+  await rm(path, { recursive: true, force: true });
+  return false;
+}
+
+async function digestOfFirst(path: string, bytes: number): Promise<Digest> {
+  const hash = createHash("sha256");
+  if (bytes > 0)
+    for await (const chunk of createReadStream(path, { end: bytes - 1, highWaterMark: 1 << 20 }))
+      hash.update(chunk as Uint8Array);
+  return hash.digest("hex");
+}

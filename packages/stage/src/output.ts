@@ -1,0 +1,188 @@
+import { lstatSync, readdirSync, statSync } from "node:fs";
+import { link, lstat, mkdir, readFile, rm, symlink } from "node:fs/promises";
+import { dirname, join, relative, resolve } from "node:path";
+import {
+  canonicalJson,
+  isConsistent,
+  MANIFEST_FILE,
+  makeFolder,
+  manifestText,
+  prettyJson,
+  readManifest,
+  readRecord,
+  RECORD_FILE,
+  sha256,
+  writeText,
+  type Digest,
+  type Made,
+  type ObjectRef,
+  type Store,
+} from "@madformer/artifacts";
+import { z } from "zod";
+import type { OutsideState } from "./outside.js";
+import type { PipelineStage } from "./pipeline.js";
+
+/** Beside manifest and record: what they were checked against, so that looking again is enough. */
+const CHECKED_FILE = "checked.json";
+
+const Checked = z.strictObject({
+  key: z.string(),
+  entry: z.string(),
+  program: z.string(),
+  outside: z.array(
+    z.strictObject({
+      path: z.string(),
+      by: z.enum(["content", "time"]),
+      pattern: z.string().optional(),
+      seen: z.string(),
+      sha256: z.string().optional(),
+    }),
+  ),
+  check: z.string(),
+});
+
+/** That a stage, as a pipeline and its program were, has a key: the part of a check that takes loading the program. */
+export interface Checked {
+  readonly key: Digest;
+  /** Digest of the pipeline's words about the stage: `uses` and `config`. */
+  readonly entry: Digest;
+  /** Digest of the program, whose schema fills in the config. */
+  readonly program: Digest;
+  readonly outside: readonly OutsideState[];
+}
+
+/** Where a pipeline keeps what tells of a stage's output. */
+export function outputFolder(pipeline: string, stage: string): string {
+  return join(pipeline, "out", stage);
+}
+
+/** The digest of what a pipeline says about a stage alone. */
+export function entryDigest({ uses, config }: Pick<PipelineStage, "uses" | "config">): Digest {
+  return sha256(canonicalJson({ uses, config }));
+}
+
+/**
+ * Puts a stage's output where people look: manifest and record, its files and logs under their names, and what they were
+ * checked against. Whatever is in the way goes. The last file is `checked.json`: without it nothing here counts.
+ *
+ * @param pipeline The pipeline's folder.
+ */
+export async function putOutput(
+  pipeline: string,
+  stage: string,
+  made: Made,
+  checked: Checked,
+  store: Store,
+): Promise<void> {
+  const out = await makeFolder(pipeline, `out/${stage}`);
+  await linkFiles(out, made, store);
+  await writeIfOther(join(out, RECORD_FILE), recordText(made));
+  await writeIfOther(join(out, MANIFEST_FILE), manifestText(made.manifest));
+  const told = { ...checked, outside: checked.outside.map((state) => ({ ...state })) };
+  await writeIfOther(
+    join(out, CHECKED_FILE),
+    `${JSON.stringify({ ...told, check: sha256(canonicalJson(told)) }, null, 2)}\n`,
+  );
+}
+
+/** What `checked.json` says; undefined if it is missing or damaged. */
+export async function readChecked(out: string): Promise<Checked | undefined> {
+  try {
+    const { check, ...checked } = Checked.parse(JSON.parse(await readFile(join(out, CHECKED_FILE), "utf8")));
+    return check === sha256(canonicalJson(checked)) ? (checked as Checked) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** What a stage's folder says that was made, if manifest and record are whole and belong together. */
+export async function readOutput(out: string): Promise<Made | undefined> {
+  const [manifest, record] = await Promise.all([readManifest(out), readRecord(out)]).catch(() => []);
+  if (!manifest || !record) return undefined;
+  return isConsistent({ manifest, record }) ? { manifest, record } : undefined;
+}
+
+/**
+ * What is not as `putOutput` leaves it, in words; undefined if nothing. Looks at each file of the folder, its inode and that
+ * of its object, and reads manifest and record.
+ */
+export async function oddOutput(out: string, made: Made, store: Store): Promise<string | undefined> {
+  for (const [file, expected] of [
+    [MANIFEST_FILE, manifestText(made.manifest)],
+    [RECORD_FILE, recordText(made)],
+  ] as const)
+    if ((await readFile(join(out, file), "utf8").catch(() => undefined)) !== expected) return `${file} is another one`;
+  const expected = shownFiles(made);
+  for (const folder of FOLDERS)
+    for (const file of namesBelow(out, folder)) if (!expected.has(file)) return `${file} is none of its files`;
+  for (const [file, shown] of expected)
+    if (!isShown(join(out, file), store, shown)) return `${file} is not the object that it was`;
+  return undefined;
+}
+
+const FOLDERS = ["files", "logs"] as const;
+const recordText = ({ record }: Made): string => prettyJson(record);
+
+interface Shown {
+  readonly ref: ObjectRef;
+  /** Whether it is a log, which may be lost: it decides nothing. */
+  readonly log: boolean;
+}
+
+/** The files that a stage's folder shows, by their paths in it. */
+function shownFiles({ manifest, record }: Made): Map<string, Shown> {
+  const shown = new Map<string, Shown>();
+  for (const [file, ref] of Object.entries(manifest.files)) shown.set(`files/${file}`, { ref, log: false });
+  for (const [file, ref] of Object.entries(record.logs)) shown.set(file, { ref, log: true });
+  return shown;
+}
+
+/** Whether a path shows an object that is as the store left it. A log that is lost is not shown. */
+function isShown(path: string, store: Store, { ref, log }: Shown): boolean {
+  const object = lstatSync(store.objectPath(ref.sha256), { throwIfNoEntry: false });
+  const shown = statSync(path, { throwIfNoEntry: false });
+  if (object === undefined) return log && lstatSync(path, { throwIfNoEntry: false }) === undefined;
+  return shown !== undefined && shown.ino === object.ino && shown.dev === object.dev && store.untouched(ref);
+}
+
+/** Paths of everything below a folder that is not a folder. */
+function namesBelow(out: string, folder: string): string[] {
+  const status = lstatSync(join(out, folder), { throwIfNoEntry: false });
+  if (status === undefined) return [];
+  if (!status.isDirectory()) return [folder];
+  return readdirSync(join(out, folder), { withFileTypes: true }).flatMap((entry) => {
+    const path = `${folder}/${entry.name}`;
+    return entry.isDirectory() ? namesBelow(out, path) : [path];
+  });
+}
+
+/**
+ * `<out>/files` and `<out>/logs`: what a stage wrote, under its names. They are second names of the store's objects, not
+ * symbolic links: programs that follow those, as browsers do, see a name without an ending. Objects are read-only, and one
+ * that is written to all the same is found out.
+ */
+async function linkFiles(out: string, made: Made, store: Store): Promise<void> {
+  const expected = shownFiles(made);
+  for (const folder of FOLDERS)
+    for (const file of namesBelow(out, folder)) if (!expected.has(file)) await rm(join(out, file), { force: true });
+  for (const [file, shown] of expected) {
+    const { ref, log } = shown;
+    const path = join(out, file);
+    if (log && !(await store.intact(ref))) {
+      await rm(path, { recursive: true, force: true });
+      continue;
+    }
+    if (isShown(path, store, shown)) continue;
+    const folder = await makeFolder(out, dirname(file));
+    await rm(path, { recursive: true, force: true });
+    const object = store.objectPath(ref.sha256);
+    await link(object, path).catch(() => symlink(relative(resolve(folder), object), path)); // the store may be another disk
+  }
+}
+
+async function writeIfOther(path: string, text: string): Promise<void> {
+  if ((await readFile(path, "utf8").catch(() => undefined)) === text) return;
+  if ((await lstat(path).catch(() => undefined))?.isDirectory()) await rm(path, { recursive: true });
+  await mkdir(dirname(path), { recursive: true });
+  await writeText(path, text);
+}
