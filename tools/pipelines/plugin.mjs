@@ -1,14 +1,12 @@
 /**
- * Nx plugin: each stage of `pipelines/<name>/pipeline.json` is a project `<name>-<stage>` with one target, `<stage>`. Its
- * only outputs are the manifest and the record of what was made; it runs again if the stage's part of pipeline.json, its
- * bundle, an input's manifest, or the state of its own objects in the store changes, and for nothing else.
+ * Nx plugin: each stage of `pipelines/<name>/pipeline.json` is a project `<name>-<stage>` with one target, `<stage>`.
+ *
+ * Nx orders the stages and runs them; it does not cache them. The store knows what each made by its key, and is looked at
+ * each time, with every byte it answers for; what a cache of Nx brings back nobody has looked at.
  */
-import { readFileSync } from "node:fs";
 import path from "node:path";
-import { findStages, needsOf } from "./stages.mjs";
-
-/** What runs a stage: part of no stage's program, so not of its task's hash either. */
-const RUNNER = "packages/stage/bundle/runner.mjs";
+import { readPipelineFile } from "../../packages/stage/plain/pipeline-file.mjs";
+import { findStages } from "./stages.mjs";
 
 export const name = "madformer-pipelines";
 
@@ -17,7 +15,17 @@ export const createNodesV2 = [
   "pipelines/*/pipeline.json",
   (files, _options, { workspaceRoot }) => {
     const stages = findStages(workspaceRoot);
-    return files.map((file) => [file, { projects: projectsOf(file, workspaceRoot, stages) }]);
+    /** @type {Set<string>} */
+    const taken = new Set();
+    return [...files].sort().map((file) => {
+      try {
+        return [file, { projects: projectsOf(file, workspaceRoot, stages, taken) }];
+      } catch (error) {
+        // It breaks its own stages, which Nx does not know then, and no other command.
+        console.error(`Warning: the stages of this pipeline cannot run. ${/** @type {Error} */ (error).message}`);
+        return [file, {}];
+      }
+    });
   },
 ];
 export const createNodes = createNodesV2;
@@ -26,46 +34,45 @@ export const createNodes = createNodesV2;
  * @param {string} file
  * @param {string} root
  * @param {Map<string, import("./stages.mjs").StageSource>} stages
+ * @param {Set<string>} taken Names of projects; those of this pipeline are added.
  */
-function projectsOf(file, root, stages) {
+function projectsOf(file, root, stages, taken) {
   const folder = path.dirname(file).replaceAll("\\", "/");
-  const pipeline = path.basename(folder);
+  const { name: pipeline, stages: entries } = readPipelineFile(path.join(root, folder));
   /** @type {Record<string, import("nx/src/devkit-exports.js").ProjectConfiguration>} */
   const projects = {};
-  const entries = JSON.parse(readFileSync(path.join(root, file), "utf8"));
-  for (const [stage, entry] of Object.entries(entries)) {
-    if (typeof entry !== "object") continue; // "description"
-    const { uses = stage } = entry;
+  for (const { name: stage, uses, needs } of entries) {
     const source = stages.get(uses);
     if (source === undefined)
       throw new Error(
         `${file}: no package has a stage "${uses}", expected one of: ${[...stages.keys()].sort().join(", ")}`,
       );
-    const earlier = needsOf(entries, stage);
-    const out = `${folder}/out/${stage}`;
+    const name = `${pipeline}-${stage}`;
+    if (taken.has(name)) throw new Error(`${file}: another pipeline has a project "${name}", too; rename one of them`);
     projects[`${folder}/${stage}`] = {
-      name: `${pipeline}-${stage}`,
+      name,
       root: `${folder}/${stage}`,
       projectType: "application",
       tags: [`pipeline:${pipeline}`, `stage:${uses}`],
       targets: {
         [stage]: {
-          command: `node --no-warnings ${RUNNER} ${source.bundle} ${folder} ${stage}`,
-          cache: true,
+          executor: "nx:run-commands",
+          // One command for all stages: words of a file stay out of the shell.
+          options: {
+            command: "node --no-warnings tools/pipelines/stage.mjs",
+            env: { MADFORMER_PIPELINE: pipeline, MADFORMER_STAGE: stage },
+          },
+          cache: false,
+          // Nx hashes what it does not cache; by default it would ask for files of the project, which has none.
+          inputs: [{ json: `{workspaceRoot}/${file}`, fields: [stage] }, { externalDependencies: [] }],
           dependsOn: [
-            ...earlier.map((need) => ({ projects: [`${pipeline}-${need}`], target: need })),
+            ...[...new Set(Object.values(needs))].map((need) => ({ projects: [`${pipeline}-${need}`], target: need })),
             { projects: [source.packageName, "@madformer/stage"], target: "bundle" },
           ],
-          inputs: [
-            { json: `{workspaceRoot}/${file}`, fields: [stage] },
-            { dependentTasksOutputFiles: `**/{manifest.json,${uses}.mjs}` },
-            { runtime: `node tools/pipelines/state.mjs ${folder} ${stage}` },
-            { externalDependencies: [] },
-          ],
-          outputs: [`{workspaceRoot}/${out}/manifest.json`, `{workspaceRoot}/${out}/record.json`],
         },
       },
     };
   }
+  for (const { name = "" } of Object.values(projects)) taken.add(name);
   return projects;
 }

@@ -3,112 +3,191 @@
  *
  * Runs a pipeline up to a stage (faces-64, report), whatever of it is not there yet, and says what was made, what was
  * reused and where to look. The same command again goes on where it was interrupted.
+ *
+ * What is there already is looked at first, by this process alone; Nx starts if there is something to do.
  */
-import { existsSync, linkSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
+import { constants, tmpdir } from "node:os";
 import path from "node:path";
-import { fileURLToPath } from "node:url";
-import { $, chalk } from "zx";
-import { needsOf } from "./stages.mjs";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { readPipelineFile, upTo } from "../../packages/stage/plain/pipeline-file.mjs";
+import { freshBundles, makeBundles, RUNNER, RUNNER_PACKAGE } from "./bundles.mjs";
+import { FAILURES, readFailures } from "./failures.mjs";
+import { findPipelines, findStages } from "./stages.mjs";
 
+const USAGE = `npm run reproduce [-- <pipeline> [<stage>]] [--no-nx]
+
+Runs a pipeline (default: faces-64) up to a stage (default: report), whatever of it is not there yet.
+--no-nx  runs the stages one after another without Nx
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or pipeline, 130 interrupted by Ctrl-C.`;
+
+const NX = "node_modules/.bin/nx";
 const root = fileURLToPath(new URL("../..", import.meta.url));
 process.chdir(root);
-const store = path.resolve(process.env["MADFORMER_STORE"] ?? ".madformer/store");
-const pipelines = readdirSync("pipelines").filter((name) => existsSync(`pipelines/${name}/pipeline.json`));
-const [pipeline = "faces-64", last = "report"] = process.argv.slice(2);
-if (!pipelines.includes(pipeline)) stop(`there is no pipeline "${pipeline}", expected one of: ${pipelines.join(", ")}`);
-const folder = `pipelines/${pipeline}`;
-/** @type {import("./stages.mjs").PipelineFile} */
-const { description: _, $schema: __, ...stages } = JSON.parse(readFileSync(`${folder}/pipeline.json`, "utf8"));
-if (!(last in stages)) stop(`${pipeline} has no stage "${last}", expected one of: ${Object.keys(stages).join(", ")}`);
-
 const started = new Date();
 process.env["MADFORMER_RUN_STARTED"] ??= started.toISOString();
-// One stage at a time: each uses all cores by itself.
-for (let attempt = 1; ; attempt++) {
-  const { exitCode } = await $({
-    stdio: "inherit",
-    nothrow: true,
-  })`npx nx run ${pipeline}-${last}:${last} --parallel=1 --outputStyle=stream`;
-  if (exitCode !== 0) process.exit(exitCode ?? 1);
-  // Nx may have answered from its cache with a manifest whose objects are gone: then its state changes, and it runs again.
-  const broken = needed(last).filter((stage) =>
-    filesOf(stage).some(([name, object]) => name.startsWith("files/") && !existsSync(object)),
-  );
-  if (broken.length === 0) break;
-  if (attempt === 2) stop(`files of ${broken.join(", ")} are missing from ${store}`);
-  console.error(`Files of ${broken.join(", ")} are gone from the store: making them again`);
+const words = process.argv.slice(2);
+if (words.includes("--help") || words.includes("-h")) {
+  console.log(USAGE);
+  process.exit(0);
 }
-for (const stage of needed(last)) link(stage);
-summary();
+const options = words.filter((word) => word.startsWith("-"));
+const unknown = options.find((word) => word !== "--no-nx");
+const [pipeline = "faces-64", last = "report", ...rest] = words.filter((word) => !word.startsWith("-"));
+if (unknown !== undefined || rest.length > 0) stop(`"${unknown ?? rest[0]}" is not understood\n\n${USAGE}`);
+const pipelines = findPipelines(root);
+if (!pipelines.includes(pipeline)) stop(`there is no pipeline "${pipeline}", expected one of: ${pipelines.join(", ")}`);
+const folder = `pipelines/${pipeline}`;
+const { stages } = read();
+if (!stages.some(({ name }) => name === last))
+  stop(`${pipeline} has no stage "${last}", expected one of: ${stages.map(({ name }) => name).join(", ")}`);
+const wanted = upTo(stages, last);
+console.log(`${pipeline}: ${wanted.length} ${wanted.length === 1 ? "stage" : "stages"}, up to ${last}`);
 
-/** @param {string} message */
+/** @type {NodeJS.Signals | undefined} What has stopped this process: whoever runs below it stops by itself. */
+let stopped;
+for (const signal of /** @type {const} */ (["SIGINT", "SIGTERM"])) process.on(signal, () => (stopped = signal));
+
+let status = await look();
+if (status === undefined || status.some(({ current }) => !current)) {
+  if (options.includes("--no-nx") || !(await runWithNx())) await runAlone();
+  status = await look();
+}
+if (status === undefined) fail("its bundles are not what the sources make, which have changed meanwhile");
+summary(
+  status.map((stage) => (stage.current ? stage : fail(`${stage.name} has run, but ${stage.why}`))),
+  (await import("zx")).chalk,
+);
+
+/** @returns {import("../../packages/stage/plain/pipeline-file.mjs").PipelineFile} */
+function read() {
+  try {
+    return readPipelineFile(folder);
+  } catch (error) {
+    return stop(/** @type {Error} */ (error).message);
+  }
+}
+
+/** @param {string} message @returns {never} */
 function stop(message) {
   console.error(`Cannot reproduce: ${message}`);
   process.exit(2);
 }
 
-/**
- * A stage and all that it needs, in an order in which they can run.
- *
- * @param {string} stage
- * @returns {string[]}
- */
-function needed(stage) {
-  return [...new Set([...needsOf(stages, stage).flatMap(needed), stage])];
+/** @param {string} message @param {number} [code] @returns {never} */
+function fail(message, code = 1) {
+  console.error(`Cannot reproduce ${pipeline}: ${message}`);
+  process.exit(code);
 }
 
-/** @param {string} stage @param {string} file */
-function read(stage, file) {
-  return JSON.parse(readFileSync(`${folder}/out/${stage}/${file}`, "utf8"));
-}
-
-/**
- * What a stage wrote, as `out/<stage>/` shows it, and where it lies.
- *
- * @param {string} stage
- * @returns {[name: string, object: string][]}
- */
-function filesOf(stage) {
-  const files = Object.entries(read(stage, "manifest.json").files).map(([name, ref]) => [`files/${name}`, ref]);
-  return [...files, ...Object.entries(read(stage, "record.json").logs)].map(([name, { sha256 }]) => [
-    name,
-    path.join(store, "objects", sha256.slice(0, 2), sha256),
-  ]);
+/** Packages with the stage functions that are wanted, and the runner's. */
+function packageDirs() {
+  const functions = findStages(root);
+  const dirs = wanted.map(({ name, uses }) => {
+    const source = functions.get(uses);
+    if (source) return source.packageDir;
+    return stop(
+      `stage "${name}" of ${pipeline} uses "${uses}", expected one of: ${[...functions.keys()].sort().join(", ")}`,
+    );
+  });
+  return [...new Set([RUNNER_PACKAGE, ...dirs])];
 }
 
 /**
- * `out/<stage>/files` and `logs`: a stage's files under their names, as the stage's own process leaves them. A manifest that Nx
- * brought back comes without them.
+ * What the runner says of a stage: see packages/stage/src/status.ts. Its types would need a build.
  *
- * @param {string} stage
+ * @typedef {{ manifest: { facts: any }, record: { finishedAt: string, peakMemoryBytes: number, seconds: number } }} Made
+ * @typedef {{ name: string, current: true, made: Made } | { name: string, current: false, why: string }} StageStatus
  */
-function link(stage) {
-  const out = path.resolve(folder, "out", stage);
-  const files = filesOf(stage);
-  if (files.every(([name, object]) => sameFile(path.join(out, name), object))) return;
-  for (const links of ["files", "logs"]) rmSync(path.join(out, links), { recursive: true, force: true });
-  for (const [name, object] of files) {
-    const file = path.join(out, name);
-    mkdirSync(path.dirname(file), { recursive: true });
-    try {
-      linkSync(object, file);
-    } catch {
-      symlinkSync(path.relative(path.dirname(file), object), file); // the store is on another disk
+
+/**
+ * What is there, by stage; nothing if bundles are not fresh.
+ *
+ * @returns {Promise<StageStatus[] | undefined>}
+ */
+async function look() {
+  /** @type {Map<string, string>} */
+  const programs = new Map();
+  for (const dir of packageDirs()) {
+    const fresh = freshBundles(root, dir);
+    if (fresh === undefined) return undefined;
+    for (const [name, sha256] of fresh) programs.set(name, sha256);
+  }
+  const runner = await import(`${pathToFileURL(path.join(root, RUNNER)).href}?${programs.get("runner")}`);
+  return await runner.pipelineStatus(runner.readPipeline(folder), last, {
+    store: runner.Store.at("."),
+    program: (/** @type {string} */ uses) => programs.get(uses),
+  });
+}
+
+/**
+ * Lets Nx run what has to run. A stage that fails ends this process, with the stage's own exit code.
+ *
+ * @returns {Promise<boolean>} Whether Nx did; false if it fails by itself.
+ */
+async function runWithNx() {
+  const scratch = mkdtempSync(path.join(tmpdir(), "reproduce-"));
+  const failures = path.join(scratch, "failures");
+  process.env[FAILURES] = failures;
+  try {
+    const args = ["run", `${pipeline}-${last}:${last}`, "--parallel=1", "--outputStyle=stream"]; // each stage uses all cores
+    for (const attempt of [1, 2]) {
+      const code = await run(NX, args);
+      if (code === 0) return true;
+      const [first] = readFailures(failures);
+      if (stopped) process.exit(128 + constants.signals[stopped]);
+      if (first) fail(`${first.stage} failed`, first.code);
+      if (attempt === 1) {
+        console.error(
+          "Nx fails, but no stage did: trying again without what it remembers of the workspace (.nx/workspace-data)",
+        );
+        await run(NX, ["reset", "--onlyDaemon"]);
+        rmSync(".nx/workspace-data", { recursive: true, force: true });
+      }
     }
+    console.error("Nx fails again: running the stages without it");
+    return false;
+  } finally {
+    rmSync(scratch, { recursive: true, force: true });
+    delete process.env[FAILURES];
   }
 }
 
-/** @param {string} a @param {string} b */
-function sameFile(a, b) {
-  const [x, y] = [statSync(a, { throwIfNoEntry: false }), statSync(b, { throwIfNoEntry: false })];
-  return x !== undefined && x.ino === y?.ino;
+/** Runs all stages in their order; those that are there say so. */
+async function runAlone() {
+  for (const dir of packageDirs())
+    await makeBundles(root, dir).catch((/** @type {Error} */ error) => fail(error.message));
+  for (const { name } of wanted) {
+    const code = await run("tools/pipelines/stage.mjs", [pipeline, name]);
+    if (stopped) process.exit(128 + constants.signals[stopped]);
+    if (code !== 0) fail(`${name} failed`, code);
+  }
 }
 
-function summary() {
-  const rows = needed(last).map((stage) => {
-    const { seconds, peakMemoryBytes, finishedAt } = read(stage, "record.json");
-    const made = new Date(finishedAt) >= started;
-    return [stage, made ? "made" : "reused", `${seconds.toFixed(1)} s`, `${Math.round(peakMemoryBytes / 2 ** 20)} MiB`];
+/**
+ * @param {string} script
+ * @param {readonly string[]} args
+ * @returns {Promise<number>} Its exit code.
+ */
+async function run(script, args) {
+  const { $ } = await import("zx");
+  const child = $({ stdio: "inherit", nothrow: true })`${process.execPath} --no-warnings ${script} ${args}`;
+  const forward = () => void child.kill("SIGTERM").catch(() => undefined);
+  process.once("SIGTERM", forward);
+  const { exitCode } = await child.finally(() => process.off("SIGTERM", forward));
+  return exitCode ?? 1;
+}
+
+/**
+ * @param {readonly Extract<StageStatus, { current: true }>[]} status
+ * @param {typeof import("zx").chalk} chalk
+ */
+function summary(status, chalk) {
+  const rows = status.map(({ name, made: { record } }) => {
+    const made = new Date(record.finishedAt) >= started;
+    const memory = `${Math.round(record.peakMemoryBytes / 2 ** 20)} MiB`;
+    return [name, made ? "made" : "reused", `${record.seconds.toFixed(1)} s`, memory];
   });
   const head = ["stage", "", "time", "memory"];
   const widths = head.map((title, i) => Math.max(...[head, ...rows].map((row) => (row[i] ?? "").length), title.length));
@@ -117,13 +196,10 @@ function summary() {
   console.log(`\n${chalk.bold(line(head))}`);
   for (const row of rows) console.log(row[1] === "reused" ? chalk.dim(line(row)) : line(row));
   const made = rows.filter((row) => row[1] === "made").length;
-  console.log(
-    `\n${made} made, ${rows.length - made} reused, in ${((Date.now() - started.getTime()) / 1000).toFixed(1)} s`,
-  );
-  if ("score" in stages && existsSync(`${folder}/out/score/manifest.json`)) {
-    const { facts } = read("score", "manifest.json");
-    if (facts.final !== undefined)
-      console.log(`${facts.metric}: ${chalk.bold(Number(facts.final.distance ?? facts.final).toFixed(3))}`);
-  }
+  const seconds = ((Date.now() - started.getTime()) / 1000).toFixed(1);
+  console.log(`\n${made} made, ${rows.length - made} reused, in ${seconds} s`);
+  const facts = status.find(({ name }) => name === "score")?.made.manifest.facts;
+  if (facts?.final)
+    console.log(`${facts.metric}: ${chalk.bold(Number(facts.final.distance ?? facts.final).toFixed(3))}`);
   if (last === "report") console.log(`Report: ${chalk.bold(path.resolve(folder, "out/report/files/index.html"))}`);
 }

@@ -41,25 +41,12 @@ export function findStages(root) {
 }
 
 /**
- * What a stage of a pipeline.json reads: input -> stage. An input with a condition counts only if the fields it names have
- * the values it says. The same as in packages/stage/src/pipeline.ts, which checks everything; Nx needs it before anything is
- * built.
+ * Names of the folders below `pipelines/` that hold a pipeline.json, whatever is in it.
  *
- * @typedef {Record<string, { uses?: string, needs?: string[] | Record<string, string | { stage: string, if: Record<string, unknown> }>, config?: Record<string, unknown> }>} PipelineFile
- * @param {PipelineFile} pipeline
- * @param {string} stage
- * @returns {string[]} Stages, each once.
+ * @param {string} root
+ * @returns {string[]}
  */
-export function needsOf(pipeline, stage) {
-  const { needs = [] } = pipeline[stage] ?? {};
-  if (Array.isArray(needs)) return [...new Set(needs)];
-  const applying = Object.values(needs).filter(
-    (need) =>
-      typeof need === "string" ||
-      Object.entries(need.if).every(([place, value]) => {
-        const [entry = "", field = ""] = place.split(".");
-        return JSON.stringify(pipeline[entry]?.config?.[field]) === JSON.stringify(value);
-      }),
-  );
-  return [...new Set(applying.map((need) => (typeof need === "string" ? need : need.stage)))];
+export function findPipelines(root) {
+  const names = readdirSync(path.join(root, "pipelines"));
+  return names.filter((name) => existsSync(path.join(root, "pipelines", name, "pipeline.json"))).sort();
 }

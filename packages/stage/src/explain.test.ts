@@ -1,72 +1,12 @@
-import { chmod, mkdir, readFile, writeFile } from "node:fs/promises";
+import { chmod, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { sha256 } from "@madformer/artifacts";
-import { parseConfig } from "./config.js";
 import { explain } from "./explain.js";
-import { entryDigest, putOutput } from "./output.js";
-import { readPipeline, type Pipeline } from "./pipeline.js";
-import { runStage, type Program } from "./run.js";
+import type { Program } from "./run.js";
 import type { Stage } from "./stage.js";
-import { bench, program, repeatStage, type Bench } from "./testing.js";
+import { bench, program, runAll, twoStages, type Bench, type TwoStages } from "./testing.js";
 
-/** A pipeline of two stages: `first` repeats a word that does not change, `second` what `first` made. */
-async function setUp(on: Bench, config: object = {}) {
-  const folder = join(on.root, "p");
-  await mkdir(folder, { recursive: true });
-  await writeFile(
-    join(folder, "pipeline.json"),
-    JSON.stringify({
-      first: { uses: "first", config },
-      second: { uses: "second", needs: { words: "first" }, config: { times: 1 } },
-    }),
-  );
-  const words = await on.words("hi");
-  const repeat = repeatStage().stage;
-  // `first` has no input in the pipeline; `second` reads 0.txt of it.
-  const first = {
-    ...repeat,
-    name: "first",
-    inputs: {},
-    run: (c: never, _: unknown, x: never) => repeat.run(c, { words }, x),
-  };
-  const second = {
-    ...repeat,
-    name: "second",
-    run: (c: never, { words: from }: { words: typeof words }, x: never) =>
-      repeat.run(c, { words: { ...from, path: () => from.path("0.txt") } }, x),
-  };
-  const stages: Record<string, Stage<never>> = { first: first as never, second: second as never };
-  return { pipeline: readPipeline(folder), stages };
-}
-
-async function runAll(
-  on: Bench,
-  { pipeline, stages }: { pipeline: Pipeline; stages: Record<string, Stage<never>> },
-  code: Program,
-) {
-  const made: Record<string, Awaited<ReturnType<typeof runStage>>> = {};
-  for (const entry of pipeline.stages) {
-    const { name, uses, needs, config } = entry;
-    const stage = stages[uses] as Stage<never>;
-    const inputs = Object.fromEntries(
-      Object.entries(needs).map(([input, need]) => [input, on.store.artifact(made[need] as never)]),
-    );
-    const { store, stream } = on;
-    const options = { program: code, store, stream, signal: new AbortController().signal };
-    made[name] = await runStage(stage, parseConfig(stage, config), inputs, options);
-    const { record, outside } = made[name];
-    const checked = { key: record.key, entry: entryDigest(entry), program: code.sha256, outside };
-    await putOutput(pipeline.folder, name, made[name], checked, store);
-  }
-  return made;
-}
-
-function ask(
-  on: Bench,
-  { pipeline, stages }: { pipeline: Pipeline; stages: Record<string, Stage<never>> },
-  code: Program,
-  name = "second",
-) {
+function ask(on: Bench, { pipeline, stages }: TwoStages, code: Program, name = "second") {
   return explain(pipeline, name, {
     store: on.store,
     stage: async (uses) => stages[uses] as Stage<never>,
@@ -77,7 +17,7 @@ function ask(
 describe("explain()", () => {
   test("says that nothing has run, and then that nothing has to", async () => {
     await using on = await bench();
-    const all = await setUp(on);
+    const all = await twoStages(on);
     expect(await ask(on, all, program("v1"))).toEqual([
       { name: "first", state: "runs", reasons: ["it has not run before"] },
       { name: "second", state: "waits", reasons: ["waits for first"] },
@@ -89,8 +29,8 @@ describe("explain()", () => {
 
   test("names the field of the config that changed, and what waits for it", async () => {
     await using on = await bench();
-    await runAll(on, await setUp(on), program("v1"));
-    expect(await ask(on, await setUp(on, { suffix: "!" }), program("v1"))).toEqual([
+    await runAll(on, await twoStages(on), program("v1"));
+    expect(await ask(on, await twoStages(on, { suffix: "!" }), program("v1"))).toEqual([
       { name: "first", state: "runs", reasons: ['config.suffix: "", now "!"'] },
       { name: "second", state: "waits", reasons: ["waits for first"] },
     ]);
@@ -98,8 +38,8 @@ describe("explain()", () => {
 
   test("names the input that is another", async () => {
     await using on = await bench();
-    await runAll(on, await setUp(on), program("v1"));
-    const changed = await setUp(on, { suffix: "!" });
+    await runAll(on, await twoStages(on), program("v1"));
+    const changed = await twoStages(on, { suffix: "!" });
     await runAll(
       on,
       { ...changed, pipeline: { ...changed.pipeline, stages: changed.pipeline.stages.slice(0, 1) } },
@@ -115,7 +55,7 @@ describe("explain()", () => {
 
   test("names the source files that changed in a program, and its packages", async () => {
     await using on = await bench();
-    const all = await setUp(on);
+    const all = await twoStages(on);
     const write = async (name: string, a: number, externals: string[]): Promise<Program> => {
       const path = join(on.root, name);
       await writeFile(
@@ -135,7 +75,7 @@ describe("explain()", () => {
 
   test("finds what is damaged", async () => {
     await using on = await bench();
-    const all = await setUp(on);
+    const all = await twoStages(on);
     const made = await runAll(on, all, program("v1"));
     const path = on.store.objectPath(made["first"]?.manifest.files["1.txt"]?.sha256 ?? "");
     await chmod(path, 0o644);

@@ -47,6 +47,7 @@ export class StageFiles implements AsyncDisposable {
     private readonly out: string,
     private readonly journal: FileHandle,
     private readonly entries: Map<string, Entry>,
+    private readonly guard: () => Promise<void>,
     /** Files of an earlier attempt that are damaged or gone. */
     readonly lost: readonly string[],
   ) {}
@@ -56,8 +57,9 @@ export class StageFiles implements AsyncDisposable {
    * does that lines are appended to, is cut back to what was finished.
    *
    * @param out Where the stage writes; exists.
+   * @param guard Throws if what the stage reads is not what it was: asked before a file counts as finished.
    */
-  static async open(out: string): Promise<StageFiles> {
+  static async open(out: string, guard: () => Promise<void> = async () => undefined): Promise<StageFiles> {
     const path = join(out, FINISHED_FILE);
     const [entries, lost] = [await readEntries(path), [] as string[]];
     for (const [file, { sha256, bytes }] of entries) {
@@ -68,7 +70,7 @@ export class StageFiles implements AsyncDisposable {
     }
     await mkdir(dirname(path), { recursive: true });
     await writeText(path, [...entries.values()].map(lineOf).join(""));
-    return new StageFiles(out, await open(path, "a"), entries, lost);
+    return new StageFiles(out, await open(path, "a"), entries, guard, lost);
   }
 
   /** Whether a file is there, finished and whole. */
@@ -94,7 +96,8 @@ export class StageFiles implements AsyncDisposable {
     const entry = this.entries.get(file);
     const path = join(this.out, file);
     if (entry?.sha256 === undefined) throw new DataError(`Cannot read ${JSON.stringify(path)}: it is not finished`);
-    if ((await digestFile(path)).sha256 !== entry.sha256) throw await this.damaged(file);
+    const found = (await isFile(path)) ? await digestFile(path) : undefined;
+    if (found?.sha256 !== entry.sha256) throw await this.damaged(file);
     this.used.add(file);
     return path;
   }
@@ -135,6 +138,11 @@ export class StageFiles implements AsyncDisposable {
     await this.journal.appendFile(lineOf({ file }));
   }
 
+  /** Forgets all files: what they were made from is not what it should have been. */
+  async dropAll(): Promise<void> {
+    for (const file of [...this.entries.keys()]) await this.drop(file);
+  }
+
   /**
    * The files that make the artifact.
    *
@@ -160,6 +168,7 @@ export class StageFiles implements AsyncDisposable {
 
   private async append(entry: Entry): Promise<void> {
     FilePath.parse(entry.file);
+    await this.guard();
     this.entries.delete(entry.file); // the order is that of finishing
     this.entries.set(entry.file, entry);
     this.used.add(entry.file);

@@ -42,6 +42,53 @@ describe("runInFolder()", () => {
     expect(await run(on)).toMatchObject({ reused: false, made: ["1.txt"] });
   });
 
+  test.each<[string, (path: string) => Promise<unknown>]>([
+    ["flipped", (path) => writeFile(path, "jo1")],
+    ["emptied", (path) => writeFile(path, "")],
+    ["removed", (path) => rm(path)],
+  ])("makes a file that was %s again, and does not take the damage for its own", async (_, damage) => {
+    await using on = await bench();
+    const { manifest } = await run(on);
+    for (let time = 0; time < 2; time++) {
+      await damage(join(on.root, "out", "1.txt"));
+      const again = await run(on);
+      expect([again.made, again.manifest]).toEqual([["1.txt"], manifest]);
+    }
+    expect(on.said()).toContain("1.txt was damaged or lost, making it again");
+  });
+
+  test("makes a file that was damaged after a failure again", async () => {
+    await using on = await bench();
+    const fail = { onFile: (name: string) => (name === "1.txt" ? Promise.reject(new Error("power cut")) : undefined) };
+    await expect(run(on, {}, fail)).rejects.toThrow("power cut");
+    await writeFile(join(on.root, "out", "0.txt"), "jo0");
+    expect((await run(on)).made).toEqual(["0.txt", "1.txt"]);
+    expect(on.said()).toContain("0.txt was damaged or lost since the attempt before");
+  });
+
+  test.each([
+    ["manifest.json", '"files": 2', '"files": 3'],
+    ["record.json", '"attempts": 1', '"attempts": 7'],
+    ["manifest.json", "{", "["],
+    ["record.json", "{", "["],
+  ])("writes a damaged %s again (%j)", async (file, before, after) => {
+    await using on = await bench();
+    const { manifest } = await run(on);
+    const path = join(on.root, "out", file);
+    await writeFile(path, (await readFile(path, "utf8")).replace(before, after));
+    expect(await run(on)).toMatchObject({ manifest, made: [] });
+    expect((await openFolder(join(on.root, "out"), on.store)).manifest).toEqual(manifest);
+  });
+
+  test("takes no file of somebody else's for its own, and leaves it alone", async () => {
+    await using on = await bench();
+    const { manifest } = await run(on);
+    await writeFile(join(on.root, "out", "notes.txt"), "mine");
+    await rm(join(on.root, "out", "0.txt"));
+    expect((await run(on)).manifest).toEqual(manifest);
+    expect(await readFile(join(on.root, "out", "notes.txt"), "utf8")).toBe("mine");
+  });
+
   test("goes on after a failure", async () => {
     await using on = await bench();
     const fail = { onFile: (name: string) => (name === "1.txt" ? Promise.reject(new Error("power cut")) : undefined) };

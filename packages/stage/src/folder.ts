@@ -20,7 +20,15 @@ import { ConfigError } from "./config.js";
 import { StageFiles } from "./files.js";
 import { duration } from "./log.js";
 import { lookOutside, outsideDigest } from "./outside.js";
-import { assertUnchanged, digestsOf, logsOf, lostOf, runLogged, type Program } from "./run.js";
+import {
+  assertInputsUnchanged,
+  assertOutsideUnchanged,
+  digestsOf,
+  logsOf,
+  lostOf,
+  runLogged,
+  type Program,
+} from "./run.js";
 import type { Inputs, InputSpecs, Stage } from "./stage.js";
 
 /** Says what is being made in a folder, from the first moment on. */
@@ -66,10 +74,11 @@ export async function runInFolder<C, I extends InputSpecs>(
   await rm(join(out, MANIFEST_FILE), { recursive: true, force: true }); // its presence means complete
 
   await using watch = await Stopwatch.start(join(out, "tmp", "attempt.json"));
-  await using files = await StageFiles.open(out);
+  await using files = await StageFiles.open(out, () => assertInputsUnchanged(inputs));
   if (files.lost.length > 0 && !before) say(`${lostOf(files.lost)} since the attempt before, making them again`);
   const facts = await runLogged(stage, config, inputs, { out, files, title: stage.name, stream, signal });
-  await assertUnchanged(inputs, states);
+  await assertInputsUnchanged(inputs);
+  await assertOutsideUnchanged(states, files);
 
   const made = { format: 1 as const, stage: stage.name, facts: { ...facts }, files: await files.collect(digestFile) };
   const logs = await logsOf(out, digestFile);

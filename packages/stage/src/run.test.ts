@@ -1,6 +1,6 @@
-import { chmod, readFile, stat, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { manifestDigest } from "@madformer/artifacts";
+import { manifestDigest, sha256 } from "@madformer/artifacts";
 import { parseConfig } from "./config.js";
 import { runStage, stageKey } from "./run.js";
 import { bench, program, repeatStage, type Bench, type Hooks } from "./testing.js";
@@ -88,6 +88,97 @@ describe("runStage()", () => {
     expect(manifestDigest(again.manifest)).toBe(record.manifest);
     expect(await readFile(path, "utf8")).toBe("hi1");
     expect(on.said()).toContain("1 of 3 files were missing or damaged");
+  });
+
+  test("makes again what is damaged with what was finished of the rest, notes and all", async () => {
+    await using on = await bench();
+    const { manifest } = await run(on, "hi", { times: 3 });
+    for (const [time, file] of [
+      [1, "0.txt"],
+      [2, "2.txt"],
+    ] as const) {
+      const path = on.store.objectPath(manifest.files[file]?.sha256 ?? "");
+      await rm(path);
+      const again = await run(on, "hi", { times: 3 });
+      expect([again.made, again.record.attempts, time]).toEqual([[file], 1, time]);
+    }
+  });
+
+  test.each<[string, RegExp, (out: string) => Promise<unknown>]>([
+    ["removed", /0.txt" was removed after it was finished/, (out) => rm(join(out, "0.txt"))],
+    ["changed", /0.txt" was changed after it was finished/, (out) => writeFile(join(out, "0.txt"), "ho0")],
+    [
+      "a folder",
+      /0.txt" was removed after it was finished/,
+      (out) => rm(join(out, "0.txt")).then(() => mkdir(join(out, "0.txt"))),
+    ],
+  ])(
+    "writes no manifest if a finished file is %s while the stage runs; the next run makes it",
+    async (_, message, damage) => {
+      await using on = await bench();
+      const onFile = async (name: string, out: string): Promise<void> => {
+        if (name === "1.txt") await damage(out);
+      };
+      await expect(run(on, "hi", {}, { onFile })).rejects.toThrow(message);
+      expect(await on.store.keys()).toEqual([]);
+      const { made, manifest } = await run(on, "hi");
+      expect(made).toEqual(["0.txt"]);
+      expect(manifest.files["0.txt"]?.sha256).toBe(sha256("hi0"));
+    },
+  );
+
+  test("makes again what was damaged in the work of an interrupted attempt", async () => {
+    await using on = await bench();
+    const cut = async (name: string, out: string): Promise<void> => {
+      if (name !== "2.txt") return;
+      await writeFile(join(out, "1.txt"), "ho1");
+      throw new Error("power cut");
+    };
+    await expect(run(on, "hi", { times: 3 }, { onFile: cut })).rejects.toThrow("power cut");
+    const { made, manifest } = await run(on, "hi", { times: 3 });
+    expect(made).toEqual(["1.txt", "2.txt"]);
+    expect(manifest.files["1.txt"]?.sha256).toBe(sha256("hi1"));
+    expect(on.said()).toContain("1.txt was damaged or lost of the attempt before");
+  });
+
+  test("gives files that became objects before an attempt was killed back their own bytes to write to", async () => {
+    await using on = await bench();
+    const cut = { onFile: (name: string) => (name === "1.txt" ? Promise.reject(new Error("power cut")) : undefined) };
+    await expect(run(on, "hi", {}, cut)).rejects.toThrow("power cut");
+    const [key] = await readdir(join(on.store.root, "work"));
+    const out = join(on.store.root, "work", key ?? "", "out");
+    for (const file of ["0.txt", "logs/events.jsonl"]) await on.store.add(join(out, file));
+    const { manifest } = await run(on, "hi");
+    expect(Object.values(manifest.files).every((ref) => on.store.untouched(ref))).toBe(true);
+  });
+
+  test("keeps no file that was finished after an input changed", async () => {
+    await using on = await bench();
+    const onFile = (name: string) => (name === "1.txt" ? rm(on.store.objectPath(sha256("hi"))) : undefined);
+    await expect(run(on, "hi", {}, { onFile })).rejects.toThrow(
+      /"words" of the input "words" was changed while it was read/,
+    );
+    expect(await on.store.keys()).toEqual([]);
+    expect((await run(on, "hi")).made).toEqual(["1.txt"]); // 0.txt was finished before
+  });
+
+  test("keeps nothing that was made while something outside changed", async () => {
+    await using on = await bench();
+    const place = join(on.root, "place");
+    await writeFile(place, "one");
+    const attempt = async (onFile: NonNullable<Hooks["onFile"]>) => {
+      const { stage, made } = repeatStage({ onFile });
+      const reading = { ...stage, outside: () => [{ path: place, by: "content" as const }] };
+      const { store, stream } = on;
+      const options = { program: program("v1"), store, stream, signal: never };
+      await runStage(reading, parseConfig(stage, {}), { words: await on.words("hi") }, options);
+      return made;
+    };
+    const change = (name: string) => (name === "1.txt" ? writeFile(place, "two") : undefined);
+    await expect(attempt(change)).rejects.toThrow(/place" was changed while it was read/);
+    expect(await on.store.keys()).toEqual([]);
+    await writeFile(place, "one");
+    expect(await attempt(() => undefined)).toEqual(["0.txt", "1.txt"]);
   });
 
   test("of two that want the same at the same time, one works and the other waits", async () => {

@@ -120,12 +120,13 @@ export async function runStage<C, I extends InputSpecs>(
   await unshare(out);
   await restoreWhole(store, key, out, say);
   await using watch = await Stopwatch.start(join(work, "attempt.json"));
-  await using files = await StageFiles.open(out);
+  await using files = await StageFiles.open(out, () => assertInputsUnchanged(inputs));
   const { attempts } = watch.read();
   say(`${attempts > 1 ? `going on with attempt ${attempts}` : "working"} in ${relative(".", out)}`);
   if (files.lost.length > 0) say(`${lostOf(files.lost)} of the attempt before, making them again`);
   const facts = await runLogged(stage, config, inputs, { out, files, title, stream, signal });
-  await assertUnchanged(inputs, outside);
+  await assertInputsUnchanged(inputs);
+  await assertOutsideUnchanged(outside, files);
 
   const manifest = {
     format: 1 as const,
@@ -164,14 +165,11 @@ export async function runLogged<C, I extends InputSpecs>(
 }
 
 /**
- * What a stage read is what its key names only if nobody wrote to it meanwhile.
+ * What a stage reads is what its key names only if nobody writes to it meanwhile.
  *
- * @throws {DataError} Naming what was changed.
+ * @throws {DataError} Naming the file of an input that was changed.
  */
-export async function assertUnchanged(
-  inputs: Readonly<Record<string, Artifact | undefined>>,
-  outside: readonly OutsideState[],
-): Promise<void> {
+export async function assertInputsUnchanged(inputs: Readonly<Record<string, Artifact | undefined>>): Promise<void> {
   for (const [name, input] of Object.entries(inputs)) {
     const [first] = (await input?.changed()) ?? [];
     if (first !== undefined)
@@ -179,11 +177,22 @@ export async function assertUnchanged(
         `${JSON.stringify(first)} of the input "${name}" was changed while it was read; the same command again starts from what is there then`,
       );
   }
-  for (const [i, now] of (await lookAgain(outside)).entries())
-    if (outsideDigest([now]) !== outsideDigest(outside.slice(i, i + 1)))
-      throw new DataError(
-        `${JSON.stringify(now.path)} was changed while it was read; the same command again starts from what is there then`,
-      );
+}
+
+/**
+ * The same for what it reads outside. Looking at it takes too long for each file that is finished, so all of them are
+ * forgotten.
+ *
+ * @throws {DataError} Naming the place that was changed.
+ */
+export async function assertOutsideUnchanged(outside: readonly OutsideState[], files: StageFiles): Promise<void> {
+  for (const [i, now] of (await lookAgain(outside)).entries()) {
+    if (outsideDigest([now]) === outsideDigest(outside.slice(i, i + 1))) continue;
+    await files.dropAll();
+    throw new DataError(
+      `${JSON.stringify(now.path)} was changed while it was read; the same command again starts from what is there then`,
+    );
+  }
 }
 
 /** The logs of a stage, by their names; what it finished is listed in one of them. */

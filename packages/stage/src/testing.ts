@@ -1,11 +1,15 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Writable } from "node:stream";
 import { sha256, Store, type Artifact } from "@madformer/artifacts";
 import { z } from "zod";
-import type { Program } from "./run.js";
-import { defineStage } from "./stage.js";
+import { parseConfig } from "./config.js";
+import { entryDigest, outputFolder, putOutput, readOutput } from "./output.js";
+import type { Outside } from "./outside.js";
+import { readPipeline, type Pipeline } from "./pipeline.js";
+import { runStage, type Program } from "./run.js";
+import { defineStage, type Stage } from "./stage.js";
 
 /** A folder with a store, and what was said. */
 export interface Bench extends AsyncDisposable {
@@ -80,4 +84,60 @@ export function repeatStage(hooks: Hooks = {}) {
     },
   });
   return { stage, made };
+}
+
+export interface TwoStages {
+  readonly pipeline: Pipeline;
+  readonly stages: Readonly<Record<string, Stage<never>>>;
+}
+
+/** A pipeline of two stages: `first` repeats a word that does not change, `second` what `first` made. */
+export async function twoStages(on: Bench, config: object = {}, outside: readonly Outside[] = []): Promise<TwoStages> {
+  const folder = join(on.root, "p");
+  await mkdir(folder, { recursive: true });
+  await writeFile(
+    join(folder, "pipeline.json"),
+    JSON.stringify({
+      first: { uses: "first", config },
+      second: { uses: "second", needs: { words: "first" }, config: { times: 1 } },
+    }),
+  );
+  const words = await on.words("hi");
+  const repeat = repeatStage().stage;
+  // `first` has no input in the pipeline; `second` reads 0.txt of it.
+  const first = {
+    ...repeat,
+    name: "first",
+    inputs: {},
+    outside: () => outside,
+    run: (c: never, _: unknown, x: never) => repeat.run(c, { words }, x),
+  };
+  const second = {
+    ...repeat,
+    name: "second",
+    run: (c: never, { words: from }: { words: typeof words }, x: never) =>
+      repeat.run(c, { words: { ...from, path: () => from.path("0.txt") } }, x),
+  };
+  const stages: Record<string, Stage<never>> = { first: first as never, second: second as never };
+  return { pipeline: readPipeline(folder), stages };
+}
+
+/** Runs them as the runner does, and says what was made, and whether that was known. */
+export async function runAll(on: Bench, { pipeline, stages }: TwoStages, code: Program) {
+  const made: Record<string, Awaited<ReturnType<typeof runStage>>> = {};
+  for (const entry of pipeline.stages) {
+    const { name, uses, needs, config } = entry;
+    const stage = stages[uses] as Stage<never>;
+    const inputs = Object.fromEntries(
+      Object.entries(needs).map(([input, need]) => [input, on.store.artifact(made[need] as never)]),
+    );
+    const { store, stream } = on;
+    const shown = await readOutput(outputFolder(pipeline.folder, name));
+    const options = { program: code, store, stream, signal: new AbortController().signal, shown };
+    made[name] = await runStage(stage, parseConfig(stage, config), inputs, options);
+    const { record, outside } = made[name];
+    const checked = { key: record.key, entry: entryDigest(entry), program: code.sha256, outside };
+    await putOutput(pipeline.folder, name, made[name], checked, store);
+  }
+  return made;
 }

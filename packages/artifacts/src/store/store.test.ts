@@ -1,9 +1,11 @@
 import {
+  appendFile,
   chmod,
   link,
   mkdir,
   mkdtemp,
   readFile,
+  rename,
   rm,
   stat,
   symlink,
@@ -17,8 +19,8 @@ import { DataError } from "../data-error.js";
 import { listFiles } from "./files.js";
 import { openFolder } from "./folder.js";
 import { FilePath, manifestDigest, manifestText, sha256, type Manifest } from "./manifest.js";
-import type { StageRecord } from "./record.js";
-import { Store } from "./store.js";
+import { isSealed, sealRecord, StageRecord } from "./record.js";
+import { objectTime, Store } from "./store.js";
 
 let root: string;
 let store: Store;
@@ -44,7 +46,7 @@ const manifestOf = (files: Manifest["files"]): Manifest => ({
 
 function recordOf(key: string, manifest: Manifest): StageRecord {
   const time = "2026-01-01T00:00:00Z";
-  return {
+  return sealRecord({
     format: 1,
     stage: "shards",
     key,
@@ -59,7 +61,7 @@ function recordOf(key: string, manifest: Manifest): StageRecord {
     peakMemoryBytes: 1,
     machine: { cpu: "x", cores: 1, node: "v20", platform: "linux-x64" },
     logs: {},
-  };
+  });
 }
 
 describe("Store", () => {
@@ -67,7 +69,8 @@ describe("Store", () => {
     const ref = await added("hello");
     expect(ref).toEqual({ sha256: sha256("hello"), bytes: 5 });
     expect(await readFile(store.objectPath(ref.sha256), "utf8")).toBe("hello");
-    expect((await stat(store.objectPath(ref.sha256))).mode & 0o777).toBe(0o444);
+    const status = await stat(store.objectPath(ref.sha256));
+    expect([status.mode & 0o777, status.mtime]).toEqual([0o444, objectTime(ref.sha256)]);
     expect(await added("hello", "other")).toEqual(ref);
   });
 
@@ -85,6 +88,60 @@ describe("Store", () => {
     await expect(stat(path)).rejects.toThrow(/ENOENT/);
     await added("hello");
     expect(await store.missing(manifestOf({ a: ref }))).toEqual([]);
+  });
+
+  test("finds objects that changed places, although their sizes are equal and nothing was written", async () => {
+    const [a, b] = [await added("hello"), await added("world")];
+    const [pathA, pathB] = [store.objectPath(a.sha256), store.objectPath(b.sha256)];
+    await rename(pathA, join(root, "between"));
+    await rename(pathB, pathA);
+    await rename(join(root, "between"), pathB);
+    expect([store.untouched(a), store.untouched(b)]).toEqual([false, false]);
+    expect(await store.missing(manifestOf({ a, b }))).toEqual(["a", "b"]);
+  });
+
+  test("takes what lies where an object, a key or a folder of them should be for damage, and makes room", async () => {
+    const ref = await added("hello");
+    const [path, key] = [store.objectPath(ref.sha256), sha256("key")];
+    await rm(path);
+    await mkdir(join(path, "folder"), { recursive: true });
+    expect([store.untouched(ref), await store.intact(ref)]).toEqual([false, false]);
+    await rm(join(store.root, "objects"), { recursive: true });
+    await writeFile(join(store.root, "objects"), "a file");
+    expect(await added("hello")).toEqual(ref);
+    const manifest = manifestOf({ a: ref });
+    await mkdir(join(store.root, "keys", `${key}.json`, "folder"), { recursive: true });
+    expect(await store.lookup(key)).toBeUndefined();
+    await rm(join(store.root, "keys"), { recursive: true, force: true });
+    await writeFile(join(store.root, "keys"), "a file");
+    await store.remember({ manifest, record: recordOf(key, manifest) });
+    expect(await store.lookup(key)).toBeDefined();
+  });
+
+  test("does not take in a file that is written to meanwhile", async () => {
+    const path = join(root, "growing");
+    await writeFile(path, "x".repeat(2 ** 22));
+    let writing = true;
+    const writer = (async () => {
+      for (let i = 0; writing; i++) await appendFile(path, String(i));
+    })();
+    await expect(store.add(path)).rejects.toThrow(/Cannot store ".*growing" in .*: something writes to it/);
+    writing = false;
+    await writer;
+    const { sha256: digest } = await store.add(path); // now nobody does
+    expect(sha256(await readFile(store.objectPath(digest)))).toBe(digest);
+  });
+
+  test("says which files that were handed out have been touched since", async () => {
+    const [a, b] = [await added("hello"), await added("world")];
+    const artifact = store.artifact({ manifest: manifestOf({ a, b }) });
+    const path = await artifact.path("a");
+    expect(await artifact.changed()).toEqual([]);
+    for (const file of [path, store.objectPath(b.sha256)]) {
+      await chmod(file, 0o644);
+      await writeFile(file, "jello");
+    }
+    expect(await artifact.changed()).toEqual(["a"]); // nobody has read b
   });
 
   test("finds bytes that changed although size and time did not, when they are used", async () => {
@@ -117,11 +174,45 @@ describe("Store", () => {
     expect(await store.lookup(sha256("other"))).toBeUndefined();
   });
 
+  test("forgets a key whose record was changed", async () => {
+    const key = sha256("key");
+    const manifest = manifestOf({ a: await added("hello") });
+    const path = join(store.root, "keys", `${key}.json`);
+    await store.remember({ manifest, record: recordOf(key, manifest) });
+    await writeFile(path, (await readFile(path, "utf8")).replace('"seconds":1', '"seconds":2'));
+    expect(await store.lookup(key)).toBeUndefined();
+  });
+
   test("does not answer with a manifest that is not its record's", async () => {
     const key = sha256("key");
     const manifest = manifestOf({ a: await added("hello") });
     await store.remember({ manifest: { ...manifest, facts: { images: 3 } }, record: recordOf(key, manifest) });
     expect(await store.lookup(key)).toBeUndefined();
+  });
+});
+
+describe("StageRecord", () => {
+  const manifest = manifestOf({});
+
+  test("is the same text whether it was just made or read back, and knows when it says something else", () => {
+    const record = recordOf(sha256("key"), manifest);
+    const other = sealRecord({ ...record, config: { b: { d: 1, c: 2 }, a: 0 } });
+    expect(JSON.stringify(other.config)).toBe('{"a":0,"b":{"c":2,"d":1}}');
+    expect(StageRecord.parse(JSON.parse(JSON.stringify(other)))).toEqual(other);
+    expect([isSealed(record), isSealed({ ...record, seconds: 2 }), isSealed({ ...record, outside: "x" })]).toEqual([
+      true,
+      false,
+      false,
+    ]);
+  });
+
+  test.each<[string, object]>([
+    ["a log outside of logs/", { logs: { "../x": { sha256: sha256("x"), bytes: 1 } } }],
+    ["a log that is a way out", { logs: { "logs/../../x": { sha256: sha256("x"), bytes: 1 } } }],
+    ["a digest that is a path", { logs: { "logs/x": { sha256: "../../x", bytes: 1 } } }],
+    ["a program that is a path", { program: { sha256: "../../x", externals: [] } }],
+  ])("refuses %s", (_, fields) => {
+    expect(StageRecord.safeParse({ ...recordOf(sha256("key"), manifest), ...fields }).success).toBe(false);
   });
 });
 
@@ -182,6 +273,26 @@ describe("openFolder()", () => {
     );
     await writeFile(join(root, "out", "a"), "jello");
     await expect((await openFolder(join(root, "out"), store)).path("a")).rejects.toThrow(/out\/a" is damaged/);
+  });
+
+  test("refuses a manifest that its record was not written about", async () => {
+    await mkdir(join(root, "out"));
+    const manifest = manifestOf({});
+    await writeFile(join(root, "out", "record.json"), JSON.stringify(recordOf(sha256("key"), manifest)));
+    await writeFile(join(root, "out", "manifest.json"), manifestText({ ...manifest, facts: { images: 3 } }));
+    await expect(openFolder(join(root, "out"), store)).rejects.toThrow(
+      /Cannot use ".*out": manifest.json and record.json do not belong together/,
+    );
+  });
+
+  test("says which files that were handed out have been touched since", async () => {
+    await mkdir(join(root, "plain"));
+    for (const name of ["a", "b"]) await writeFile(join(root, "plain", name), "hello");
+    const plain = await openFolder(join(root, "plain"), store);
+    await plain.path("a");
+    expect(await plain.changed()).toEqual([]);
+    for (const name of ["a", "b"]) await appendFile(join(root, "plain", name), "!");
+    expect(await plain.changed()).toEqual(["a"]);
   });
 
   test("names the folder that is not there, and a manifest that cannot be read", async () => {
