@@ -23,6 +23,7 @@ export { differ, runInFolder, type FolderOptions } from "./folder.js";
 export { isName, readPipeline, upTo, type Pipeline, type PipelineStage } from "./pipeline.js";
 export { outputFolder, putOutput, readOutput } from "./output.js";
 export { pipelineStatus, stageStatus, type StageStatus, type StatusOptions } from "./status.js";
+export { verify, type Finding, type Verified, type VerifyOptions } from "./verify.js";
 export { EXIT, guarded, programOf, stageMain } from "./main.js";
 export { explain, type Explanation, type ExplainOptions } from "./explain.js";
 export { duration, openLog, type LogOptions, type OpenLog } from "./log.js";

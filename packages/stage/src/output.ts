@@ -74,15 +74,21 @@ export async function putOutput(
   checked: Checked,
   store: Store,
 ): Promise<void> {
-  const out = await makeFolder(pipeline, `out/${stage}`);
-  await linkFiles(out, made, store);
-  await writeIfOther(join(out, RECORD_FILE), recordText(made));
-  await writeIfOther(join(out, MANIFEST_FILE), manifestText(made.manifest));
+  const out = await showOutput(pipeline, stage, made, store);
   const told = { ...checked, outside: checked.outside.map((state) => ({ ...state })) };
   await writeIfOther(
     join(out, CHECKED_FILE),
     `${JSON.stringify({ ...told, check: sha256(canonicalJson(told)) }, null, 2)}\n`,
   );
+}
+
+/** The same without the last file: people see the output, and the next run looks at it in full. */
+export async function showOutput(pipeline: string, stage: string, made: Made, store: Store): Promise<string> {
+  const out = await makeFolder(pipeline, `out/${stage}`);
+  await linkFiles(out, made, store);
+  await writeIfOther(join(out, RECORD_FILE), recordText(made));
+  await writeIfOther(join(out, MANIFEST_FILE), manifestText(made.manifest));
+  return out;
 }
 
 /** What `checked.json` says; undefined if it is missing or damaged. */

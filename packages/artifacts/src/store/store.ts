@@ -95,9 +95,7 @@ export class Store {
         await rm(path, { force: true });
         throw new DataError("something writes to it");
       }
-      await chmod(path, 0o444);
-      const time = objectTime(ref.sha256);
-      await utimes(path, time, time);
+      await this.settle(ref.sha256);
     } catch (cause) {
       const Kind = cause instanceof DataError ? DataError : Error;
       throw new Kind(`Cannot store ${JSON.stringify(file)} in ${JSON.stringify(this.root)}: ${reasonOf(cause)}`, {
@@ -120,22 +118,41 @@ export class Store {
    *
    * @param thorough Hash it in any case.
    */
-  async intact({ sha256, bytes }: ObjectRef, thorough = false): Promise<boolean> {
+  async intact(ref: ObjectRef, thorough = false): Promise<boolean> {
+    const state = await this.examine(ref, thorough);
+    if (state === "damaged") await this.remove(ref.sha256);
+    if (state === "touched") await this.settle(ref.sha256);
+    return state === "whole" || state === "touched";
+  }
+
+  /**
+   * What became of an object: `touched` if its bytes are right and its time is not. Changes nothing.
+   *
+   * @param thorough Hash it even if its size and time are right, unless this process has done so.
+   */
+  async examine({ sha256, bytes }: ObjectRef, thorough: boolean): Promise<"whole" | "touched" | "damaged" | "missing"> {
     const path = this.objectPath(sha256);
     const status = await lstat(path).catch(() => undefined);
-    if (status === undefined) return false;
+    if (status === undefined) return "missing";
     const untouched = isUntouched(status, sha256, bytes);
-    if (untouched && (!thorough || this.verified.has(sha256))) return true;
+    if (untouched && (!thorough || this.verified.has(sha256))) return "whole";
     const found = status.isFile() ? await digestFile(path).catch(() => undefined) : undefined;
-    if (found?.sha256 !== sha256) {
-      await rm(path, { recursive: true, force: true }); // recursive: something may have put a folder there
-      this.verified.delete(sha256);
-      return false;
-    }
-    const time = objectTime(sha256);
-    await utimes(path, time, time);
+    if (found?.sha256 !== sha256) return "damaged";
     this.verified.add(sha256);
-    return true;
+    return untouched ? "whole" : "touched";
+  }
+
+  /** Removes an object, and whatever else lies in its place. */
+  async remove(sha256: Digest): Promise<void> {
+    this.verified.delete(sha256);
+    await rm(this.objectPath(sha256), { recursive: true, force: true });
+  }
+
+  /** Gives an object whose bytes are right the time and the mode that say so. */
+  async settle(sha256: Digest): Promise<void> {
+    const time = objectTime(sha256);
+    await chmod(this.objectPath(sha256), 0o444);
+    await utimes(this.objectPath(sha256), time, time);
   }
 
   /** The names of those files of a manifest that are missing or damaged (and removed). */
@@ -145,21 +162,29 @@ export class Store {
     return names;
   }
 
-  /** What a stage with this key made, if it is known. Its objects may be missing. */
+  /** What a stage with this key made, if it is known. Its objects may be missing. A damaged note is removed. */
   async lookup(key: Digest): Promise<Made | undefined> {
-    const path = this.keyPath(key);
-    const text = await readFile(path, "utf8").catch((error: unknown) => {
+    const made = await this.peek(key);
+    if (made === "damaged") await this.forget(key);
+    return made === "damaged" ? undefined : made;
+  }
+
+  /** The same, and changes nothing. */
+  async peek(key: Digest): Promise<Made | "damaged" | undefined> {
+    const text = await readFile(this.keyPath(key), "utf8").catch((error: unknown) => {
       return (error as NodeJS.ErrnoException).code === "ENOENT" ? undefined : "";
     });
     if (text === undefined) return undefined;
     try {
       const made = MadeText.parse(JSON.parse(text));
-      if (made.record.key === key && isConsistent(made)) return made;
+      return made.record.key === key && isConsistent(made) ? made : "damaged";
     } catch {
-      // damaged: as good as unknown
+      return "damaged";
     }
-    await rm(path, { recursive: true, force: true });
-    return undefined;
+  }
+
+  async forget(key: Digest): Promise<void> {
+    await rm(this.keyPath(key), { recursive: true, force: true });
   }
 
   async remember(made: Made): Promise<void> {
@@ -173,6 +198,16 @@ export class Store {
   async keys(): Promise<Digest[]> {
     const names = await readdir(join(this.root, "keys")).catch(() => [] as string[]);
     return names.filter((name) => /^[0-9a-f]{64}\.json$/.test(name)).map((name) => name.slice(0, 64));
+  }
+
+  /** Whatever lies among the objects, by folder and name. */
+  async objectNames(): Promise<string[]> {
+    const folders = await readdir(join(this.root, "objects")).catch(() => [] as string[]);
+    const names = folders.map(async (folder) => {
+      const below = await readdir(join(this.root, "objects", folder)).catch(() => undefined);
+      return below?.map((name) => `${folder}/${name}`) ?? [folder];
+    });
+    return (await Promise.all(names)).flat().sort();
   }
 
   /** What a stage made, to be read from this store. */

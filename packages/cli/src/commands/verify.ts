@@ -1,0 +1,94 @@
+import { join } from "node:path";
+import { Store } from "@madformer/artifacts";
+import { ConfigError, openLog, readPipeline, verify, type Finding, type Pipeline } from "@madformer/stage";
+import { Command } from "commander";
+import { ExitCode } from "../exit.js";
+import type { Io } from "../program.js";
+import { pipelineNames, workspaceRoot } from "../workspace.js";
+
+interface Options {
+  readonly deep?: boolean;
+  readonly dryRun?: boolean;
+  readonly json?: boolean;
+}
+
+/** `madformer verify`: whether what is kept is what was made. */
+export function verifyCommand(io: Io): Command {
+  return new Command("verify")
+    .summary("check what the store holds and pipelines show, and mend it")
+    .description(
+      "Check everything that pipelines show (pipelines/*/out) and the store holds: every manifest and record by its digest, every\n" +
+        "object by its size and time, or with --deep by its bytes. What can be mended without computing is mended; damaged\n" +
+        "objects are removed, and the next run of their pipeline makes them again.",
+    )
+    .argument("[pipeline]", "only this pipeline, such as faces-64; all, and all of the store, by default")
+    .argument("[stage]", "only this stage of it, such as sample")
+    .option("--deep", "hash every object, instead of those whose size or time has changed")
+    .option("--dry-run", "mend nothing")
+    .option("--json", "print JSON for programs")
+    .option("--debug", "show where an error comes from (or set MADFORMER_DEBUG)")
+    .helpOption("-h, --help", "print this help")
+    .addHelpText(
+      "after",
+      "\nExit codes: 0 nothing is wrong any more, 1 something has to be made again, 2 wrong usage.\n" +
+        "\nExamples:\n  madformer verify\n  madformer verify faces-64 sample --deep",
+    )
+    .action(async (name: string | undefined, stage: string | undefined, options: Options) => {
+      const root = workspaceRoot();
+      process.chdir(root);
+      const { deep = false, dryRun = false, json = false } = options;
+      const pipelines = await pipelinesOf(root, name, stage, io);
+      const store = Store.at(root);
+      using log = openLog({ name: "verify", ...(io.stream && { stream: io.stream }) });
+      const onProgress = (done: number): void => {
+        if (deep && !json) log.progress("MiB", Math.round(done / 2 ** 20), Math.round(done / 2 ** 20) + 1);
+      };
+      const found = await verify({ store, pipelines, stage, whole: name === undefined, deep, dryRun, onProgress });
+      const open = found.findings.filter(({ mended }) => mended === undefined);
+      if (json) io.out(`${JSON.stringify(found, null, 2)}\n`);
+      else {
+        io.out(found.findings.map(lineOf).join(""));
+        const how = deep ? "hashed" : "by size and time; --deep hashes them";
+        io.out(
+          `Looked at ${found.stages} stages and ${found.objects} objects (${(found.bytes / 2 ** 20).toFixed(1)} MiB, ${how}): ` +
+            `${found.findings.length === 0 ? "nothing is wrong" : `${open.length} wrong, ${found.findings.length - open.length} mended`}\n`,
+        );
+        const again = [...new Set(open.map(({ where }) => where.split("/")[0] ?? ""))].filter((word) =>
+          pipelines.some((pipeline) => pipeline.name === word),
+        );
+        if (!dryRun) for (const word of again) io.out(`npm run reproduce -- ${word} makes again what is missing\n`);
+      }
+      if (open.length > 0) throw new ExitCode(1);
+    });
+}
+
+const lineOf = ({ where, problem, mended }: Finding): string =>
+  `${mended === undefined ? "!" : "+"} ${where}: ${problem}${mended === undefined ? "" : `; ${mended}`}\n`;
+
+/** @throws {ConfigError} If there is no such pipeline or stage. */
+async function pipelinesOf(
+  root: string,
+  name: string | undefined,
+  stage: string | undefined,
+  io: Io,
+): Promise<Pipeline[]> {
+  const names = await pipelineNames(root);
+  if (name !== undefined) {
+    if (!names.includes(name))
+      throw new ConfigError(`Cannot find the pipeline ${JSON.stringify(name)}, expected one of: ${names.join(", ")}`);
+    const pipeline = readPipeline(join("pipelines", name));
+    if (stage !== undefined && !pipeline.stages.some((other) => other.name === stage))
+      throw new ConfigError(
+        `Pipeline ${name} has no stage ${JSON.stringify(stage)}, expected one of: ${pipeline.stages.map((s) => s.name).join(", ")}`,
+      );
+    return [pipeline];
+  }
+  return names.flatMap((other) => {
+    try {
+      return [readPipeline(join("pipelines", other))];
+    } catch (error) {
+      io.err(`Passed over: ${(error as Error).message}\n`); // it breaks its own pipeline alone
+      return [];
+    }
+  });
+}
