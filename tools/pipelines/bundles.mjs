@@ -6,6 +6,7 @@ import { createHash } from "node:crypto";
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createRequire, isBuiltin } from "node:module";
 import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { findStages } from "./stages.mjs";
 
 /** The package whose bundle is the runner, which is part of no stage. */
@@ -13,6 +14,8 @@ export const RUNNER_PACKAGE = "packages/stage";
 export const RUNNER = `${RUNNER_PACKAGE}/bundle/runner.mjs`;
 /** What was bundled from what. */
 const LIST = "bundles.json";
+/** A source that changed so shortly before it was read may change again under the same time. */
+const SETTLED_MS = 50;
 /** How often sources may change while they are bundled. */
 const ATTEMPTS = 3;
 
@@ -96,8 +99,11 @@ export async function makeBundles(root, packageDir) {
       bundles[name] = sha256(text);
     }
     const sources = [...files].sort().flatMap((file) => sourceOf(root, file) ?? []);
-    const changed = sources.some(({ file }) => lastChange(path.join(root, file)) >= began - 50);
-    if (changed && attempt < ATTEMPTS) continue; // what was bundled may not be what is there
+    const changed = sources.some(({ file }) => lastChange(path.join(root, file)) >= began - SETTLED_MS);
+    if (changed && attempt < ATTEMPTS) {
+      await sleep(SETTLED_MS); // what was bundled may not be what is there
+      continue;
+    }
     const told = changed ? sources.map((source) => ({ ...source, seen: "", sha256: "" })) : sources;
     // Another run may be reading these files now: they are replaced one by one, and never missing in between.
     write(path.join(folder, LIST), JSON.stringify({ entries, bundles, sources: told }, null, 1));

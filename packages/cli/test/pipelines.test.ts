@@ -6,14 +6,11 @@ import { parseConfig, readPipeline } from "@madformer/stage";
 import { STAGES } from "../src/stages/table.js";
 
 const root = fileURLToPath(new URL("../../../pipelines", import.meta.url));
-const pipelines = readdirSync(root, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+/** Those that come with the project; whoever adds one of their own may leave it half-written. */
+const PIPELINES = ["faces-64", "ffhq-1024", "imagenet-256", "smoke"];
 
-test("there are a pipeline to try, one for continuous integration and the paper's two", () => {
-  expect(pipelines.map(({ name }) => name).sort()).toEqual(["faces-64", "ffhq-1024", "imagenet-256", "smoke"]);
-});
-
-test.each(pipelines.map(({ name }) => name))("%s is complete", async (name) => {
-  const pipeline = await readPipeline(join(root, name));
+test.each(PIPELINES)("%s is complete", async (name) => {
+  const pipeline = readPipeline(join(root, name));
   expect(pipeline.description).not.toBe("");
   for (const entry of pipeline.stages) {
     const stage = await STAGES.find(({ name: other }) => other === entry.uses)?.load();

@@ -21,7 +21,7 @@ export { FINISHED_FILE, StageFiles, type Note } from "./files.js";
 export { lookOutside, outsideDigest, type Outside, type OutsideState } from "./outside.js";
 export { differ, runInFolder, type FolderOptions } from "./folder.js";
 export { isName, readPipeline, upTo, type Pipeline, type PipelineStage } from "./pipeline.js";
-export { outputFolder, putOutput, readOutput } from "./output.js";
+export { entryDigest, outputFolder, putOutput, readOutput } from "./output.js";
 export { pipelineStatus, stageStatus, type StageStatus, type StatusOptions } from "./status.js";
 export { verify, type Finding, type Verified, type VerifyOptions } from "./verify.js";
 export { EXIT, guarded, programOf, stageMain } from "./main.js";

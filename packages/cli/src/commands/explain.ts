@@ -34,7 +34,7 @@ export function explainCommand(io: Io): Command {
       const root = workspaceRoot();
       process.chdir(root);
       const { pipeline: name, stage } = await findStage(root, second === undefined ? [first] : [first, second]);
-      const pipeline = await readPipeline(join("pipelines", name));
+      const pipeline = readPipeline(join("pipelines", name));
       if (!pipeline.stages.some((other) => other.name === stage))
         throw new ConfigError(
           `Pipeline ${name} has no stage ${JSON.stringify(stage)}, expected one of: ${pipeline.stages.map((s) => s.name).join(", ")}`,

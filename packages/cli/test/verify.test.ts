@@ -1,0 +1,97 @@
+/** `madformer verify` in a workspace of one pipeline with one stage. */
+import { chmod, mkdir, mkdtemp, realpath, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { sha256, Store } from "@madformer/artifacts";
+import { run } from "@madformer/cli";
+import { defineStage, entryDigest, putOutput, readPipeline, runStage } from "@madformer/stage";
+import { z } from "zod";
+
+let root: string;
+const before = process.cwd();
+beforeEach(async () => {
+  root = await realpath(await mkdtemp(join(tmpdir(), "verify-")));
+  await writeFile(join(root, "nx.json"), "{}");
+  await mkdir(join(root, "pipelines/p"), { recursive: true });
+  await writeFile(join(root, "pipelines/p/pipeline.json"), JSON.stringify({ hello: {} }));
+  process.chdir(root);
+});
+afterEach(async () => {
+  process.chdir(before);
+  await rm(root, { recursive: true });
+});
+
+async function madformer(...args: string[]): Promise<{ code: number; out: string; err: string }> {
+  let [out, err] = ["", ""];
+  const code = await run(args, { out: (text) => (out += text), err: (text) => (err += text) });
+  return { code, out, err };
+}
+
+/** Runs the stage, and gives where the object of its file is. */
+async function runHello(): Promise<string> {
+  const store = Store.at(root);
+  const stage = defineStage({
+    name: "hello",
+    summary: "write hello",
+    config: z.strictObject({}),
+    inputs: {},
+    run: async (_config, _inputs, { files }) => {
+      await files.write("hello.txt", "hello");
+      return {};
+    },
+  });
+  const program = { sha256: sha256("program"), externals: [] };
+  const signal = new AbortController().signal;
+  const made = await runStage(stage, {}, {}, { store, program, signal });
+  const [entry] = readPipeline("pipelines/p").stages;
+  const checked = { key: made.record.key, entry: entryDigest(entry!), program: program.sha256, outside: [] };
+  await putOutput("pipelines/p", "hello", made, checked, store);
+  return store.objectPath(sha256("hello"));
+}
+
+test("says that nothing is wrong, or what is and how it comes back, and exits with 1 as long as it has not", async () => {
+  const object = await runHello();
+  expect(await madformer("verify", "--deep")).toEqual({
+    code: 0,
+    out: expect.stringMatching(
+      /^Looked at 1 stages and \d+ objects \(0.0 MiB, hashed\): nothing is wrong\n$/,
+    ) as string,
+    err: "",
+  });
+  await chmod(object, 0o644);
+  await writeFile(object, "jello");
+  for (const problem of ["damaged", "missing"]) {
+    const { code, out } = await madformer("verify", "p", "hello");
+    expect(code).toBe(1);
+    expect(out).toContain(`! p/hello: "hello.txt" is ${problem}\n`);
+    expect(out).toContain("npm run reproduce -- p makes again what is missing\n");
+  }
+  expect(JSON.parse((await madformer("verify", "--json")).out)).toMatchObject({
+    findings: [{ where: "p/hello", problem: '"hello.txt" is missing' }],
+  });
+  await runHello();
+  expect((await madformer("verify")).code).toBe(0);
+});
+
+test("passes over a pipeline that is broken, and refuses what is not there", async () => {
+  await runHello();
+  await mkdir(join(root, "pipelines/q"));
+  await writeFile(join(root, "pipelines/q/pipeline.json"), "{");
+  const { code, err } = await madformer("verify");
+  expect([code, err]).toEqual([
+    0,
+    expect.stringMatching(/^Passed over: Cannot read "pipelines\/q\/pipeline.json": it is no JSON/),
+  ]);
+  expect(await madformer("verify", "r")).toMatchObject({
+    code: 2,
+    err: expect.stringContaining("expected one of: p, q") as string,
+  });
+  expect(await madformer("verify", "p", "x")).toMatchObject({
+    code: 2,
+    err: expect.stringContaining("expected one of: hello") as string,
+  });
+  expect(await madformer("verify", "q")).toMatchObject({
+    code: 2,
+    err: expect.stringContaining("it is no JSON") as string,
+  });
+});
