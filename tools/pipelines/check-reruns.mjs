@@ -4,41 +4,25 @@
  * Runs the pipeline `smoke` in a copy of this workspace, changes one thing after another, and checks that exactly those
  * stages run again that depend on it. Prints a table; exits with 1 if a row is not as expected.
  */
-import { execFileSync } from "node:child_process";
 import {
   chmodSync,
   cpSync,
-  existsSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
-  symlinkSync,
+  statSync,
+  truncateSync,
   writeFileSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { $ } from "zx";
+import { copyWorkspace } from "./copy.mjs";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-const copy = mkdtempSync(path.join(tmpdir(), "reruns-"));
-process.on("exit", () => rmSync(copy, { recursive: true, force: true }));
-for (const file of execFileSync("git", ["ls-files", "-co", "--exclude-standard"], { cwd: root, encoding: "utf8" })
-  .trim()
-  .split("\n")) {
-  if (!existsSync(path.join(root, file))) continue; // deleted, not committed
-  mkdirSync(path.dirname(path.join(copy, file)), { recursive: true });
-  cpSync(path.join(root, file), path.join(copy, file));
-}
-for (const dir of ["", ...readdirSync(path.join(root, "packages")).map((name) => `packages/${name}/`)]) {
-  const installed = path.join(root, dir, "node_modules"); // where two packages want two versions, npm nests one
-  if (existsSync(installed)) symlinkSync(installed, path.join(copy, dir, "node_modules"));
-}
-execFileSync("git", ["init", "-q"], { cwd: copy }); // Nx reads .gitignore of a repository
-delete process.env["MADFORMER_STORE"];
-
+const copy = copyWorkspace(root);
 const folder = path.join(copy, "pipelines/smoke");
 const stages = Object.keys(JSON.parse(readFileSync(path.join(folder, "pipeline.json"), "utf8"))).filter(
   (key) => key !== "description",
@@ -101,14 +85,78 @@ const SCENARIOS = [
     expected: [],
   },
   {
-    change: "an artifact damaged on disk (latents)",
+    change: "Nx's cache and all outputs deleted",
+    make: () => {
+      rmSync(path.join(copy, ".nx/cache"), { recursive: true, force: true });
+      rmSync(path.join(folder, "out"), { recursive: true });
+    },
+    expected: [],
+  },
+  {
+    change: "Nx's database cut off in the middle",
+    make: () => {
+      const data = path.join(copy, ".nx/workspace-data");
+      for (const name of readdirSync(data).filter((name) => name.endsWith(".db")))
+        truncateSync(path.join(data, name), statSync(path.join(data, name)).size >> 1);
+      rmSync(path.join(folder, "out/score"), { recursive: true });
+    },
+    expected: [],
+  },
+  {
+    change: "a bundle damaged",
+    make: () => damage(path.join(copy, "packages/sample/bundle/sample.mjs")),
+    expected: [],
+  },
+  ...[1, 2, 3].map((time) => ({
+    change: `an artifact damaged on disk (latents), time ${time}`,
     make: () => damage(objectOf("latents", "latents-00000.arrow")),
     expected: ["latents"],
+  })),
+  {
+    change: "two checkpoints of equal size swapped",
+    make: () =>
+      swap(
+        ...["step-0000040", "step-0000060"].map((step) => objectOf("train", `checkpoints/${step}/weights.safetensors`)),
+      ),
+    expected: ["train"],
+  },
+  {
+    change: "the manifest of the score forged",
+    make: () => edit("pipelines/smoke/out/score/manifest.json", /"distance": [\d.]+/, '"distance": 0.001'),
+    expected: [],
+  },
+  {
+    change: "a folder in the place of an artifact (the grid of sample)",
+    make: () => {
+      const object = objectOf("sample", "grid.png");
+      rmSync(object);
+      mkdirSync(path.join(object, "x"), { recursive: true });
+    },
+    expected: ["sample"],
   },
   {
     change: "an artifact lost (the losses of train)",
     make: () => rmSync(objectOf("train", "losses.jsonl")),
     expected: ["train"],
+  },
+  {
+    change: "what the store knows of all keys lost",
+    make: () => rmSync(path.join(copy, ".madformer/store/keys"), { recursive: true }),
+    expected: [],
+  },
+  {
+    change: "another data set outside (the first tar)",
+    make: () => {
+      const tar = path.join(copy, "outside.tar");
+      cpSync(objectOf("dataset", "00000.tar"), tar);
+      configure("dataset", "source", { kind: "webdataset", tars: tar });
+    },
+    expected: stages,
+  },
+  {
+    change: "the tar outside replaced by the second one",
+    make: () => cpSync(secondTar, path.join(copy, "outside.tar")),
+    expected: stages,
   },
   {
     change: "a log lost (it tells of a run and decides nothing)",
@@ -118,6 +166,8 @@ const SCENARIOS = [
 ];
 
 let failed = 0;
+/** The second tar of the first data set, put aside. */
+const secondTar = path.join(copy, "second.tar");
 const rows = [];
 {
   // From nothing, and twice at the same time: they share the work, and both find everything.
@@ -130,6 +180,7 @@ const rows = [];
     `| ${right ? "ok  " : "FAIL"} | two first runs at the same time | everything, once | ${((Date.now() - began) / 1000).toFixed(1)} s |`,
   );
   console.log(rows.at(-1));
+  cpSync(objectOf("dataset", "00001.tar"), secondTar);
 }
 for (const { change, make, expected } of SCENARIOS) {
   make();
@@ -197,6 +248,14 @@ function configure(stage, field, value) {
 function objectOf(stage, file) {
   const { files } = JSON.parse(readFileSync(path.join(folder, "out", stage, "manifest.json"), "utf8"));
   return objectAt(files[file].sha256);
+}
+
+/** Two files change places. @param {...string} files Two. */
+function swap(...files) {
+  const [a = "", b = ""] = files;
+  renameSync(a, `${a}.x`);
+  renameSync(b, a);
+  renameSync(`${a}.x`, b);
 }
 
 /** @param {string} sha256 */
