@@ -105,6 +105,13 @@ describe("runInFolder()", () => {
     );
   });
 
+  test("refuses a folder that does not say any more what it holds", async () => {
+    await using on = await bench();
+    await run(on);
+    await writeFile(join(on.root, "out", ".madformer.json"), '{"stage":');
+    await expect(run(on)).rejects.toThrow(/its .madformer.json, which says what it holds, is damaged/);
+  });
+
   test("refuses a folder with files that no stage made", async () => {
     await using on = await bench();
     await writeFile(join(on.root, "thesis.tex"), "years of work");

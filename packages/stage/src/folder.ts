@@ -119,21 +119,21 @@ async function claim(out: string, folder: string, wanted: object): Promise<void>
     await writeText(path, `${JSON.stringify(wanted, null, 2)}\n`);
     return;
   }
-  const differences = differ(safeJson(text), JSON.parse(JSON.stringify(wanted)));
+  let there: unknown;
+  try {
+    there = JSON.parse(text);
+  } catch {
+    throw new ConfigError(
+      `Cannot write to ${JSON.stringify(folder)}: its ${STATE_FILE}, which says what it holds, is damaged; name another folder, or remove this one`,
+    );
+  }
+  const differences = differ(there, JSON.parse(JSON.stringify(wanted)));
   if (differences.length > 0)
     throw new ConfigError(
       `Cannot write to ${JSON.stringify(folder)}: it holds the output of another command (${differences.slice(0, 4).join("; ")}); ` +
         "name another folder, or remove this one",
     );
   await mkdir(join(out, "tmp"), { recursive: true });
-}
-
-function safeJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 /** Where two JSON values differ: `config.steps: 20, now 25`. */

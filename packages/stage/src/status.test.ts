@@ -108,6 +108,18 @@ describe("pipelineStatus()", () => {
     }
   });
 
+  test("shows the same bytes whether it was just made or comes from the store, as after a kill in between", async () => {
+    await using on = await bench();
+    const all = await twoStages(on, { times: 3, suffix: "!" });
+    await runAll(on, all, code);
+    const texts = () =>
+      Promise.all(["record.json", "manifest.json"].map((file) => readFile(outOf(on, "first", file), "utf8")));
+    const before = await texts();
+    await rm(outOf(on), { recursive: true });
+    await runAll(on, all, code);
+    expect(await texts()).toEqual(before);
+  });
+
   test("computes nothing again because a note of the store is lost: what is shown was written about the same key", async () => {
     await using on = await bench();
     const all = await twoStages(on);
