@@ -19,6 +19,7 @@ export {
   type Values,
 } from "./signature.js";
 export { NonFiniteError, ProgramFailedError, ProgramStateError } from "./errors.js";
+export { firstNonFinite } from "./finite.js";
 export { TraceError } from "./trace/backend.js";
 export { printGraph, summarize, type GraphSummary } from "./ir/print.js";
 export type { DType, Graph, Shape, TensorData } from "./ir/graph.js";

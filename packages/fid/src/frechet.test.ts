@@ -105,13 +105,22 @@ describe("frechetDistance()", () => {
     const compare = (other: Gaussian) => () => frechetDistance(good, other);
     expect(compare(gaussian([0], [[1]]))).toThrow("b has 1 means and 1 covariances, expected 2 and 4");
     expect(compare(gaussian([0, 0], [[1]]))).toThrow("b has 2 means and 1 covariances, expected 2 and 4");
-    expect(compare(gaussian([0, NaN], diagonal([1, 2])))).toThrow("b has a number that is not finite");
-    expect(compare(gaussian([0, 0], diagonal([Infinity, 2])))).toThrow("b has a number that is not finite");
+    expect(compare(gaussian([0, NaN], diagonal([1, 2])))).toThrow(
+      "b has a number that is not finite: 1 of 2 elements, the first is NaN at index 1",
+    );
+    expect(compare(gaussian([0, 0], diagonal([Infinity, 2])))).toThrow("b has a number that is not finite: 1 of 4");
     expect(compare(gaussian([0, 0], diagonal([1, -2])))).toThrow("sigma of b is not positive semidefinite");
   });
 
   test("takes large numbers for what they are", () => {
-    const large = gaussian([0, 0], diagonal([1.5e308, 1.5e308]));
-    expect(() => frechetDistance(large, large)).not.toThrow();
+    const large = gaussian([1.5e308, 1.5e308], diagonal([1, 2]));
+    expect(frechetDistance(large, large)).toBeCloseTo(0, 12);
+  });
+
+  test("refuses to give a distance that is not finite", () => {
+    const [near, far] = [gaussian([0, 0], diagonal([1, 2])), gaussian([1e200, 0], diagonal([1, 2]))];
+    expect(() => frechetDistance(near, far)).toThrow("their distance is Infinity, expected a finite number");
+    const wide = gaussian([0, 0], diagonal([1.5e308, 1.5e308]));
+    expect(() => frechetDistance(wide, wide)).toThrow(/^Cannot compare statistics: their distance is (NaN|Infinity)/);
   });
 });

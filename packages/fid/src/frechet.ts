@@ -1,3 +1,4 @@
+import { notFinite } from "@madformer/artifacts";
 import { choleskyFactor, CHOLESKY_BLOCK, type CholeskyFactor } from "./linalg/cholesky.js";
 import { eigenvaluesOf } from "./linalg/eigenvalues.js";
 import { addProduct, CHUNK, packColumns, type Packed } from "./linalg/products.js";
@@ -32,7 +33,7 @@ const NEGATIVE_SHARE = 1e-4;
  * agree to rounding for regular covariances, to about 1e-6 of the distance for singular ones.
  *
  * @returns Zero or more, but for rounding: equal arguments can give -1e-13 times the trace.
- * @throws {RangeError} If the sizes differ, a number is not finite, or a sigma is not positive semidefinite.
+ * @throws {RangeError} If the sizes differ, a number or the distance is not finite, or a sigma is not positive semidefinite.
  */
 export function frechetDistance(a: Gaussian, b: Gaussian): number {
   const n = a.mu.length;
@@ -41,12 +42,15 @@ export function frechetDistance(a: Gaussian, b: Gaussian): number {
       throw new RangeError(
         `Cannot compare statistics: ${name} has ${mu.length} means and ${sigma.length} covariances, expected ${n} and ${n * n}`,
       );
-    if (!isFiniteThroughout(mu) || !isFiniteThroughout(sigma))
-      throw new RangeError(`Cannot compare statistics: ${name} has a number that is not finite`);
+    const bad = notFinite(mu) ?? notFinite(sigma);
+    if (bad) throw new RangeError(`Cannot compare statistics: ${name} has a number that is not finite: ${bad}`);
   }
   let distance = 0;
   for (let i = 0; i < n; i++) distance += (a.mu[i]! - b.mu[i]!) ** 2 + a.sigma[i * n + i]! + b.sigma[i * n + i]!;
-  return distance - 2 * traceOfRoot(a.sigma, b.sigma, n);
+  distance -= 2 * traceOfRoot(a.sigma, b.sigma, n);
+  if (!Number.isFinite(distance))
+    throw new RangeError(`Cannot compare statistics: their distance is ${distance}, expected a finite number`);
+  return distance;
 }
 
 /** tr (S1 S2)^(1/2) */
@@ -136,10 +140,3 @@ function packReordered(s: Float64Array, n: number, order: Int32Array, first: num
 }
 
 type Four = [number, number, number, number];
-
-/** Sums of what is not finite are not finite either; finite ones may overflow, and are looked at one by one. */
-function isFiniteThroughout(values: Float64Array): boolean {
-  let sum = 0;
-  for (let i = 0; i < values.length; i++) sum += values[i]!;
-  return Number.isFinite(sum) || values.every(Number.isFinite);
-}

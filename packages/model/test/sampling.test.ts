@@ -201,6 +201,30 @@ describe("Sampler", () => {
     expect(await sampler.sample(plan, noise)).toEqual(await sampler.sample(plan, noise));
   });
 
+  test("stops at the step after which latents are not finite, and names image, step and block", async () => {
+    await using sampler = await Sampler.create(config, weights, { batchImages: 2, programs: "shared" });
+    const noise = noiseOf(config, 2);
+    noise[(T + 2) * size + 1] = NaN; // third block of the second image
+    let steps = 0;
+    const options = { onStep: () => void steps++, nameOf: (image: number) => `seed ${image + 7}` };
+    await expect(sampler.sample(plan, noise, options)).rejects.toThrow(
+      new RegExp(
+        `^Cannot sample seed 8: its latents are not finite after step 1 of 2 of block 3 of ${T}: \\d+ of ${size} elements, the first is NaN at index \\d+$`,
+      ),
+    );
+    expect(steps).toBe(5);
+    expect(await sampler.sample(plan, noiseOf(config, 2))).toHaveLength(2 * T * size);
+  });
+
+  test("finds weights that are not finite by what they make", async () => {
+    const bad = Object.fromEntries(Object.entries(weights).map(([key, data]) => [key, data.slice()]));
+    Object.values(bad).at(-1)![0] = Infinity;
+    await using sampler = await Sampler.create(config, bad, { batchImages: 1, programs: "shared" });
+    await expect(sampler.sample(plan, noiseOf(config, 1))).rejects.toThrow(
+      "Cannot sample image 0 of the batch: its latents are not finite after step 1 of 2 of block 1 of 4",
+    );
+  });
+
   test("shows the programs that it has compiled", async () => {
     await using sampler = await Sampler.create(config, weights, { batchImages: 1, programs: "shared" });
     expect([...(await sampler.compiled()).keys()]).toEqual([]);

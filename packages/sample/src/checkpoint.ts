@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { DataError, openSafetensors, reasonOf, toFloat32, type Artifact } from "@madformer/artifacts";
+import { DataError, openSafetensors, reasonOf, type Artifact } from "@madformer/artifacts";
 import {
   codecConfig,
   codecSpecs,
@@ -7,7 +7,6 @@ import {
   madformerConfig,
   madformerSpecs,
   type CodecConfig,
-  type FileTensor,
   type MadformerConfig,
   type ParameterSpecs,
 } from "@madformer/model";
@@ -45,9 +44,9 @@ const ConfigFile = z.object({ format: z.literal(1), model: z.unknown(), step: z.
  *     codec.json, codec.safetensors  latents to images
  *     checkpoints/step-*\/           the same weights of kept checkpoints
  *
- * Weights are read when they are asked for.
+ * Weights are read when they are asked for, and must be finite.
  *
- * @throws {DataError} If a file is missing, damaged, or does not fit the config.
+ * @throws {DataError} If a file is missing, damaged, or does not fit the config. {FormatError} If a weight is not finite.
  */
 export async function openCheckpoint(artifact: Artifact): Promise<Checkpoint> {
   const config = ConfigFile.safeParse(await readJson(artifact, "config.json"));
@@ -90,10 +89,5 @@ async function readJson(artifact: Artifact, file: string): Promise<unknown> {
 
 async function readWeights(artifact: Artifact, file: string, specs: ParameterSpecs): Promise<Weights> {
   await using opened = await openSafetensors(await artifact.path(file));
-  const tensors: Record<string, FileTensor> = {};
-  for (const name of opened.names) {
-    const tensor = await opened.read(name);
-    tensors[name] = { shape: tensor.shape, data: toFloat32(tensor) };
-  }
-  return fromStateDict(specs, tensors);
+  return fromStateDict(specs, await opened.readAllWeights());
 }

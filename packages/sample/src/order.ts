@@ -21,11 +21,11 @@ export async function orderPicture(
   const side = imageSide(checkpoint);
   const blockPixels = checkpoint.model.blockSide * pixelsPerLatent(checkpoint.codec);
   const cells: RgbImage[] = [];
-  for (const { latents } of images)
+  for (const { seed, latents } of images)
     for (let done = 1; done <= T; done++) {
       const partial = new Float32Array(latents.length);
       partial.set(latents.subarray(0, done * P * checkpoint.model.latentChannels));
-      const pixels = (await sampler.decode(partial)).slice();
+      const pixels = (await sampler.decode(partial, () => `${done} of ${T} blocks of seed ${seed}`)).slice();
       for (let block = done; block < T; block++) {
         const [top, left] = [Math.floor(block / grid) * blockPixels, (block % grid) * blockPixels];
         for (let y = top; y < top + blockPixels; y++)

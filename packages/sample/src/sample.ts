@@ -9,6 +9,7 @@ import {
   Sampler,
   type CodecDecoder,
   type MadformerConfig,
+  type NameOf,
   type SolverPlan,
 } from "@madformer/model";
 import type { Checkpoint, Weights } from "./checkpoint.js";
@@ -66,8 +67,10 @@ export class ImageSampler implements AsyncDisposable {
   }
 
   /**
-   * Images of seeds, in their order. Every batch has the same size, the last one filled up with seeds nobody asked for:
-   * programs have fixed shapes, and an image must not depend on how many are made with it.
+   * Images of seeds, in their order. Every batch has the same size, the last one filled up with its first seed: programs have
+   * fixed shapes, and an image must not depend on how many are made with it.
+   *
+   * @throws {RangeError} If latents or pixels are not finite: with the seed.
    */
   async *images(seeds: readonly number[], signal?: AbortSignal): AsyncGenerator<SampledImage> {
     const { model, batchImages } = this;
@@ -76,9 +79,11 @@ export class ImageSampler implements AsyncDisposable {
     for (let first = 0; first < seeds.length; first += batchImages) {
       const batch = seeds.slice(first, first + batchImages);
       const noise = new Float32Array(batchImages * size);
-      for (let i = 0; i < batchImages; i++) noise.set(noiseOfSeed(model, batch[i] ?? 0), i * size);
-      const latents = await this.sampler.sample(this.plan, noise, signal ? { signal } : {});
-      const pixels = await this.decode(latents);
+      const seedOf = (i: number): number => (batch[i] ?? batch[0]) as number;
+      const nameOf = (i: number): string => `seed ${seedOf(i)}`;
+      for (let i = 0; i < batchImages; i++) noise.set(noiseOfSeed(model, seedOf(i)), i * size);
+      const latents = await this.sampler.sample(this.plan, noise, { nameOf, ...(signal ? { signal } : {}) });
+      const pixels = await this.decode(latents, nameOf);
       const pixelsOfImage = pixels.length / batchImages;
       for (const [i, seed] of batch.entries())
         yield {
@@ -93,15 +98,17 @@ export class ImageSampler implements AsyncDisposable {
    * Latents to pixels.
    *
    * @param latents (n, T, P, channels), at most `batchImages` images.
+   * @param nameOf What an error calls an image.
    * @returns (n, side, side, 3) uint8.
+   * @throws {RangeError} If a pixel is not finite.
    */
-  async decode(latents: Float32Array): Promise<Uint8Array> {
+  async decode(latents: Float32Array, nameOf: NameOf): Promise<Uint8Array> {
     const { T, P } = geometryOf(this.model);
     const size = T * P * this.model.latentChannels;
     const images = new Float32Array(latents.length);
     for (let at = 0; at < latents.length; at += size)
       fromBlocks(this.model, latents.subarray(at, at + size), images.subarray(at, at + size));
-    return await this.decoder.decodePixels(images);
+    return await this.decoder.decodePixels(images, nameOf);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

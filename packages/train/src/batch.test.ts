@@ -98,6 +98,24 @@ describe("batchOf()", () => {
     }
   });
 
+  test("names the image and the step of a latent that is not finite, or becomes so when it is drawn", async () => {
+    const image = imageAt(3, IMAGES, 5); // the second image of step 3
+    const broken: LatentSource = {
+      ...source(null),
+      read: async (index) => {
+        const { mean } = await source(null).read(index);
+        if (index === image) mean[7] = NaN;
+        return { mean, logvar: null };
+      },
+    };
+    await expect(batchOf(broken, model, settings, 2)).rejects.toThrow(
+      `Cannot train on image ${image} at step 3: its latent is not finite: 1 of ${SIZE} elements, the first is NaN at index 7`,
+    );
+    await expect(batchOf(source(300), model, settings, 0)).rejects.toThrow(
+      `Cannot train on image ${imageAt(3, IMAGES, 0)} at step 1: its latent is not finite: ${SIZE} of ${SIZE} elements`,
+    );
+  });
+
   test("leaves the latents that it was given as they are", async () => {
     const mean = Float32Array.from({ length: SIZE }, (_, i) => i);
     const data = { ...source(null), read: async () => ({ mean, logvar: null }) };

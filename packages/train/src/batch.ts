@@ -1,3 +1,4 @@
+import { DataError, notFinite } from "@madformer/artifacts";
 import { integers, normal, permutationAt, randomKey, uniform } from "@madformer/engine";
 import { geometryOf, type MadformerConfig, toBlocks, TRAIN_TIMESTEPS } from "@madformer/model";
 import type { TrainConfig } from "./config.js";
@@ -38,6 +39,7 @@ export function imageAt(seed: number, images: number, place: number): number {
  * So neither resuming nor cutting a batch into more parts changes what an image gets.
  *
  * @param run Which run of the network, from 0: step k has the runs (k-1)·accumulate up to k·accumulate - 1.
+ * @throws {DataError} If a latent is not finite: with the image's number and the step.
  */
 export async function batchOf(
   data: LatentSource,
@@ -56,8 +58,11 @@ export async function batchOf(
   for (let i = 0; i < B; i++) {
     const position = (run % accumulate) * B + i;
     const key = (purpose: string) => randomKey(seed, purpose, [step, position]);
-    const { mean, logvar } = await data.read(imageAt(seed, data.length, run * B + i));
+    const image = imageAt(seed, data.length, run * B + i);
+    const { mean, logvar } = await data.read(image);
     const latent = drawn(mean, logvar, () => normal(key("posterior"), { size }));
+    const bad = notFinite(latent);
+    if (bad) throw new DataError(`Cannot train on image ${image} at step ${step}: its latent is not finite: ${bad}`);
     const [coin = 1] = flip ? uniform(key("flip"), { size: 1 }) : [];
     if (coin < 0.5) mirror(latent, data);
     toBlocks(model, latent, batch.latents.subarray(i * size, (i + 1) * size));

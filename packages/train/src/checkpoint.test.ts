@@ -1,6 +1,6 @@
 import { appendFile, mkdir, open, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { openSafetensors } from "@madformer/artifacts";
+import { openSafetensors, writeSafetensors, type TensorInput } from "@madformer/artifacts";
 import { normal, randomKey } from "@madformer/engine";
 import { fromStateDict, madformerSpecs, toStateDict } from "@madformer/model";
 import {
@@ -100,6 +100,37 @@ describe("a checkpoint", () => {
     await rm(place.path, { recursive: true });
     await writeFile(place.path, "a file");
     await refused();
+  });
+
+  test.each([
+    ["params", "weights", ""],
+    ["ema", "ema", ""],
+    ["m", "state", "exp_avg."],
+    ["v", "state", "exp_avg_sq."],
+  ] as const)("is neither written nor read where a number of %s is not finite", async (part, file, prefix) => {
+    await using place = await written();
+    const key = "downsampler.conv_in.weight";
+    const problem = `tensor "${prefix}${key}" of ${file}.safetensors is not finite: 1 of 108 elements, the first is NaN at`;
+    const broken = (of: Part, name: string): Float32Array =>
+      of === part && name === key ? state[of][name]!.map((x, i) => (i === 5 ? NaN : x)) : state[of][name]!;
+    await expect(writeCheckpoint(place.checkpoints, place.tmp, model, { step: 500, notes }, broken)).rejects.toThrow(
+      `Cannot write the checkpoint of step 500: ${problem}`,
+    );
+    expect(await checkpointSteps(place.checkpoints)).toEqual([400]);
+
+    const path = join(place.path, `${file}.safetensors`);
+    const tensors: Record<string, TensorInput> = {};
+    {
+      await using opened = await openSafetensors(path);
+      for (const name of opened.names) tensors[name] = await opened.read(name);
+    }
+    (tensors[prefix + key]!.data as Float32Array)[7] = -Infinity;
+    await writeSafetensors(path, tensors);
+    const reading = readCheckpoint(place.checkpoints, model, 400);
+    await expect(reading).rejects.toThrow(CheckpointError);
+    await expect(reading).rejects.toThrow(
+      `Cannot read ${JSON.stringify(path)}: tensor "${prefix}${key}" is not finite: 1 of 108 elements, the first is -Infinity at index 7`,
+    );
   });
 
   test("of another model is refused", async () => {

@@ -1,7 +1,14 @@
 import { createHash } from "node:crypto";
 import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { DataError, FormatError, openSafetensors, writeSafetensors, type TensorInput } from "@madformer/artifacts";
+import {
+  DataError,
+  FormatError,
+  notFinite,
+  openSafetensors,
+  writeSafetensors,
+  type TensorInput,
+} from "@madformer/artifacts";
 import {
   fileShape,
   fromStateDict,
@@ -47,6 +54,7 @@ export class CheckpointError extends DataError {}
  * @param folder Of all checkpoints; exists.
  * @param tmp Of files that are not complete, on the same disk; exists.
  * @param read A tensor of the state, as the program has it. Called twice for each, so that no two need be in memory.
+ * @throws {DataError} If a tensor is not finite: with the step and the tensor.
  */
 export async function writeCheckpoint(
   folder: string,
@@ -69,7 +77,15 @@ export async function writeCheckpoint(
       }),
     );
     const digest = new TensorsDigest();
-    for (const [name, { data }] of tensors) digest.add(name, (data as () => Float32Array)());
+    for (const [name, { data }] of tensors) {
+      const values = (data as () => Float32Array)();
+      const bad = notFinite(values);
+      if (bad)
+        throw new DataError(
+          `Cannot write the checkpoint of step ${step}: tensor ${JSON.stringify(name)} of ${file} is not finite: ${bad}`,
+        );
+      digest.add(name, values);
+    }
     await writeSafetensors(join(unfinished, file), Object.fromEntries(tensors), {
       format: "pt",
       step: String(step),
@@ -84,7 +100,7 @@ export async function writeCheckpoint(
 /**
  * Reads a checkpoint, every byte of it checked.
  *
- * @throws {CheckpointError} If it is damaged, incomplete, or does not fit the model.
+ * @throws {CheckpointError} If it is damaged, incomplete, not finite, or does not fit the model.
  */
 export async function readCheckpoint(folder: string, model: MadformerConfig, step: number): Promise<Checkpoint> {
   const specs = madformerSpecs(model);
@@ -99,7 +115,7 @@ export async function readCheckpoint(folder: string, model: MadformerConfig, ste
         const found: Record<string, FileTensor> = {};
         for (const key of Object.keys(specs)) {
           const name = PLACES[part].prefix + key;
-          const data = await tensors.readFloat32(name);
+          const data = await tensors.readWeights(name);
           digest.add(name, data);
           found[key] = { shape: tensors.tensor(name).shape, data };
         }

@@ -44,7 +44,8 @@ export async function saveSamplerPrograms(
   const latentShape = [images, T, P, model.latentChannels];
   const noise = normal(randomKey(EXAMPLE_SEED, "sample"), { size: latentShape.reduce((a, b) => a * b, 1) });
   await using sampler = await Sampler.create(model, weights, { batchImages: images, programs: "shared" });
-  const latents = await sampler.sample(plan, noise, { signal });
+  const nameOf = (image: number): string => `image ${image} of the example in tables.safetensors`;
+  const latents = await sampler.sample(plan, noise, { signal, nameOf });
 
   const names: string[] = [];
   for (const [title, program] of await sampler.compiled()) {

@@ -31,7 +31,7 @@ export function torchCheckpoint(
   const tensor = (file: SafetensorsFile, name: string, shape: readonly number[]): TensorInput => ({
     dtype: "float32",
     shape,
-    data: () => file.readFloat32(name),
+    data: () => file.readWeights(name),
   });
   const dict = (file: SafetensorsFile) =>
     new Map(specs.map(([key, spec]) => [key, tensor(file, key, fileShape(spec))]));

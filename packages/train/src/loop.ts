@@ -68,7 +68,7 @@ const REPORT_MS = 200;
  *
  * @param data Borrowed.
  * @param decode Makes images of latents, for grids of samples; without it there are none.
- * @throws {DivergedError} If a loss or the gradients' norm is not finite.
+ * @throws {DivergedError} If a loss or the gradients' norm is not finite. {DataError} If the state is not, when it is saved.
  * @throws `context.signal.reason` when aborted, after a checkpoint.
  */
 export async function train(
@@ -107,7 +107,7 @@ export async function train(
     const path = join(paths.samples, `${stepName(step)}.png`);
     if (!decode || !plan.samples(step) || (step === found?.step && (await exists(path)))) return;
     const { seed, sampleImages: images, sampleSteps: steps } = config;
-    const grid = await sampleGrid(model, update.part("ema"), decode, { seed, images, steps, signal });
+    const grid = await sampleGrid(model, update.part("ema"), decode, { step, seed, images, steps, signal });
     await writePng(path, grid.pixels, grid.width, grid.height);
     await events.image(step, "samples", await encodePng(grid.pixels, grid.width, grid.height), grid);
   };

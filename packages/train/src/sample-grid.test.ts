@@ -17,7 +17,7 @@ test("sampleGrid() samples from noise by image, puts blocks into rows, and lays 
       decoded.push(latents);
       return Array.from({ length: images }, () => ({ width: 3, height: 2, pixels: new Uint8Array(18) }));
     },
-    { seed: 9, images: 5, steps: 2, signal },
+    { step: 40, seed: 9, images: 5, steps: 2, signal },
   );
   expect(grid).toMatchObject({ width: 2 + 3 * (3 + 2), height: 2 + 2 * (2 + 2) }); // 3 columns, 2 rows, gaps of 2
 
@@ -31,4 +31,21 @@ test("sampleGrid() samples from noise by image, puts blocks into rows, and lays 
     const scale = Math.max(...expected.map(Math.abs));
     found.forEach((x, i) => expect(Math.abs(x - expected[i]!)).toBeLessThan(1e-4 * scale));
   }
+});
+
+test("sampleGrid() says of which image and training step latents or pixels are not finite", async () => {
+  const weights = initialize(madformerSpecs(model), 1);
+  const settings = { step: 40, seed: 9, images: 2, steps: 2, signal: new AbortController().signal };
+  const decoding = sampleGrid(
+    model,
+    weights,
+    (_, images, nameOf) => Promise.reject(new Error(nameOf(images))),
+    settings,
+  );
+  await expect(decoding).rejects.toThrow("image 2 of the samples at training step 40");
+  const [key = ""] = Object.keys(weights);
+  const large = { ...weights, [key]: weights[key]!.map(() => 3e38) };
+  await expect(sampleGrid(model, large, () => Promise.resolve([]), settings)).rejects.toThrow(
+    "Cannot sample image 0 of the samples at training step 40: its latents are not finite after step 1 of 2",
+  );
 });

@@ -6,7 +6,9 @@ import {
   openTorch,
   readTorchCheckpoint,
   TorchTensor,
+  writeSafetensors,
   type Artifact,
+  type TensorInput,
 } from "@madformer/artifacts";
 import { loadProgram, type Program } from "@madformer/engine";
 import { configFromReference, geometryOf, madformerSpecs, parameterCount } from "@madformer/model";
@@ -221,6 +223,46 @@ describe("stage export", () => {
       );
     }
     await Promise.all([time, first, context, denoise].map((program) => program.dispose()));
+  });
+
+  /** A copy of the run, in a file of which one tensor has changed. */
+  async function withChanged(file: string, name: string, change: (data: Float32Array) => void): Promise<Artifact> {
+    const copy = join(folder.path, `changed-${++outs}`);
+    await cp(trained, copy, { recursive: true });
+    const tensors: Record<string, TensorInput> = {};
+    {
+      await using opened = await openSafetensors(join(copy, file));
+      for (const name of opened.names) tensors[name] = await opened.read(name);
+    }
+    change(tensors[name]!.data as Float32Array);
+    await writeSafetensors(join(copy, file), tensors);
+    return await artifactOf(copy);
+  }
+  const PLAIN = { torch: false, programs: false };
+
+  test.each([
+    ["an earlier checkpoint", "checkpoints/step-0000002/weights.safetensors", "boi_block", PLAIN],
+    ["the last average", "checkpoints/step-0000006/ema.safetensors", "boi_block", PLAIN],
+    ["the codec", "codec.safetensors", "mean", PLAIN],
+    ["the optimizer", "checkpoints/step-0000006/state.safetensors", "exp_avg_sq.boi_block", { programs: false }],
+  ] as const)(
+    "refuses weights of %s that are not finite, and names file and tensor",
+    async (_, file, name, settings) => {
+      const input = await withChanged(file, name, (data) => (data[3] = NaN));
+      await expect(exported(settings, input)).rejects.toThrow(
+        new RegExp(
+          `^Cannot read ".*/${file}": tensor "${name}" is not finite: 1 of \\d+ elements, the first is NaN at index 3$`,
+        ),
+      );
+    },
+  );
+
+  test("stops where the example of the programs is not finite", async () => {
+    const ema = "checkpoints/step-0000006/ema.safetensors";
+    const input = await withChanged(ema, "boi_block", (data) => data.fill(3e38));
+    await expect(exported({ torch: false, sampleSteps: 2 }, input)).rejects.toThrow(
+      "Cannot sample image 0 of the example in tables.safetensors: its latents are not finite after step 1 of 2 of block 1",
+    );
   });
 
   test("refuses a run that has not ended, and a config that is none", async () => {

@@ -1,7 +1,7 @@
 import { readdirSync } from "node:fs";
 import { appendFile, cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { LatentShardWriter, openSafetensors, readRgb } from "@madformer/artifacts";
+import { LatentShardWriter, openSafetensors, readRgb, writeSafetensors } from "@madformer/artifacts";
 import { initialize, madformerSpecs, pixelsOf } from "@madformer/model";
 import { DivergedError, readCheckpoint, sampleGrid, trainStage, type Decode, type TrainConfig } from "@madformer/train";
 import {
@@ -133,7 +133,7 @@ describe("stage train", () => {
           }),
         ),
       }));
-    const settings = { seed: config.seed, images: 3, steps: 2, signal: whole.signal };
+    const settings = { step: 12, seed: config.seed, images: 3, steps: 2, signal: whole.signal };
     const grid = await sampleGrid(config.model, ema, decode, settings);
     const file = await readRgb(join(whole.out, "samples", "step-0000012.png"));
     expect(file).toMatchObject({ width: grid.width, height: grid.height });
@@ -299,6 +299,19 @@ describe("stage train", () => {
     expect(message).toContain(`the last good checkpoint is "${join(out, "checkpoints", last!)}"`);
   });
 
+  test("stops where what a decoder makes of a sample is not finite", async () => {
+    const broken = join(folder.path, "large");
+    await cp(join(folder.path, "latents"), broken, { recursive: true });
+    await writeSafetensors(join(broken, "codec.safetensors"), {
+      mean: { shape: [12], data: new Float32Array(12).fill(3e38) },
+      basis: { shape: [12, 3], data: new Float32Array(36).fill(3e38) },
+    });
+    const large = await artifactOf(broken, "latents");
+    await expect(trainStage.run(config, { latents: large }, await contextIn(newOut()))).rejects.toThrow(
+      /^Cannot decode image \d of the samples at training step 6: its pixels are not finite: \d+ of 768 elements/,
+    );
+  });
+
   test("saves nothing when it is aborted while it diverges", async () => {
     const out = newOut();
     const wild = tinyConfig({ learningRate: 1e30, checkpointEvery: 100, steps: 100 }); // the first update ends it
@@ -332,6 +345,19 @@ describe("stage train refuses", () => {
     for (const file of ["codec.json", "codec.safetensors"])
       await cp(join(folder.path, "latents", file), join(empty, file));
     await expect(refused({}, await artifactOf(empty))).rejects.toThrow("Cannot train on no latents");
+  });
+
+  test("a codec whose weights are not finite, where samples are to be shown, and names the tensor", async () => {
+    const broken = join(folder.path, "broken");
+    await cp(join(folder.path, "latents"), broken, { recursive: true });
+    const codec = join(broken, "codec.safetensors");
+    await writeSafetensors(codec, {
+      mean: { shape: [12], data: new Float32Array(12) },
+      basis: { shape: [12, 3], data: new Float32Array(36).fill(Infinity, 30) },
+    });
+    await expect(refused({ sampleEvery: 6 }, await artifactOf(broken))).rejects.toThrow(
+      `Cannot read ${JSON.stringify(codec)}: tensor "basis" is not finite: 6 of 36 elements, the first is Infinity at index 30`,
+    );
   });
 
   test("to mirror latents whose codec does not mirror with the image", async () => {

@@ -1,4 +1,5 @@
-import { FormatError } from "../format-error.js";
+import { FormatError, quote } from "../format-error.js";
+import { notFinite } from "../tensor/finite.js";
 import { ArrowFile } from "./file.js";
 import type { Batch } from "./batch.js";
 import type { Column } from "./columns.js";
@@ -81,12 +82,12 @@ export class LatentShardWriter implements AsyncDisposable {
    */
   async add({ key, label, mean, logvar }: Latent): Promise<void> {
     for (const [name, values] of Object.entries({ mean, logvar })) {
+      if (values === null) continue;
+      const bad = notFinite(values);
       const problem =
-        values?.length !== this.elements && values !== null
-          ? `it has ${values?.length} elements, expected ${this.elements}`
-          : values?.some((value) => !Number.isFinite(value))
-            ? "it holds a value that is not finite"
-            : undefined;
+        values.length !== this.elements
+          ? `it has ${values.length} elements, expected ${this.elements}`
+          : bad && `it is not finite: ${bad}`;
       if (problem)
         throw new RangeError(
           `Cannot write the ${name} of ${JSON.stringify(key)} to ${JSON.stringify(this.path)}: ${problem}`,
@@ -187,7 +188,7 @@ export class LatentShards implements LatentShape, AsyncDisposable {
    * Latent `index` of all shards, in their order.
    *
    * @returns Yours: a copy.
-   * @throws {RangeError} If there is no such latent. {FormatError} If its record batch is damaged.
+   * @throws {RangeError} If there is no such latent. {FormatError} If its record batch is damaged, or it is not finite.
    */
   async read(index: number): Promise<Latent> {
     if (!(Number.isInteger(index) && index >= 0 && index < this.length))
@@ -196,8 +197,13 @@ export class LatentShards implements LatentShape, AsyncDisposable {
     const row = index - shard.first;
     const number = Math.floor(row / shard.rowsPerBatch);
     const batch = await this.batch(shard, number);
-    const [key, label, mean, logvar] = [0, 1, 2, 3].map((column) => batch.cell(row % shard.rowsPerBatch, column));
-    return { key, label, mean, logvar } as Latent;
+    const cells = [0, 1, 2, 3].map((column) => batch.cell(row % shard.rowsPerBatch, column));
+    const [key, label, mean, logvar] = cells as [string, number | null, Float32Array, Float32Array | null];
+    for (const [name, values] of Object.entries({ mean, logvar })) {
+      const bad = values && notFinite(values);
+      if (bad) throw shard.file.error(`the ${name} of latent ${quote(key)} is not finite: ${bad}`);
+    }
+    return { key, label, mean, logvar };
   }
 
   async close(): Promise<void> {

@@ -224,7 +224,34 @@ describe("LatentShards", () => {
         /the mean of "key 0" to .*: it has 23 elements, expected 24/,
       );
       latent.logvar![23] = Number.NaN;
-      await expect(writer.add(latent)).rejects.toThrow(/the logvar of .*: it holds a value that is not finite/);
+      await expect(writer.add(latent)).rejects.toThrow(
+        /the logvar of "key 0" to .*: it is not finite: 1 of 24 elements, the first is NaN at index 23/,
+      );
+    }));
+
+  test("refuses a latent that is not finite, whoever wrote it", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a");
+      const columns = [
+        { name: "key", type: "utf8" },
+        { name: "label", type: "int32", nullable: true },
+        { name: "mean", type: { float32: 2 } },
+        { name: "logvar", type: { float32: 2 }, nullable: true },
+      ] as const;
+      const metadata = { height: "1", width: "1", channels: "2", rowsPerBatch: "9" };
+      {
+        await using writer = await ArrowWriter.create(path, columns, metadata);
+        writer.add(["mean", null, Float32Array.of(NaN, 1), Float32Array.of(0, 0)]);
+        writer.add(["logvar", null, Float32Array.of(0, 0), Float32Array.of(0, -Infinity)]);
+        writer.add(["good", null, Float32Array.of(0, 1), null]);
+        await writer.finish();
+      }
+      await using shards = await LatentShards.open([path]);
+      await expect(shards.read(0)).rejects.toThrow(
+        `Cannot read ${JSON.stringify(path)}: the mean of latent "mean" is not finite: 1 of 2 elements, the first is NaN at index 0`,
+      );
+      await expect(shards.read(1)).rejects.toThrow('the logvar of latent "logvar" is not finite');
+      expect((await shards.read(2)).mean).toEqual(Float32Array.of(0, 1));
     }));
 
   test("refuses shards that do not belong together, and latents that are not there", () =>

@@ -2,6 +2,7 @@ import { ByteSource } from "../file/byte-source.js";
 import { quote } from "../format-error.js";
 import { toFloat32 } from "../tensor/convert.js";
 import { dtypeBytes, elementsOf, type DType, type TensorValue } from "../tensor/dtype.js";
+import { notFinite } from "../tensor/finite.js";
 import { parseSafetensorsHeader, type SafetensorsEntry, type SafetensorsHeader } from "./header.js";
 
 /** The limit of the format's own reader. */
@@ -104,6 +105,29 @@ export class SafetensorsFile implements AsyncDisposable {
   /** Reads a tensor as float32, whatever it is. float16 and bfloat16 are exact; wider types are rounded. */
   async readFloat32(name: string): Promise<Float32Array> {
     return toFloat32(await this.read(name));
+  }
+
+  /**
+   * Reads weights: as `readFloat32`, and every element is a finite number.
+   *
+   * @throws {FormatError} If one is NaN or infinite, or too large for float32: with the tensor's name, and where.
+   */
+  async readWeights(name: string): Promise<Float32Array> {
+    const weights = await this.readFloat32(name);
+    const problem = notFinite(weights);
+    if (problem === undefined) return weights;
+    const { dtype } = this.tensor(name);
+    throw this.source.error(
+      `tensor ${quote(name)} is not finite${dtype === "float64" ? " in float32" : ""}: ${problem}`,
+    );
+  }
+
+  /** Reads the weights of all tensors, as `readWeights` reads one. */
+  async readAllWeights(): Promise<Record<string, { readonly shape: readonly number[]; readonly data: Float32Array }>> {
+    const entries = [];
+    for (const name of this.names)
+      entries.push([name, { shape: this.tensor(name).shape, data: await this.readWeights(name) }] as const);
+    return Object.fromEntries(entries);
   }
 
   async close(): Promise<void> {

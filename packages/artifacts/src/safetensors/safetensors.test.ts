@@ -68,6 +68,43 @@ describe("writeSafetensors() and openSafetensors()", () => {
     expect(read.names.slice(0, 3)).toEqual(["u64", "i64", "f64"]);
   });
 
+  test("read weights that are finite, and name the tensor and the place of what is not", async () => {
+    const path = join(folder, "weights.safetensors");
+    const good = {
+      a: { shape: [2, 3], data: Float32Array.of(1, -0, 3, 4, 5, 6) },
+      half: { dtype: "float16" as const, shape: [2], data: Uint16Array.of(0x3c00, 0x7bff) },
+      whole: { shape: [1], data: BigInt64Array.of(3n) },
+    };
+    await writeSafetensors(path, good);
+    {
+      await using read = await openSafetensors(path);
+      expect(await read.readWeights("a")).toEqual(good.a.data);
+      expect(await read.readAllWeights()).toEqual({
+        a: good.a,
+        half: { shape: [2], data: Float32Array.of(1, 65504) },
+        whole: { shape: [1], data: Float32Array.of(3) },
+      });
+    }
+    const bits = { shape: [3] };
+    const bad = {
+      f32: [{ shape: [3], data: Float32Array.of(1, NaN, NaN) }, ": 2 of 3 elements, the first is NaN at index 1"],
+      f16: [{ ...bits, dtype: "float16", data: Uint16Array.of(0x3c00, 0, 0xfc00) }, "first is -Infinity at index 2"],
+      bf16: [{ ...bits, dtype: "bfloat16", data: Uint16Array.of(0x7f80, 0, 0) }, "first is Infinity at index 0"],
+      f64: [{ shape: [2], data: Float64Array.of(1, 1e300) }, " in float32: 1 of 2 elements, the first is Infinity at"],
+    } as const;
+    for (const [name, [tensor, problem]] of Object.entries(bad)) {
+      await writeSafetensors(path, { ...good, [name]: tensor });
+      await using read = await openSafetensors(path);
+      for (const reading of [read.readWeights(name), read.readAllWeights()]) {
+        await expect(reading).rejects.toThrow(FormatError);
+        await expect(reading).rejects.toThrow(`Cannot read ${JSON.stringify(path)}: tensor "${name}" is not finite`);
+        await expect(reading).rejects.toThrow(problem);
+      }
+      expect(await read.readWeights("a")).toEqual(good.a.data);
+      expect(await read.readFloat32(name)).toHaveLength(tensor.data.length); // not everything in a file is a weight
+    }
+  });
+
   test("read slices of rows", async () => {
     const path = join(folder, "rows.safetensors");
     await writeSafetensors(path, {

@@ -1,4 +1,4 @@
-import { readFile, writeFile } from "node:fs/promises";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { writeSafetensors } from "@madformer/artifacts";
 import { compile, spec } from "@madformer/engine";
@@ -25,6 +25,25 @@ describe("writeCheckpoint() and readCheckpoint()", () => {
       await program.run({ x: [10, 10] });
       expect(await readCheckpoint(folder, program, 3)).toEqual({ step: 2, told });
       expect(program.state.readAll()).toEqual({ a: { w: Float32Array.of(1, 2) } });
+    }));
+
+  test("refuse a state that is not finite, and name what of it", () =>
+    inFolder(async (folder) => {
+      await using program = await counter(2);
+      await program.run({ x: [1, NaN] });
+      const told = new Float32Array(6);
+      await expect(writeCheckpoint(folder, program, { step: 2, told })).rejects.toThrow(
+        'Cannot save the training at step 2: "a/w" is not finite: 1 of 2 elements, the first is NaN at index 1',
+      );
+      expect(await readdir(folder)).toEqual([]);
+      const good = { "state/a/w": { shape: [2], data: Float32Array.of(0, 0) }, told: { shape: [6], data: told } };
+      for (const [name, { shape }] of Object.entries(good)) {
+        const bad = { ...good, [name]: { shape, data: new Float32Array(shape[0]!).fill(Infinity) } };
+        await writeSafetensors(join(folder, FILE), bad, { step: "2" });
+        await expect(readCheckpoint(folder, program, 3)).rejects.toThrow(
+          `Cannot read ${JSON.stringify(join(folder, FILE))}: tensor "${name}" is not finite: ${shape[0]} of ${shape[0]}`,
+        );
+      }
     }));
 
   test("refuse what is of another program, or of none", () =>

@@ -1,5 +1,12 @@
 import { join } from "node:path";
-import { DataError, exists, openSafetensors, writeSafetensors, type TensorInput } from "@madformer/artifacts";
+import {
+  DataError,
+  exists,
+  notFinite,
+  openSafetensors,
+  writeSafetensors,
+  type TensorInput,
+} from "@madformer/artifacts";
 import type { Program } from "@madformer/engine";
 
 /** A training run as it was left: everything it needs to go on is this file and the config. */
@@ -12,15 +19,25 @@ export interface Progress {
 
 const fileIn = (folder: string): string => join(folder, "checkpoint.safetensors");
 
-/** Writes a program's state, and what its steps told, whole or not at all. */
+/**
+ * Writes a program's state, and what its steps told, whole or not at all.
+ *
+ * @throws {DataError} If a tensor of the state is not finite: with its name and the step.
+ */
 export async function writeCheckpoint(
   folder: string,
   { state }: Pick<Program, "state">,
   { step, told }: Progress,
 ): Promise<void> {
   const tensors: Record<string, TensorInput> = { told: { dtype: "float32", shape: [told.length], data: told } };
+  const read = (name: string): Float32Array => {
+    const values = state.read(name) as Float32Array;
+    const bad = notFinite(values);
+    if (bad) throw new DataError(`Cannot save the training at step ${step}: "${name}" is not finite: ${bad}`);
+    return values;
+  };
   for (const { name, shape } of state.fields)
-    tensors[`state/${name}`] = { dtype: "float32", shape, data: () => state.read(name) };
+    tensors[`state/${name}`] = { dtype: "float32", shape, data: () => read(name) };
   await writeSafetensors(fileIn(folder), tensors, { step: String(step) });
 }
 
@@ -29,7 +46,7 @@ export async function writeCheckpoint(
  *
  * @param width Values that each step told.
  * @returns Where the run was left; undefined where there is no checkpoint.
- * @throws {DataError} If it is one of another program.
+ * @throws {DataError} If it is one of another program. {FormatError} If it is damaged, or not finite.
  */
 export async function readCheckpoint(
   folder: string,
@@ -40,7 +57,7 @@ export async function readCheckpoint(
   if (!(await exists(path))) return undefined;
   await using file = await openSafetensors(path);
   const step = Number(file.metadata["step"]);
-  const told = await file.readFloat32("told");
+  const told = await file.readWeights("told");
   const fits = state.fields.every(
     ({ name, shape }) => file.has(`state/${name}`) && file.tensor(`state/${name}`).shape.join() === shape.join(),
   );
@@ -48,6 +65,6 @@ export async function readCheckpoint(
     throw new DataError(
       `Cannot go on from ${JSON.stringify(path)}: it is of another training; remove it to start anew`,
     );
-  for (const { name } of state.fields) state.write(name, await file.readFloat32(`state/${name}`));
+  for (const { name } of state.fields) state.write(name, await file.readWeights(`state/${name}`));
   return { step, told };
 }

@@ -63,7 +63,7 @@ export async function readCodec(path: (file: string) => Promise<string> | string
  * Reads a codec's weights from a file in the layout of PyTorch.
  *
  * @param rename What becomes of the tensors' names and shapes before they are compared with the codec's.
- * @throws {DataError} If they are not the codec's.
+ * @throws {DataError} If they are not the codec's. {FormatError} If the file is damaged, or a weight is not finite.
  */
 export async function readWeights(
   path: string,
@@ -71,8 +71,7 @@ export async function readWeights(
   rename = (tensors: Record<string, FileTensor>): Record<string, FileTensor> => tensors,
 ): Promise<CodecWeights> {
   await using file = await openSafetensors(path);
-  const tensors: Record<string, FileTensor> = {};
-  for (const name of file.names) tensors[name] = { shape: file.tensor(name).shape, data: await file.readFloat32(name) };
+  const tensors = await file.readAllWeights();
   try {
     return fromStateDict(codecSpecs(codec), rename(tensors));
   } catch (cause) {
@@ -80,8 +79,13 @@ export async function readWeights(
   }
 }
 
-/** Copies a codec's files from an artifact. */
+/**
+ * Copies a codec's files from an artifact.
+ *
+ * @throws As `readCodec`: nothing is copied that cannot be used.
+ */
 export async function copyCodec(from: Artifact, folder: string): Promise<void> {
+  await readCodec((name) => from.path(name));
   for (const name of CODEC_FILES) {
     const bytes = await readFile(await from.path(name));
     await writeAtomically(join(folder, name), (file) => file.append(bytes));

@@ -81,9 +81,18 @@ export class HeldImages {
 
   /** Pixels of an image: (side, side, 3) uint8. Borrowed. */
   async pixels(index: number): Promise<Uint8Array> {
+    return pixelsOfImage(this.image(index));
+  }
+
+  /** What errors call an image: its key in the shards. */
+  nameOf(index: number): string {
+    return `image ${JSON.stringify(this.image(index).key)}`;
+  }
+
+  private image(index: number): ShardImage {
     const image = this.images[index];
     if (image === undefined) throw new RangeError(`There is no image ${index} of ${this.length}`);
-    return pixelsOfImage(image);
+    return image;
   }
 
   /** A batch for a network: (n, side, side, 3) float32 in [-1, 1]. */

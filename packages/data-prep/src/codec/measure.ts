@@ -1,4 +1,4 @@
-import { imageGrid, writePng, type RgbImage } from "@madformer/artifacts";
+import { DataError, imageGrid, writePng, type RgbImage } from "@madformer/artifacts";
 import {
   compileCodecDecoder,
   compileCodecEncoder,
@@ -29,6 +29,7 @@ export function unscaled(config: AutoencoderConfig): CodecConfig {
  *
  * @param codec With a scale of mean 0 and deviation 1.
  * @param indices Of the images.
+ * @throws {RangeError} If the latents of an image are not finite. {DataError} If a channel has no deviation to divide by.
  */
 export async function measureScale(
   { codec, weights }: Codec,
@@ -42,7 +43,8 @@ export async function measureScale(
   let pixels = 0;
   for (let at = 0; at < indices.length; at += batchImages) {
     signal.throwIfAborted();
-    const { mean, logvar } = await encoder.encode(await images.batch(indices.slice(at, at + batchImages)));
+    const batch = await images.batch(indices.slice(at, at + batchImages));
+    const { mean, logvar } = await encoder.encode(batch, (i) => images.nameOf(indices[at + i] as number));
     mean.forEach((x, i) => {
       sums[i % C] = (sums[i % C] as number) + x;
       squares[i % C] = (squares[i % C] as number) + x * x + (logvar ? Math.exp(logvar[i] as number) : 0);
@@ -51,7 +53,14 @@ export async function measureScale(
     onProgress(Math.min(at + batchImages, indices.length), indices.length);
   }
   const mean = Array.from(sums, (sum) => sum / pixels);
-  return { mean, std: Array.from(squares, (sum, c) => Math.sqrt(sum / pixels - (mean[c] as number) ** 2)) };
+  const std = Array.from(squares, (sum, c) => Math.sqrt(sum / pixels - (mean[c] as number) ** 2));
+  const bad = std.findIndex((value) => !(value > 0 && value < Infinity));
+  if (bad >= 0)
+    throw new DataError(
+      `Cannot measure the latents: over ${indices.length} images channel ${bad} has the mean ${mean[bad]} and ` +
+        `the standard deviation ${std[bad]}, expected a positive number`,
+    );
+  return { mean, std };
 }
 
 /** Pairs of images and what the codec makes of them. */
@@ -62,7 +71,11 @@ export interface Reconstructions {
   readonly psnr: number;
 }
 
-/** Encodes and decodes images, by the means of their latents. */
+/**
+ * Encodes and decodes images, by the means of their latents.
+ *
+ * @throws {RangeError} If latents or pixels are not finite: with the image's key.
+ */
 export async function reconstruct(
   { codec, weights }: Codec,
   images: HeldImages,
@@ -80,7 +93,8 @@ export async function reconstruct(
     const size = side ** 2 * 3;
     const batch = new Float32Array(originals.length * size);
     originals.forEach((pixels, i) => batch.set(imagesOf(pixels), i * size));
-    const decoded = await decoder.decodePixels((await encoder.encode(batch)).mean);
+    const nameOf = (i: number): string => images.nameOf(indices[at + i] as number);
+    const decoded = await decoder.decodePixels((await encoder.encode(batch, nameOf)).mean, nameOf);
     originals.forEach((original, n) => {
       const pixels = decoded.subarray(n * size, (n + 1) * size);
       original.forEach((x, i) => (squares += (x - (pixels[i] as number)) ** 2));

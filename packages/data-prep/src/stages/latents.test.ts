@@ -49,6 +49,27 @@ async function latentsIn(folder: string) {
 }
 
 describe("stage latents", () => {
+  test("names the image whose latents are not finite, and a weight that is not", () =>
+    inFolder(async (folder) => {
+      const shards = await shardsIn(join(folder, "shards"));
+      const vae = await vaeIn(join(folder, "vae"));
+      const { codec, weights } = await readCodec((file) => vae.path(file));
+      const encode = async (value: number, out: string) => {
+        const changed = weights["encoder.conv_in.weight"]!.map(() => value);
+        await writeCodec(join(folder, "vae"), { codec, weights: { ...weights, "encoder.conv_in.weight": changed } });
+        const settings = config({ batchImages: 3, flip: true });
+        return stage.run(settings, { shards, vae }, await contextIn(join(folder, out)));
+      };
+      await expect(encode(3e38, "large")).rejects.toThrow(
+        /^Cannot encode image "image-0": the mean of its latents is not finite: \d+ of 192 elements, the first is NaN at/,
+      );
+      const path = await vae.path("codec.safetensors");
+      await expect(encode(NaN, "nan")).rejects.toThrow(
+        `Cannot read ${JSON.stringify(path)}: tensor "encoder.conv_in.weight" is not finite: 108 of 108 elements`,
+      );
+      expect(await readdir(join(folder, "nan"))).toEqual([]);
+    }));
+
   test("keeps each image's key, label and latent, shard by shard, with the codec patch-pca", () =>
     inFolder(async (folder) => {
       const shards = await shardsIn(join(folder, "shards"));

@@ -158,7 +158,7 @@ async function encodeShard(
     const size = side ** 2 * 3;
     const images = new Float32Array(rows.length * size);
     rows.forEach(({ pixels }, i) => images.set(imagesOf(pixels), i * size));
-    const { mean, logvar } = await encoder.encode(images);
+    const { mean, logvar } = await encoder.encode(images, (i) => `image ${JSON.stringify(rows[i]?.key)}`);
     const each = h * h * channels;
     for (const [i, { key, label }] of rows.entries()) {
       const part = (values: Float32Array): Float32Array => values.slice(i * each, (i + 1) * each);

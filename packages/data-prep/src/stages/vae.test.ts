@@ -2,7 +2,7 @@ import { mkdir, readdir, readFile, rm, stat, writeFile } from "node:fs/promises"
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { basename, join } from "node:path";
-import { readRgb, sha256, writeSafetensors, type Artifact } from "@madformer/artifacts";
+import { readRgb, sha256, writeSafetensors, type Artifact, type TensorInput } from "@madformer/artifacts";
 import {
   AutoencoderConfig,
   autoencoderSpecs,
@@ -234,14 +234,14 @@ describe("stage vae, import", () => {
   const WEIGHTS = initialize(autoencoderSpecs(AUTOENCODER), 3);
 
   /** A folder as diffusers writes it, with the attention's old names. */
-  async function diffusersIn(folder: string, change: object = {}) {
+  async function diffusersIn(folder: string, change: object = {}, changed: Record<string, TensorInput> = {}) {
     await mkdir(folder, { recursive: true });
     await writeFile(join(folder, "config.json"), JSON.stringify({ ...DIFFUSERS, ...change }));
     const tensors = Object.entries(toStateDict(autoencoderSpecs(AUTOENCODER), WEIGHTS)).map(
       ([key, tensor]) => [key.replace(/\.to_q\./, ".query."), tensor] as const,
     );
     const path = join(folder, "diffusion_pytorch_model.safetensors");
-    await writeSafetensors(path, Object.fromEntries(tensors), { format: "pt" });
+    await writeSafetensors(path, { ...Object.fromEntries(tensors), ...changed }, { format: "pt" });
     return { from: folder, sha256: sha256(await readFile(path)) };
   }
 
@@ -312,6 +312,54 @@ describe("stage vae, import", () => {
         server.closeAllConnections();
         await new Promise((closed) => server.close(closed));
       }
+    }));
+
+  test("refuses weights that are not finite, and names file and tensor", () =>
+    inFolder(async (folder) => {
+      const shards = await shardsIn(join(folder, "shards"));
+      const half = { dtype: "float16" as const, shape: [3], data: Uint16Array.of(0, 0x7c00, 0xfc00) };
+      for (const [bias, problem] of [
+        [{ shape: [3], data: Float32Array.of(NaN, 0, 0) }, "1 of 3 elements, the first is NaN at index 0"],
+        [half, "2 of 3 elements, the first is Infinity at index 1"],
+        [{ shape: [3], data: Float64Array.of(0, 0, 1e39) }, "1 of 3 elements, the first is Infinity at index 2"],
+      ] as const) {
+        const source = await diffusersIn(join(folder, "vae"), {}, { "decoder.conv_out.bias": bias });
+        const importing = stage.run(importOf(source), { shards }, await contextIn(join(folder, "out")));
+        await expect(importing).rejects.toThrow(/^Cannot read ".*\/vae\/diffusion_pytorch_model.safetensors": tensor /);
+        await expect(importing).rejects.toThrow('"decoder.conv_out.bias" is not finite');
+        await expect(importing).rejects.toThrow(problem);
+        expect(await readdir(join(folder, "out"))).toEqual(["tmp"]);
+      }
+    }));
+
+  test("names the image whose latents or pixels are not finite, and a channel that says nothing", () =>
+    inFolder(async (folder) => {
+      const shards = await shardsIn(join(folder, "shards"));
+      const run = async (changed: Record<string, TensorInput>, fields: object) => {
+        const source = await diffusersIn(join(folder, "vae"), { scaling_factor: 0.5 }, changed);
+        return stage.run(importOf({ ...source, ...fields }), { shards }, await contextIn(join(folder, `out${++outs}`)));
+      };
+      let outs = 0;
+      const filled = (name: string, value: number): Record<string, TensorInput> => {
+        const { shape, data } = toStateDict(autoencoderSpecs(AUTOENCODER), WEIGHTS)[name]!;
+        return { [name]: { shape, data: new Float32Array(data.length).fill(value) } };
+      };
+      await expect(run(filled("encoder.conv_in.weight", 3e38), { scale: "measured" })).rejects.toThrow(
+        /^Cannot encode image "image-0": the mean of its latents is not finite: \d+ of 192 elements, the first is NaN/,
+      );
+      await expect(run(filled("encoder.conv_in.weight", 3e38), { scale: "published" })).rejects.toThrow(
+        'Cannot encode image "image-0": the mean of its latents',
+      );
+      await expect(run(filled("decoder.conv_out.weight", 3e38), { scale: "published", pairs: 1 })).rejects.toThrow(
+        /^Cannot decode image "image-0": its pixels are not finite: \d+ of 768 elements/,
+      );
+      const constant = {
+        ...filled("quant_conv.weight", 0),
+        "quant_conv.bias": { shape: [6], data: Float32Array.of(512, 512, 512, -80, -80, -80) },
+      };
+      await expect(run(constant, { scale: "measured", scaleImages: 4 })).rejects.toThrow(
+        "Cannot measure the latents: over 4 images channel 0 has the mean 256 and the standard deviation 0, expected a positive",
+      );
     }));
 
   test("names what it cannot import", () =>

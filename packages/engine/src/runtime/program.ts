@@ -1,5 +1,6 @@
 import type * as tf from "@tensorflow/tfjs-core";
 import { NonFiniteError, ProgramFailedError, ProgramStateError } from "../errors.js";
+import { firstNonFinite } from "../finite.js";
 import type { Graph, TensorData } from "../ir/graph.js";
 import {
   elementsOf,
@@ -193,14 +194,6 @@ export class Program<Inputs = Tree<unknown>, Outputs = Tree<unknown>> implements
   private assertAlive(what: string): void {
     if (this.disposal) throw new ProgramStateError(`Cannot ${what}: program "${this.name}" was disposed`);
   }
-}
-
-/** Position of the first NaN or infinity, or -1. */
-function firstNonFinite(data: Float32Array): number {
-  // x - x is 0 for finite x and NaN otherwise: one sum tells whether there is anything to look for.
-  let sum = 0;
-  for (let i = 0; i < data.length; i++) sum += (data[i] as number) - (data[i] as number);
-  return sum === 0 ? -1 : data.findIndex((value) => !Number.isFinite(value));
 }
 
 /** The names most like `name`, for messages: all of them if they are few. */

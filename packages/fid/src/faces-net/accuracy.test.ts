@@ -49,6 +49,18 @@ describe("accuracyOf()", () => {
     expect(explained).toEqual({ n: Math.round(1e4 * (1 - 0.01 / (33 / 81))) / 1e4 });
   });
 
+  test("names the image of which the network says what is not finite", async () => {
+    const broken = {
+      run: async (images: Uint8Array) => {
+        const made = await extractorOf(0).run(images);
+        return { ...made, outputs: made.outputs.map((x, i) => (i === 6 + 3 ? Infinity : x)) }; // of the second image
+      },
+    };
+    await expect(accuracyOf(broken, data, Uint32Array.of(4, 8, 10))).rejects.toThrow(
+      "Cannot measure accuracy: what the network says of image 8 is not finite: 1 of 6 elements, the first is Infinity at index 3",
+    );
+  });
+
   test("looks at the given images alone", async () => {
     const { accuracy, majority, explained } = await accuracyOf(extractorOf(0), data, Uint32Array.of(4, 8, 10));
     expect(accuracy).toEqual({ a: 0.6667 });

@@ -1,3 +1,4 @@
+import { DataError, notFinite } from "@madformer/artifacts";
 import type { FacesData } from "./data.js";
 import type { FacesNetExtractor } from "./extractor.js";
 import { outputsOf, totalOutputs } from "./labels.js";
@@ -15,7 +16,10 @@ export interface Accuracy {
 /** Images that are read from memory at a time. */
 const PART = 500;
 
-/** @param images Numbers of images. Attributes that none of them has are left out. */
+/**
+ * @param images Numbers of images. Attributes that none of them has are left out.
+ * @throws {DataError} If what the network says of an image is not finite.
+ */
 export async function accuracyOf(
   extractor: Pick<FacesNetExtractor, "run">,
   { labels, targets, pixels, sidePixels }: FacesData,
@@ -40,6 +44,9 @@ export async function accuracyOf(
     const { outputs: said } = await extractor.run(bytes);
     part.forEach((image, row) => {
       let at = row * outputs;
+      const bad = notFinite(said.subarray(at, at + outputs));
+      if (bad)
+        throw new DataError(`Cannot measure accuracy: what the network says of image ${image} is not finite: ${bad}`);
       labels.forEach((label, i) => {
         const target = targets[image * labels.length + i]!;
         const ys = said.subarray(at, (at += outputsOf(label)));

@@ -64,6 +64,12 @@ describe("readFacesNet()", () => {
       await rejects(text.replace('"format": 1', '"format": 1, "more": 2'), "does not describe a network");
 
       await writeFile(paths.description, text);
+      const [name = ""] = Object.keys(net.weights);
+      const bad = net.weights[name]!.map((x, i) => (i === 7 ? NaN : x));
+      await writeFacesNet(paths, { ...net, weights: { ...net.weights, [name]: bad } });
+      await expect(readFacesNet(paths)).rejects.toThrow(
+        `Cannot read ${JSON.stringify(paths.weights)}: tensor "${name}" is not finite: 1 of ${bad.length} elements, the first is NaN at index 7`,
+      );
       await writeSafetensors(paths.weights, { "stem.kernel": { shape: [1], data: new Float32Array(1) } });
       await expect(readFacesNet(paths)).rejects.toThrow(FormatError);
     }));

@@ -50,7 +50,7 @@ const MAX_DESCRIPTION_BYTES = 1 << 20;
 /**
  * Reads a network.
  *
- * @throws {DataError} If `net.json` is not what is written here. {FormatError} If the weights are damaged.
+ * @throws {DataError} If `net.json` is not what is written here. {FormatError} If the weights are damaged or not finite.
  */
 export async function readFacesNet(paths: FacesNetPaths): Promise<FacesNet> {
   const text = await readFile(paths.description);
@@ -78,7 +78,7 @@ export async function readFacesNet(paths: FacesNetPaths): Promise<FacesNet> {
       throw new DataError(
         `Cannot read ${JSON.stringify(paths.weights)}: "${name}" has shape (${found.join(", ")}), expected (${shape.join(", ")})`,
       );
-    weights[name] = await file.readFloat32(name);
+    weights[name] = await file.readWeights(name);
   }
   return { description: parsed.data, weights };
 }

@@ -68,8 +68,8 @@ export async function trainFacesNet(
     if (!(await exists(options.checkpoint))) return 0;
     await using file = await openSafetensors(options.checkpoint);
     if (file.metadata["identity"] !== identity) return 0; // of other images or another config
-    for (const { name } of program.state.fields) program.state.write(name, await file.readFloat32(name));
-    losses.set(await file.readFloat32("losses"));
+    for (const { name } of program.state.fields) program.state.write(name, await file.readWeights(name));
+    losses.set(await file.readWeights("losses"));
     return Number(file.metadata["step"]);
   };
 

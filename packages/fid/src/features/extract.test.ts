@@ -91,6 +91,22 @@ describe("extractFeatures()", () => {
     await expect(collect(network, groupOf(0))).rejects.toThrow('group "some" holds no images');
   });
 
+  test.each([1, 4, 7])("names the image whose features are not finite: batches of %d", async (batchImages) => {
+    const { network, disposed } = firstBytes();
+    const open: FeatureNetwork["open"] = async (size) => {
+      const extractor = await network.open(size);
+      const features = async (images: Uint8Array): Promise<Float32Array> =>
+        (await extractor.features(images)).map((x, i) => (i % 2 === 0 && x >= 5 ? NaN : x));
+      return { ...extractor, features };
+    };
+    await expect(collect({ ...network, open }, groupOf(7), { batchImages })).rejects.toThrow(
+      new DataError(
+        "Cannot extract features: those of image 5 are not finite: 1 of 2 elements, the first is NaN at index 0",
+      ),
+    );
+    expect(disposed()).toBe(1);
+  });
+
   test("stops when it is told to", async () => {
     const { network, asked } = firstBytes();
     const signal = AbortSignal.abort(new Error("enough"));

@@ -1,4 +1,4 @@
-import { DataError } from "@madformer/artifacts";
+import { DataError, notFinite } from "@madformer/artifacts";
 import type { ImageGroup } from "../images/groups.js";
 import type { FeatureExtractor, FeatureNetwork } from "./network.js";
 
@@ -16,7 +16,7 @@ export interface ExtractOptions {
  * Features of a group's images, in their order, a batch at a time.
  *
  * @returns Parts of (n, dims), row-major.
- * @throws {DataError} If the images are not all of one size, or there are none.
+ * @throws {DataError} If the images are not all of one size, there are none, or features are not finite.
  */
 export async function* extractFeatures(
   network: FeatureNetwork,
@@ -25,7 +25,8 @@ export async function* extractFeatures(
 ): AsyncGenerator<Float32Array, void, undefined> {
   let extractor: FeatureExtractor | undefined;
   let batch = new Uint8Array(0);
-  let [first, waiting, done] = [{ name: "", width: 0, height: 0 }, 0, 0];
+  let names: string[] = [];
+  let [first, done] = [{ name: "", width: 0, height: 0 }, 0];
   try {
     for await (const image of group.images(signal)) {
       const { name, width, height, pixels } = image;
@@ -38,21 +39,37 @@ export async function* extractFeatures(
         throw new DataError(
           `Cannot extract features: ${name} is ${width} x ${height} pixels, expected ${first.width} x ${first.height} as ${first.name}`,
         );
-      batch.set(pixels, waiting++ * pixels.length);
-      if (waiting === batchImages || done + waiting === limit) {
+      batch.set(pixels, names.length * pixels.length);
+      names.push(name);
+      if (names.length === batchImages || done + names.length === limit) {
         signal.throwIfAborted();
-        yield await extractor.features(batch.subarray(0, waiting * pixels.length));
-        done += waiting;
-        waiting = 0;
+        yield await featuresOf(extractor, batch.subarray(0, names.length * pixels.length), names);
+        done += names.length;
+        names = [];
         progress?.(done);
         if (done === limit) return;
       }
     }
     if (!extractor) throw new DataError(`Cannot extract features: group "${group.name}" holds no images`);
-    if (waiting === 0) return;
-    yield await extractor.features(batch.subarray(0, waiting * first.width * first.height * 3));
-    progress?.(done + waiting);
+    if (names.length === 0) return;
+    yield await featuresOf(extractor, batch.subarray(0, names.length * first.width * first.height * 3), names);
+    progress?.(done + names.length);
   } finally {
     await extractor?.[Symbol.asyncDispose]();
   }
+}
+
+/** @throws {DataError} If they are not finite: with the name of the first such image. */
+async function featuresOf(
+  extractor: FeatureExtractor,
+  images: Uint8Array,
+  names: readonly string[],
+): Promise<Float32Array> {
+  const features = await extractor.features(images);
+  const dims = features.length / names.length;
+  for (const [i, name] of names.entries()) {
+    const bad = notFinite(features.subarray(i * dims, (i + 1) * dims));
+    if (bad) throw new DataError(`Cannot extract features: those of ${name} are not finite: ${bad}`);
+  }
+  return features;
 }

@@ -44,6 +44,20 @@ describe("FeatureFile", () => {
       expect(await file.select([2500])).toEqual(values.subarray(12_500, 12_505));
     }));
 
+  test("refuses rows that are not finite, and says where", () =>
+    inFolder(async (folder) => {
+      const [path, values] = [join(folder, "a.npy"), rowsOf(2000, 4)];
+      values[1500 * 4 + 2] = Infinity;
+      await writeFeatures(path, 4, [values]);
+      await using file = await FeatureFile.open(path, 2000, 4);
+      const problem = (index: number, of: number): string =>
+        `1 of ${of} elements, the first is Infinity at index ${index}`;
+      const start = `Cannot read features ${JSON.stringify(path)}: rows`;
+      await expect(file.read(1499, 1502)).rejects.toThrow(`${start} 1499 to 1501 are not finite: ${problem(6, 12)}`);
+      await expect(file.select([0, 1900])).rejects.toThrow(`${start} 1024 to 1999 are not finite`);
+      expect(await file.read(0, 1500)).toHaveLength(6000);
+    }));
+
   test("refuses what is not exactly what was written", () =>
     inFolder(async (folder) => {
       const path = join(folder, "a.npy");

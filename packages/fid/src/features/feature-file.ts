@@ -1,5 +1,5 @@
 import { open, stat } from "node:fs/promises";
-import { DataError, reasonOf, writeAtomically } from "@madformer/artifacts";
+import { DataError, notFinite, reasonOf, writeAtomically } from "@madformer/artifacts";
 
 /** Bytes before the data: what numpy writes for a matrix of any size here. */
 const HEADER_BYTES = 128;
@@ -66,7 +66,11 @@ export class FeatureFile implements AsyncDisposable {
     }
   }
 
-  /** Rows [from, to), new. */
+  /**
+   * Rows [from, to), new.
+   *
+   * @throws {DataError} If one is not finite, or the file became shorter.
+   */
   async read(from: number, to: number): Promise<Float32Array> {
     const values = new Float32Array((to - from) * this.dims);
     const bytes = new Uint8Array(values.buffer);
@@ -78,6 +82,11 @@ export class FeatureFile implements AsyncDisposable {
         throw new DataError(`Cannot read features ${JSON.stringify(this.path)}: the file became shorter`);
       done += bytesRead;
     }
+    const bad = notFinite(values);
+    if (bad)
+      throw new DataError(
+        `Cannot read features ${JSON.stringify(this.path)}: rows ${from} to ${to - 1} are not finite: ${bad}`,
+      );
     return values;
   }
 

@@ -64,6 +64,35 @@ describe("readInceptionWeights()", () => {
   });
 });
 
+describe("readInceptionWeights() refuses", () => {
+  const name = "Conv2d_2b_3x3";
+  const reading = (key: string, value: number, at: number) => {
+    const { shape, data } = tensors.get(`${name}.${key}`)!;
+    const changed = data.map((x, i) => (i === at ? value : x));
+    return readInceptionWeights(sourceOf(new Map(tensors).set(`${name}.${key}`, { shape, data: changed })), 64);
+  };
+
+  test.each(["conv.weight", "bn.weight", "bn.bias", "bn.running_mean", "bn.running_var"])(
+    "numbers of %s that are not finite, and names the tensor",
+    async (key) => {
+      const elements = tensors.get(`${name}.${key}`)!.data.length;
+      await expect(reading(key, NaN, 5)).rejects.toThrow(
+        `Cannot read Inception weights: "${name}.${key}" is not finite: 1 of ${elements} elements, the first is NaN at index 5`,
+      );
+      await expect(reading(key, Infinity, 0)).rejects.toThrow("the first is Infinity at index 0");
+    },
+  );
+
+  test("what is not finite once it is folded", async () => {
+    await expect(reading("bn.running_var", -1, 3)).rejects.toThrow(
+      `the kernel of "${name}" with its batch normalization is not finite: 288 of 18432 elements, the first is NaN at index 3`,
+    );
+    await expect(reading("bn.running_mean", 3.4e38, 3)).rejects.toThrow(
+      `the bias of "${name}" with its batch normalization is not finite: 1 of 64 elements, the first is -Infinity at index 3`,
+    );
+  });
+});
+
 describe("openInceptionWeights()", () => {
   let folder = "";
   beforeAll(async () => void (folder = await mkdtemp(join(tmpdir(), "fid-"))));
@@ -81,6 +110,22 @@ describe("openInceptionWeights()", () => {
     expect(await openInceptionWeights(safetensors, 64)).toEqual(expected);
     expect(await openInceptionWeights(torch, 64)).toEqual(expected);
     await expect(openInceptionWeights(torch)).rejects.toThrow(`"${torch}": Cannot read Inception weights: 455 tensors`);
+  });
+
+  test("names the file whose weights are not finite", async () => {
+    const bad = { "Conv2d_1a_3x3.bn.bias": { shape: [32], data: new Float32Array(32).fill(NaN) } };
+    const [safetensors, torch] = [join(folder, "nan.safetensors"), join(folder, "nan.pth")];
+    await writeSafetensors(safetensors, { ...all, ...bad });
+    await writeTorch(
+      torch,
+      new Map(
+        Object.entries({ ...all, ...bad }).map(([name, { shape, data }]) => [name, torchTensor({ shape, data })]),
+      ),
+    );
+    for (const path of [safetensors, torch])
+      await expect(openInceptionWeights(path, 64)).rejects.toThrow(
+        `"${path}": Cannot read Inception weights: "Conv2d_1a_3x3.bn.bias" is not finite: 32 of 32 elements, the first is NaN`,
+      );
   });
 
   test("refuses other files", async () => {

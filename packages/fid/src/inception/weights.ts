@@ -1,3 +1,4 @@
+import { notFinite } from "@madformer/artifacts";
 import { inceptionUnits, type InceptionDims, type Unit } from "./units.js";
 
 /** Named float32 tensors: a file of weights, or anything that can be read like one. */
@@ -5,7 +6,7 @@ export interface TensorSource {
   /** Whether there is a tensor of this name. */
   has(name: string): boolean;
   /** Reads one tensor, row-major. */
-  read(name: string): Promise<{ readonly shape: readonly number[]; readonly data: ArrayLike<number> }>;
+  read(name: string): Promise<{ readonly shape: readonly number[]; readonly data: Float32Array }>;
 }
 
 /** A unit's convolution with the batch normalization folded into it. */
@@ -40,7 +41,7 @@ const EPSILON = 1e-3;
  * Source: pytorch-fid, `inception.py`; the units are its `BasicConv2d` (spec 15).
  *
  * @param dims Only the units that these features need are read.
- * @throws {RangeError} If tensors are missing, or one has another shape than the network's.
+ * @throws {RangeError} If tensors are missing, or one has another shape than the network's or is not finite.
  */
 export async function readInceptionWeights(source: TensorSource, dims: InceptionDims): Promise<InceptionWeights> {
   const sizes = inceptionUnits(dims);
@@ -60,13 +61,14 @@ const keysOf = (name: string): string[] =>
 async function readUnit(source: TensorSource, name: string, unit: Unit): Promise<UnitWeights> {
   const { channelsIn: I, channelsOut: O } = unit;
   const [height, width] = unit.kernel;
-  const tensor = async (key: string, shape: readonly number[]): Promise<ArrayLike<number>> => {
+  const tensor = async (key: string, shape: readonly number[]): Promise<Float32Array> => {
     const { shape: found, data } = await source.read(`${name}.${key}`);
     const fits = found.length === shape.length && found.every((size, axis) => size === shape[axis]);
-    if (fits) return data;
-    throw new RangeError(
-      `Cannot read Inception weights: "${name}.${key}" has shape (${found.join(", ")}), expected (${shape.join(", ")})`,
-    );
+    if (!fits)
+      throw new RangeError(
+        `Cannot read Inception weights: "${name}.${key}" has shape (${found.join(", ")}), expected (${shape.join(", ")})`,
+      );
+    return finite(`"${name}.${key}"`, data);
   };
   const filter = await tensor("conv.weight", [O, I, height, width]);
   const [weight, shift, mean, variance] = [
@@ -83,5 +85,12 @@ async function readUnit(source: TensorSource, name: string, unit: Unit): Promise
   for (let pixel = 0; pixel < pixels; pixel++)
     for (let i = 0; i < I; i++)
       for (let o = 0; o < O; o++) kernel[at++] = filter[(o * I + i) * pixels + pixel]! * scale[o]!;
-  return { kernel, bias };
+  const folded = `"${name}" with its batch normalization`; // a variance below zero has no root
+  return { kernel: finite(`the kernel of ${folded}`, kernel), bias: finite(`the bias of ${folded}`, bias) };
+}
+
+function finite(what: string, data: Float32Array): Float32Array {
+  const bad = notFinite(data);
+  if (bad === undefined) return data;
+  throw new RangeError(`Cannot read Inception weights: ${what} is not finite: ${bad}`);
 }

@@ -1,6 +1,7 @@
+import { DataError } from "@madformer/artifacts";
 import { permutation, randomKey } from "@madformer/engine";
 import type { FeatureFile } from "../features/feature-file.js";
-import { frechetDistance } from "../frechet.js";
+import { frechetDistance, type Gaussian } from "../frechet.js";
 import { precisionRecall, type PrecisionRecall } from "../neighbours/precision-recall.js";
 import { FeatureStatistics } from "../statistics/feature-statistics.js";
 import type { FeaturesArtifact, FeatureGroup } from "./features-artifact.js";
@@ -37,7 +38,7 @@ export async function floorOf(reference: FeatureFile, samples: number, seed: num
     for (let at = 0; at < features.length; at += dims)
       (inPlaceOfSamples[row++] ? part : rest).add(features.subarray(at, at + dims));
   return {
-    distance: frechetDistance(rest.gaussian(), part.gaussian()),
+    distance: distanceOf("the floor", rest.gaussian(), part.gaussian()),
     samples: chosen,
     referenceImages: rows - chosen,
   };
@@ -120,7 +121,8 @@ export async function scoreOf(
   options: CoverageOptions,
 ): Promise<GroupScore> {
   const { name, step, weights, images } = samples.group;
-  const distance = frechetDistance(
+  const distance = distanceOf(
+    `group "${name}"`,
     await reference.artifact.statistics(reference.group),
     await samples.artifact.statistics(samples.group),
   );
@@ -135,4 +137,13 @@ export async function scoreOf(
     distance,
     ...(coverage && { precision: coverage.precision, recall: coverage.recall, neighbourImages: coverage.images }),
   };
+}
+
+/** @throws {DataError} If there is no finite distance: says of what. */
+function distanceOf(what: string, a: Gaussian, b: Gaussian): number {
+  try {
+    return frechetDistance(a, b);
+  } catch (cause) {
+    throw new DataError(`Cannot score ${what}: ${(cause as Error).message}`, { cause });
+  }
 }

@@ -1,7 +1,17 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { digestFile, encodePng, openSafetensors, readNpy, writeSafetensors, type Artifact } from "@madformer/artifacts";
+import {
+  digestFile,
+  encodePng,
+  openSafetensors,
+  readNpy,
+  writeNpy,
+  writeNpz,
+  writeSafetensors,
+  type Artifact,
+  type TensorInput,
+} from "@madformer/artifacts";
 import { FacesNetExtractor } from "../faces-net/extractor.js";
 import { readFacesNet } from "../faces-net/file.js";
 import { artifactOf, contextIn, squarePixels, squareShards } from "../faces-net/testing.js";
@@ -108,8 +118,22 @@ describe("stage faces-net", () => {
     const killed = { ...context, log: { ...context.log, progress } };
     await expect(facesNet.run(config, { shards }, killed)).rejects.toThrow("killed");
     expect(steps).toEqual([8, 9, 10, 11]);
-    await using state = await openSafetensors(join(folder, "parted", "tmp", "state.safetensors"));
+    const kept = join(folder, "parted", "tmp", "state.safetensors");
+    const tensors: Record<string, TensorInput> = {};
+    await using state = await openSafetensors(kept);
     expect(state.metadata["step"]).toBe("10");
+    for (const name of state.names) tensors[name] = await state.read(name);
+
+    // A state that is not finite is none to go on from, wherever it is so.
+    for (const name of ["losses", state.names.find((name) => name.startsWith("weights/"))!]) {
+      const { shape, data } = tensors[name] as { shape: readonly number[]; data: Float32Array };
+      const bad = { shape, data: data.map((x, i) => (i === 2 ? NaN : x)) };
+      await writeSafetensors(kept, { ...tensors, [name]: bad }, { ...state.metadata });
+      await expect(facesNet.run(config, { shards }, context)).rejects.toThrow(
+        `Cannot read ${JSON.stringify(kept)}: tensor "${name}" is not finite: 1 of ${data.length} elements, the first is NaN at index 2`,
+      );
+    }
+    await writeSafetensors(kept, tensors, { ...state.metadata });
 
     await facesNet.run(config, { shards }, context);
     expect(context.lines).toContain("going on from step 10 of 12");
@@ -254,6 +278,42 @@ describe("stage score", () => {
     const facts = await score.run(score.config.parse({}), { reference: made, samples: made }, context);
     expect(facts["metric"]).toBe("FD (inception, other weights)");
     expect(facts["final"]).toBeCloseTo(0, 6);
+  });
+
+  test("gives no score that is not finite: names the file, the group or the floor", async () => {
+    const copied = async (name: string): Promise<Artifact> => {
+      await cp(join(folder, "reference"), join(folder, name), { recursive: true });
+      return artifactOf(join(folder, name), "features", reference.manifest.facts);
+    };
+    const [out, of] = [join(folder, "no-score"), await copied("broken")];
+    const run = async (reference: Artifact, samples: Artifact) =>
+      score.run(score.config.parse({}), { reference, samples }, await contextIn(out));
+    const { mu, sigma } = await readStatistics(await of.path("images/statistics.npz"));
+    const write = (value: number): Promise<void> =>
+      writeNpz(join(folder, "broken", "images", "statistics.npz"), {
+        mu: { shape: [64], data: mu.map((x, i) => (i === 9 ? value : x)) },
+        sigma: { shape: [64, 64], data: sigma },
+      });
+    await write(NaN);
+    await expect(run(reference, of)).rejects.toThrow(
+      /^Cannot read statistics from ".*statistics.npz": mu is not finite: 1 of 64 elements, the first is NaN at index 9$/,
+    );
+    await write(1e200);
+    await expect(run(reference, of)).rejects.toThrow(
+      'Cannot score group "images": Cannot compare statistics: their distance is Infinity, expected a finite number',
+    );
+    await write(mu[9]!);
+    await run(reference, of);
+    await rm(join(out, "scores.json"));
+    const values = (await readNpy(await of.path("images/features.npy"))).data as Float32Array;
+    await writeNpy(join(folder, "broken", "images", "features.npy"), {
+      shape: [IMAGES, 64],
+      data: values.map((x, i) => (i === 64 * 100 + 5 ? Infinity : x)),
+    });
+    await expect(run(of, reference)).rejects.toThrow(
+      /^Cannot read features ".*features.npy": rows 0 to 239 are not finite: 1 of 15360 elements, the first is Infinity at/,
+    );
+    expect(await readdir(out)).toEqual([]);
   });
 
   test("refuses features that cannot be compared, and what holds none", async () => {

@@ -29,6 +29,20 @@ describe("readStatistics() and writeStatistics()", () => {
     expect(await readStatistics(path)).toEqual(statistics);
   });
 
+  test("refuse numbers that are not finite, and name the array", async () => {
+    const path = join(folder, "infinite.npz");
+    const [mu, sigma] = [Float64Array.of(1, -Infinity), Float64Array.of(4, NaN, NaN, 3)];
+    const problems = [
+      [{ ...statistics, mu }, "mu is not finite: 1 of 2 elements, the first is -Infinity at index 1"],
+      [{ ...statistics, sigma }, "sigma is not finite: 2 of 4 elements, the first is NaN at index 1"],
+    ] as const;
+    for (const [bad, problem] of problems) {
+      await expect(writeStatistics(path, bad)).rejects.toThrow(`Cannot write statistics to "${path}": ${problem}`);
+      await writeNpz(path, { mu: { shape: [2], data: bad.mu }, sigma: { shape: [2, 2], data: bad.sigma } });
+      await expect(readStatistics(path)).rejects.toThrow(`Cannot read statistics from "${path}": ${problem}`);
+    }
+  });
+
   test("say what does not fit", async () => {
     const path = join(folder, "bad.npz");
     await writeNpz(path, { mu: { shape: [2], data: statistics.mu } });

@@ -1,11 +1,11 @@
-import { readNpz, toFloat64, writeNpz } from "@madformer/artifacts";
+import { notFinite, readNpz, toFloat64, writeNpz } from "@madformer/artifacts";
 import type { Gaussian } from "../frechet.js";
 
 /**
  * Reads statistics as pytorch-fid stores them: a `.npz` file with `mu` (dims) and `sigma` (dims, dims).
  *
  * @throws {FormatError} If the file is damaged.
- * @throws {RangeError} If an array is missing or has another shape.
+ * @throws {RangeError} If an array is missing, has another shape or is not finite.
  */
 export async function readStatistics(path: string): Promise<Gaussian> {
   const arrays = await readNpz(path);
@@ -20,7 +20,10 @@ export async function readStatistics(path: string): Promise<Gaussian> {
       throw new RangeError(
         `Cannot read statistics from "${path}": ${name} has shape (${found.shape.join(", ")}), expected (${expected.join(", ")})`,
       );
-    return toFloat64(found);
+    const values = toFloat64(found);
+    const bad = notFinite(values);
+    if (bad) throw new RangeError(`Cannot read statistics from "${path}": ${name} is not finite: ${bad}`);
+    return values;
   };
   return { mu: array("mu", (dims) => [dims]), sigma: array("sigma", (dims) => [dims, dims]) };
 }
@@ -28,7 +31,7 @@ export async function readStatistics(path: string): Promise<Gaussian> {
 /**
  * Writes statistics as pytorch-fid reads them, compressed. The file is there completely or not at all.
  *
- * @throws {RangeError} If sigma is not of mu's size.
+ * @throws {RangeError} If sigma is not of mu's size, or one of them is not finite.
  */
 export async function writeStatistics(path: string, { mu, sigma }: Gaussian): Promise<void> {
   const dims = mu.length;
@@ -36,5 +39,9 @@ export async function writeStatistics(path: string, { mu, sigma }: Gaussian): Pr
     throw new RangeError(
       `Cannot write statistics to "${path}": ${dims} means, but ${sigma.length} covariances, expected ${dims * dims}`,
     );
+  for (const [name, values] of Object.entries({ mu, sigma })) {
+    const bad = notFinite(values);
+    if (bad) throw new RangeError(`Cannot write statistics to "${path}": ${name} is not finite: ${bad}`);
+  }
   await writeNpz(path, { mu: { shape: [dims], data: mu }, sigma: { shape: [dims, dims], data: sigma } });
 }

@@ -169,6 +169,16 @@ describe("the codec autoencoder-kl", () => {
     }
   });
 
+  test("refuses a variance that is not a number", async () => {
+    const bias = weights["quant_conv.bias"]!.map((x, i) => (i < 3 ? x : NaN));
+    await using encoder = await compileCodecEncoder(
+      KL,
+      { ...weights, "quant_conv.bias": bias },
+      { batchImages: N, side: SIDE },
+    );
+    await expect(encoder.encode(images)).rejects.toThrow("image 0 of the batch: the logvar of its latents");
+  });
+
   test("keeps its weights in files as the autoencoder does", () => {
     const file = toStateDict(specs, weights);
     expect(file["encoder.conv_in.weight"]!.shape).toEqual([4, 3, 3, 3]);
@@ -202,6 +212,33 @@ describe("compileCodecEncoder() and compileCodecDecoder()", () => {
     const [allImages, oneImage] = [await decoder.decode(all.mean), await decoder.decode(one.mean)];
     expect(oneImage).toEqual(allImages.slice(0, 432));
     expect(await decoder.decodePixels(one.mean)).toEqual(pixelsOf(oneImage));
+  });
+
+  test("name the image whose latents or pixels are not finite, and how much of it", async () => {
+    await using encoder = await compileCodecEncoder(codec, weights, { batchImages: N, side: SIDE });
+    await using decoder = await compileCodecDecoder(codec, weights, { batchImages: N, side: SIDE });
+    const nameOf = (image: number): string => `seed ${100 + image}`;
+    const seen = images.slice();
+    seen[432 + 3] = NaN; // in the second patch of the second image: 5 channels
+    await expect(encoder.encode(seen, nameOf)).rejects.toThrow(
+      "Cannot encode seed 101: the mean of its latents is not finite: 5 of 180 elements, the first is NaN at index 0",
+    );
+    expect((await encoder.encode(seen.slice(0, 432), nameOf)).mean).toHaveLength(180);
+    const latents = new Float32Array(2 * 180);
+    latents[185] = Infinity; // of one patch, 12 values; a pixel is clamped, so Infinity would be white
+    for (const decoding of [decoder.decode(latents, nameOf), decoder.decodePixels(latents, nameOf)])
+      await expect(decoding).rejects.toThrow(
+        /^Cannot decode seed 101: its pixels are not finite: 12 of 432 elements, the first is -?(Infinity|NaN) at index 6$/,
+      );
+    await expect(decoder.decodePixels(latents)).rejects.toThrow("Cannot decode image 1 of the batch: its pixels");
+  });
+
+  test("find weights that are not finite by what they make", async () => {
+    const bad = { ...weights, mean: weights.mean.map((x, i) => (i === 2 ? NaN : x)) };
+    await using encoder = await compileCodecEncoder(codec, bad, { batchImages: 2, side: SIDE });
+    await using decoder = await compileCodecDecoder(codec, bad, { batchImages: 2, side: SIDE });
+    await expect(encoder.encode(images.slice(0, 432))).rejects.toThrow("180 of 180 elements, the first is NaN");
+    await expect(decoder.decodePixels(new Float32Array(180))).rejects.toThrow("36 of 432 elements, the first is NaN");
   });
 
   test("name what are no whole images", async () => {

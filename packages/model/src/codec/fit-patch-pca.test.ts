@@ -55,6 +55,16 @@ describe("PatchPcaFit", () => {
     expect(keptVariance).toBeLessThan(0.99);
   });
 
+  test("takes no image that is not finite, and names it", () => {
+    const fit = fitted();
+    const more = images().slice(0, 3 * SIDE ** 2 * 3);
+    more[2 * SIDE ** 2 * 3 + 5] = Infinity;
+    expect(() => fit.add(more)).toThrow(
+      `Cannot fit patches: image ${N + 2} is not finite: 1 of 108 elements, the first is Infinity at index 5`,
+    );
+    expect(fit.finish(3)).toEqual(fitted().finish(3));
+  });
+
   test("keeps the directions of the largest variance, the larger first", () => {
     const all = fitted().finish(VALUES);
     const some = fitted().finish(4);

@@ -1,3 +1,4 @@
+import { assertFinite } from "../finite.js";
 import { ShapeError } from "../shape.js";
 import { CodecConfig, MAX_PATCH, valuesOfPatch, type PatchPcaConfig } from "./config.js";
 import { eigenvectors, type Eigen } from "./eigenvectors.js";
@@ -58,13 +59,15 @@ export class PatchPcaFit {
    * Adds the patches of one image or more.
    *
    * @param images (N, side, side, 3) float32 in [-1, 1]. Borrowed.
-   * @throws {ShapeError} If these are no whole images.
+   * @throws {ShapeError} If these are no whole images. {RangeError} If a value is not finite; nothing is added then.
    */
   add(images: Float32Array): void {
     const { patch, side } = this;
     const N = images.length / (side ** 2 * 3);
     if (!Number.isInteger(N))
       throw new ShapeError(`Cannot fit ${images.length} values, expected a multiple of ${side} x ${side} x 3`);
+    const before = this.count / (side / patch) ** 2;
+    assertFinite(images, N, (image) => `Cannot fit patches: image ${before + image} is not finite`);
     // Rows of patches go on from one image to the next.
     for (let top = 0; top < N * side; top += patch)
       for (let left = 0; left < side; left += patch) {

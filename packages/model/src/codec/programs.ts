@@ -1,5 +1,6 @@
 import { compile, spec, type EngineName, type Program, type SessionOptions, type TensorSpec } from "@madformer/engine";
 import type * as tf from "@tensorflow/tfjs-core";
+import { assertFinite, inBatch, type NameOf } from "../finite.js";
 import type { Parameters } from "../parameters.js";
 import { pixelsOf } from "../pixels.js";
 import { ShapeError } from "../shape.js";
@@ -37,10 +38,11 @@ export interface CodecEncoder extends AsyncDisposable {
    * Encodes 1 to `batchImages` images.
    *
    * @param images (n, S, S, 3) float32 in [-1, 1]. Borrowed.
+   * @param nameOf What an error calls an image.
    * @returns Normalized; new arrays.
-   * @throws {ShapeError} If these are no whole images, or too many.
+   * @throws {ShapeError} If these are no whole images, or too many. {RangeError} If a latent is not finite.
    */
-  encode(images: Float32Array): Promise<MomentArrays>;
+  encode(images: Float32Array, nameOf?: NameOf): Promise<MomentArrays>;
 }
 
 /** A compiled decoder. */
@@ -54,12 +56,13 @@ export interface CodecDecoder extends AsyncDisposable {
    * Decodes the latents of 1 to `batchImages` images.
    *
    * @param latents (n, h, h, C) float32, normalized. Borrowed.
+   * @param nameOf What an error calls an image.
    * @returns (n, S, S, 3) float32, about [-1, 1] and not clamped. New.
-   * @throws {ShapeError} If these are no whole images, or too many.
+   * @throws {ShapeError} If these are no whole images, or too many. {RangeError} If a pixel is not finite.
    */
-  decode(latents: Float32Array): Promise<Float32Array>;
+  decode(latents: Float32Array, nameOf?: NameOf): Promise<Float32Array>;
   /** As `decode`, as uint8 pixels of files. */
-  decodePixels(latents: Float32Array): Promise<Uint8Array>;
+  decodePixels(latents: Float32Array, nameOf?: NameOf): Promise<Uint8Array>;
 }
 
 /**
@@ -87,11 +90,17 @@ export async function compileCodecEncoder(
     batchImages,
     latents,
     program,
-    encode: async (images) => {
+    encode: async (images, nameOf = inBatch) => {
       const { n, padded } = wholeBatch("images", images, batchImages, side ** 2 * 3);
-      const { mean, logvar } = (await encoder.program.run({ images: padded })) as Record<string, Float32Array>;
+      const made = (await encoder.program.run({ images: padded })) as Record<string, Float32Array>;
       const size = n * latents.side ** 2 * latents.channels;
-      return { mean: (mean as Float32Array).slice(0, size), logvar: logvar ? logvar.slice(0, size) : null };
+      const part = (name: string): Float32Array | undefined => {
+        const values = made[name]?.slice(0, size);
+        if (values)
+          assertFinite(values, n, (i) => `Cannot encode ${nameOf(i)}: the ${name} of its latents is not finite`);
+        return values;
+      };
+      return { mean: part("mean") as Float32Array, logvar: part("logvar") ?? null };
     },
     [Symbol.asyncDispose]: () => encoder.program.dispose(),
   };
@@ -121,12 +130,14 @@ export async function compileCodecDecoder(
     batchImages,
     latents: size,
     program,
-    decode: async (latents) => {
+    decode: async (latents, nameOf = inBatch) => {
       const { n, padded } = wholeBatch("latents", latents, batchImages, size.side ** 2 * size.channels);
       const { images } = await decoder.program.run({ latents: padded });
-      return (images as Float32Array).slice(0, n * side ** 2 * 3);
+      const pixels = (images as Float32Array).slice(0, n * side ** 2 * 3);
+      assertFinite(pixels, n, (image) => `Cannot decode ${nameOf(image)}: its pixels are not finite`);
+      return pixels;
     },
-    decodePixels: async (latents) => pixelsOf(await decoder.decode(latents)),
+    decodePixels: async (latents, nameOf) => pixelsOf(await decoder.decode(latents, nameOf)),
     [Symbol.asyncDispose]: () => decoder.program.dispose(),
   };
   return decoder;

@@ -2,6 +2,7 @@ import { compile, spec, type Program, type SessionOptions, type TensorSpec, type
 import type * as tf from "@tensorflow/tfjs-core";
 import { geometryOf, type MadformerConfig } from "../config.js";
 import { coefficientsOf, type SolverPlan, type SolverStep } from "../diffusion/solver.js";
+import { assertFinite, inBatch, type NameOf } from "../finite.js";
 import { madformerSpecs } from "../madformer.js";
 import { parameterCount, type Parameters } from "../parameters.js";
 import { KeyValueCache } from "./key-value-cache.js";
@@ -40,6 +41,16 @@ export interface StepReport {
   readonly noise: Float32Array;
   /** (N, P, channels): the block after the step. */
   readonly next: Float32Array;
+}
+
+/** How a batch is sampled, besides the solver. */
+export interface SampleOptions {
+  /** Is told of every step. */
+  readonly onStep?: (report: StepReport) => void;
+  /** Stops before the next step when it is aborted. */
+  readonly signal?: AbortSignal;
+  /** What an error calls an image. */
+  readonly nameOf?: NameOf;
 }
 
 type Values = Record<string, unknown>;
@@ -83,16 +94,14 @@ export class Sampler implements AsyncDisposable {
    *
    * @param plan The solver's steps.
    * @param noise (N, T, P, channels) float32, standard normal: what each block starts as.
-   * @param onStep Is told of every step.
-   * @param signal Stops before the next step when it is aborted.
    * @returns (N, T, P, channels) float32, scaled latents.
-   * @throws {RangeError} If the noise has another size.
+   * @throws {RangeError} If the noise has another size, or latents are not finite after a step.
    * @throws {Error} If the sampler was disposed.
    */
   async sample(
     plan: SolverPlan,
     noise: Float32Array,
-    { onStep, signal }: { readonly onStep?: (report: StepReport) => void; readonly signal?: AbortSignal } = {},
+    { onStep, signal, nameOf = inBatch }: SampleOptions = {},
   ): Promise<Float32Array> {
     const { config } = this;
     const { batchImages: N } = this.options;
@@ -143,6 +152,10 @@ export class Sampler implements AsyncDisposable {
           values,
         } = (await program.run(inputs as never)) as unknown as DenoiseResult;
         onStep?.({ block, step, noise: predicted, next });
+        assertFinite(next, N, (image) => {
+          const place = `step ${step + 1} of ${plan.steps.length} of block ${block + 1} of ${T}`;
+          return `Cannot sample ${nameOf(image)}: its latents are not finite after ${place}`;
+        });
         [x, previousData] = [next, data];
         if (step === plan.steps.length - 1) appendAll(cache, keys, values);
       }

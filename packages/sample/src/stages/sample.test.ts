@@ -1,6 +1,13 @@
 import { readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { openFolder, readNpz, readRgb } from "@madformer/artifacts";
+import {
+  openFolder,
+  openSafetensors,
+  readNpz,
+  readRgb,
+  writeSafetensors,
+  type TensorInput,
+} from "@madformer/artifacts";
 import { parseConfig } from "@madformer/stage";
 import { bench, type Bench } from "../testing.js";
 import { stage } from "./sample.js";
@@ -12,6 +19,20 @@ async function sample(on: Bench, out: string, config: object = {}, signal?: Abor
 }
 const bytes = (on: Bench, path: string): Promise<Buffer> => readFile(join(on.root, path));
 const png = (seed: number): string => `images/${String(seed).padStart(8, "0")}.png`;
+
+/** Samples two seeds from a checkpoint in a file of which one tensor is another. */
+async function sampleChanged(on: Bench, file: string, name: string, data: Partial<TensorInput>, seeds = "7,9") {
+  const folder = join(on.root, "checkpoint");
+  const tensors: Record<string, TensorInput> = {};
+  {
+    await using opened = await openSafetensors(join(folder, file));
+    for (const name of opened.names) tensors[name] = await opened.read(name);
+  }
+  await writeSafetensors(join(folder, file), { ...tensors, [name]: { ...tensors[name], ...data } as TensorInput });
+  const checkpoint = await openFolder(folder);
+  const config = parseConfig(stage, { seeds, steps: 2, batchImages: 4, orderImages: 0, checkpoints: "all" });
+  return await stage.run(config, { checkpoint }, await on.context("changed"));
+}
 
 describe("stage sample", () => {
   test("writes an image per seed, a grid, the order of blocks and an array", async () => {
@@ -110,6 +131,52 @@ describe("stage sample", () => {
     const controller = new AbortController();
     controller.abort(new Error("stopped"));
     await expect(sample(on, "a", {}, controller.signal)).rejects.toThrow("stopped");
+  });
+
+  test.each([
+    [
+      "ema.safetensors",
+      "boi_block",
+      { data: new Float32Array(128).fill(NaN, 3, 5) },
+      "2 of 128 elements, the first is NaN at",
+    ],
+    [
+      "checkpoints/step-0000005/ema.safetensors",
+      "boi_block",
+      { data: new Float32Array(128).fill(-Infinity) },
+      "128 of 128",
+    ],
+    [
+      "codec.safetensors",
+      "mean",
+      { dtype: "float16", data: new Uint16Array(12).fill(0x7c00, 11) },
+      "Infinity at index 11",
+    ],
+    ["codec.safetensors", "mean", { dtype: "float64", data: new Float64Array(12).fill(1e39) }, "12 of 12"],
+  ] as const)(
+    "refuses weights in %s that are not finite, and names the tensor",
+    async (file, name, tensor, problem) => {
+      await using on = await bench();
+      const sampling = sampleChanged(on, file, name, tensor);
+      await expect(sampling).rejects.toThrow(new RegExp(`^Cannot read ".*/${file}": tensor "${name}" is not finite`));
+      await expect(sampling).rejects.toThrow(problem);
+    },
+  );
+
+  test("stops at latents and at pixels that are not finite, and names the seed", async () => {
+    const large = { data: new Float32Array(128).fill(3e38) };
+    {
+      await using on = await bench();
+      await expect(sampleChanged(on, "ema.safetensors", "boi_block", large)).rejects.toThrow(
+        "Cannot sample seed 7: its latents are not finite after step 1 of 2 of block 1 of 4: ",
+      );
+      expect(await readdir(join(on.root, "changed", "images"))).toEqual([]);
+    }
+    await using on = await bench();
+    const basis = { data: new Float32Array(48).fill(3e38) };
+    await expect(sampleChanged(on, "codec.safetensors", "basis", basis)).rejects.toThrow(
+      /^Cannot decode seed 7: its pixels are not finite: \d+ of 768 elements, the first is (NaN|-?Infinity) at index \d+$/,
+    );
   });
 
   test("names the file of a checkpoint that is missing, and weights that do not fit", async () => {

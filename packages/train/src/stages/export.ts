@@ -9,14 +9,7 @@ import {
   writeTorchCheckpoint,
   type Artifact,
 } from "@madformer/artifacts";
-import {
-  codecConfig,
-  fromStateDict,
-  madformerSpecs,
-  parameterCount,
-  pixelsPerLatent,
-  type FileTensor,
-} from "@madformer/model";
+import { codecConfig, fromStateDict, madformerSpecs, parameterCount, pixelsPerLatent } from "@madformer/model";
 import { defineStage } from "@madformer/stage";
 import { z } from "zod";
 import { MAX_PROGRAM_BYTES, saveSamplerPrograms } from "../export-programs.js";
@@ -75,6 +68,7 @@ export const stage = defineStage({
     const put = async (from: string, to: string): Promise<void> => {
       signal.throwIfAborted();
       await mkdir(dirname(join(out, to)), { recursive: true });
+      if (from === to && from.endsWith(".safetensors")) await checkWeights(await train.path(from)); // once each
       await copyFile(await train.path(from), join(tmp, "file"), constants.COPYFILE_FICLONE);
       await rename(join(tmp, "file"), join(out, to));
     };
@@ -104,10 +98,7 @@ export const stage = defineStage({
     else if (config.programs) {
       log.info("writing the sampler's programs");
       await using file = await openSafetensors(await train.path(`${last}/ema.safetensors`));
-      const tensors: Record<string, FileTensor> = {};
-      for (const name of file.names)
-        tensors[name] = { shape: file.tensor(name).shape, data: await file.readFloat32(name) };
-      const weights = fromStateDict(madformerSpecs(model), tensors);
+      const weights = fromStateDict(madformerSpecs(model), await file.readAllWeights());
       await mkdir(join(out, "programs"), { recursive: true });
       const options = { images: config.programImages, steps: config.sampleSteps, signal };
       programs = await saveSamplerPrograms(model, weights, options, tmp, join(out, "programs"));
@@ -122,6 +113,12 @@ export const stage = defineStage({
     };
   },
 });
+
+/** @throws {FormatError} If a weight is not finite. */
+async function checkWeights(path: string): Promise<void> {
+  await using file = await openSafetensors(path);
+  for (const name of file.names) await file.readWeights(name);
+}
 
 /** @throws {DataError} If config.json is not one that training wrote. */
 async function readConfig(train: Artifact): Promise<{ training: TrainConfig; images: number; step: number }> {

@@ -12,7 +12,6 @@ import {
   pixelsPerLatent,
   type CodecConfig,
   type CodecDecoder,
-  type FileTensor,
 } from "@madformer/model";
 import { defineStage } from "@madformer/stage";
 import type { LatentSource } from "../batch.js";
@@ -94,16 +93,14 @@ function checkFit({ model, batchImages, flip }: TrainConfig, data: LatentSource,
 
 async function openDecoder(latents: Artifact, codec: CodecConfig, config: TrainConfig): Promise<CodecDecoder> {
   await using file = await openSafetensors(await latents.path("codec.safetensors"));
-  const tensors: Record<string, FileTensor> = {};
-  for (const name of file.names) tensors[name] = { shape: file.tensor(name).shape, data: await file.readFloat32(name) };
   const side = geometryOf(config.model).latentSide * pixelsPerLatent(codec);
-  const weights = fromStateDict(codecSpecs(codec), tensors);
+  const weights = fromStateDict(codecSpecs(codec), await file.readAllWeights());
   return compileCodecDecoder(codec, weights, { batchImages: config.sampleImages, side });
 }
 
 function decodeWith(decoder: CodecDecoder, side: number): Decode {
-  return async (latents, images) => {
-    const pixels = await decoder.decodePixels(latents);
+  return async (latents, images, nameOf) => {
+    const pixels = await decoder.decodePixels(latents, nameOf);
     const size = side * side * 3;
     return Array.from({ length: images }, (_, i) => ({
       width: side,
