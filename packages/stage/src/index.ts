@@ -25,4 +25,5 @@ export { outputFolder, putOutput, readOutput } from "./output.js";
 export { pipelineStatus, stageStatus, type StageStatus, type StatusOptions } from "./status.js";
 export { EXIT, guarded, programOf, stageMain } from "./main.js";
 export { explain, type Explanation, type ExplainOptions } from "./explain.js";
+export { tryDamage, type DamageResult, type DamageTrial } from "./try-damage.js";
 export { duration, openLog, type LogOptions, type OpenLog } from "./log.js";
