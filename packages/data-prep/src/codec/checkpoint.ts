@@ -1,6 +1,7 @@
 import { join } from "node:path";
-import { DataError, exists, openSafetensors, writeSafetensors, type TensorInput } from "@madformer/artifacts";
+import { DataError, openSafetensors, writeSafetensors, type TensorInput } from "@madformer/artifacts";
 import type { Program } from "@madformer/engine";
+import type { StageContext } from "@madformer/stage";
 
 /** A training run as it was left: everything it needs to go on is this file and the config. */
 export interface Progress {
@@ -10,34 +11,38 @@ export interface Progress {
   readonly told: Float32Array;
 }
 
-const fileIn = (folder: string): string => join(folder, "checkpoint.safetensors");
+/** Where a stage keeps it. */
+const FILE = "tmp/checkpoint.safetensors";
 
-/** Writes a program's state, and what its steps told, whole or not at all. */
+type Place = Pick<StageContext, "out" | "files">;
+
+/** Keeps a program's state, and what its steps told, whole or not at all. */
 export async function writeCheckpoint(
-  folder: string,
+  { out, files }: Place,
   { state }: Pick<Program, "state">,
   { step, told }: Progress,
 ): Promise<void> {
   const tensors: Record<string, TensorInput> = { told: { dtype: "float32", shape: [told.length], data: told } };
   for (const { name, shape } of state.fields)
     tensors[`state/${name}`] = { dtype: "float32", shape, data: () => state.read(name) };
-  await writeSafetensors(fileIn(folder), tensors, { step: String(step) });
+  await writeSafetensors(join(out, FILE), tensors, { step: String(step) });
+  await files.keep(FILE);
 }
 
 /**
  * Puts a checkpoint's state back into a program.
  *
  * @param width Values that each step told.
- * @returns Where the run was left; undefined where there is no checkpoint.
+ * @returns Where the run was left; undefined where there is no checkpoint, or it was damaged.
  * @throws {DataError} If it is one of another program.
  */
 export async function readCheckpoint(
-  folder: string,
+  { files }: Place,
   { state }: Pick<Program, "state">,
   width: number,
 ): Promise<Progress | undefined> {
-  const path = fileIn(folder);
-  if (!(await exists(path))) return undefined;
+  if (!files.has(FILE)) return undefined;
+  const path = await files.path(FILE);
   await using file = await openSafetensors(path);
   const step = Number(file.metadata["step"]);
   const told = await file.readFloat32("told");
