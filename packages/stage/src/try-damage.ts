@@ -101,11 +101,11 @@ function spokenTo<C, I extends InputSpecs>(stage: Stage<C, I>, onSpoken: (times:
   };
 }
 
-/** In the middle; a file without bytes gets one. */
+/** Near the middle; of a float32 there, in the exponent, so that numbers feel it. A file without bytes gets one. */
 async function flipBit(path: string): Promise<void> {
   const bytes = await readFile(path);
-  const middle = bytes.length >> 1;
-  if (bytes.length > 0) bytes[middle] = (bytes[middle] as number) ^ 1;
+  const at = Math.min((bytes.length >> 1) | 3, bytes.length - 1);
+  if (bytes.length > 0) bytes[at] = (bytes[at] as number) ^ 0x40;
   await writeFile(path, bytes.length > 0 ? bytes : "x");
 }
 
