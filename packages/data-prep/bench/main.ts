@@ -26,7 +26,7 @@ import {
   imagesOf,
   type FileTensor,
 } from "@madformer/model";
-import type { StageContext } from "@madformer/stage";
+import { StageFiles, type StageContext } from "@madformer/stage";
 import { faceAttributes, LatentsConfig, latentsStage, renderFacePixels, VaeConfig, vaeStage } from "../src/index.js";
 
 const SIDE = 64;
@@ -95,7 +95,11 @@ async function measure(name: string, make: (context: StageContext) => Promise<vo
   const out = await mkdtemp(join(folder, "codec-"));
   const log = { info: () => undefined, warn: console.warn, progress: () => undefined };
   const before = process.cpuUsage();
-  await make({ out, signal: new AbortController().signal, log });
+  await mkdir(join(out, "tmp"));
+  {
+    await using files = await StageFiles.open(out);
+    await make({ out, files, signal: new AbortController().signal, log });
+  }
   const { user, system } = process.cpuUsage(before);
 
   const codec = codecConfig(JSON.parse(await readFile(join(out, "codec.json"), "utf8")));

@@ -13,7 +13,7 @@ export { drawFace } from "./faces/draw.js";
 export { FACE_QUALITY, renderFace, renderFacePixels } from "./faces/render.js";
 export { FaceRecord, faceRecord } from "./faces/record.js";
 export { attributeTargets, FACE_CHOICES, FACE_RANGES, type FaceTargets } from "./faces/targets.js";
-export { writeFaces, type WriteFacesOptions, type WrittenFaces } from "./faces/write.js";
+export { writeFaces, type WriteFacesOptions } from "./faces/write.js";
 export { shardName, type WebDatasetSample } from "./webdataset/sample.js";
 export { readSamples, readWebDataset, type ReadWebDatasetOptions } from "./webdataset/read.js";
 export { writeShard } from "./webdataset/write.js";

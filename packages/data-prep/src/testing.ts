@@ -4,15 +4,19 @@ import { mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openFolder, type Artifact } from "@madformer/artifacts";
-import type { StageContext } from "@madformer/stage";
+import { StageFiles, type StageContext } from "@madformer/stage";
 import { writeShard } from "./webdataset/write.js";
 
-/** Runs `use` in a new folder, and removes it. */
+/** What contexts hold open below a folder. */
+const opened: { readonly out: string; readonly files: StageFiles }[] = [];
+
+/** Runs `use` in a new folder, and removes it; contexts in it are closed. */
 export async function inFolder<T>(use: (folder: string) => Promise<T>): Promise<T> {
   const folder = await mkdtemp(join(tmpdir(), "data-prep-"));
   try {
     return await use(folder);
   } finally {
+    for (const { out, files } of opened) if (out.startsWith(folder)) await files[Symbol.asyncDispose]();
     await rm(folder, { recursive: true });
   }
 }
@@ -29,7 +33,9 @@ export async function contextIn(
   signal = new AbortController().signal,
   onProgress?: () => void,
 ): Promise<TestContext> {
-  await mkdir(out, { recursive: true });
+  await mkdir(join(out, "tmp"), { recursive: true });
+  const files = await StageFiles.open(out);
+  opened.push({ out, files });
   const [warnings, progress] = [[] as string[], new Map<string, readonly [number, number]>()];
   const log = {
     info: () => undefined,
@@ -39,7 +45,7 @@ export async function contextIn(
       onProgress?.();
     },
   };
-  return { out, signal, log, warnings, progress };
+  return { out, files, signal, log, warnings, progress };
 }
 
 export type Files = Readonly<Record<string, Uint8Array | string>>;
@@ -60,11 +66,11 @@ export async function datasetOf(folder: string, tars: readonly Readonly<Record<s
   return openFolder(folder);
 }
 
-/** SHA-256 of each file of an artifact, but for `tmp/`, by name. */
+/** SHA-256 of each file of an artifact, by name. */
 export async function digestsOf(folder: string): Promise<Record<string, string>> {
   const digests: Record<string, string> = {};
   for (const name of (await readdir(folder)).sort())
-    if (name !== "tmp")
+    if (!["tmp", "logs"].includes(name))
       digests[name] = createHash("sha256")
         .update(await readFile(join(folder, name)))
         .digest("hex");

@@ -4,8 +4,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { compileFunction } from "node:vm";
+import { jest } from "@jest/globals";
 import * as artifacts from "@madformer/artifacts";
 import * as dataPrep from "@madformer/data-prep";
+import * as stage from "@madformer/stage";
 import { transform } from "@swc/core";
 
 test("the README's example prints what its comments say", async () => {
@@ -14,23 +16,24 @@ test("the README's example prints what its comments say", async () => {
   const imports = [...example.matchAll(/^import \{ (.*) \} from "@madformer\/[\w-]+";$/gm)].flatMap((match) =>
     match[1]!.split(", "),
   );
-  expect(imports).toHaveLength(7);
+  expect(imports).toHaveLength(8);
   const { code } = await transform(`async function example() {${example.replaceAll(/^import .*$/gm, "")}}`, {
     jsc: { parser: { syntax: "typescript" }, target: "es2022" },
   });
   const folder = await mkdtemp(join(tmpdir(), "readme-"));
+  const stderr = jest.spyOn(process.stderr, "write").mockReturnValue(true); // where the stages say how they are doing
   try {
     const printed: unknown[][] = [];
     const print = (...values: unknown[]): unknown => printed.push(values);
     // Its files go to a folder of their own.
     const inFolder = code.replaceAll(
-      /(out: |openFolder\(|readImageShards\(\[\s*)"(.*?)"/g,
-      (_, before: string, name: string) => `${before}${JSON.stringify(join(folder, name))}`,
+      /(?<!kind: )"(faces|shards|shards\/.*?)"/g, //
+      (_, name: string) => JSON.stringify(join(folder, name)),
     );
     const run = compileFunction(`${inFolder}; return example();`, [...imports, "console"]) as (
       ...args: unknown[]
     ) => Promise<void>;
-    const modules: Record<string, unknown> = { ...artifacts, ...dataPrep };
+    const modules: Record<string, unknown> = { ...artifacts, ...dataPrep, ...stage };
     await run(...imports.map((name) => modules[name]), { log: print, warn: print });
     expect(printed).toEqual([
       [{ images: 8, source: "drawn faces", seed: 0, side: 64 }],
@@ -38,6 +41,7 @@ test("the README's example prints what its comments say", async () => {
       ...Array.from({ length: 8 }, (_, i) => [`0000000${i}`, 3072]),
     ]);
   } finally {
+    stderr.mockRestore();
     await rm(folder, { recursive: true });
   }
 });

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Artifact, DataError, openFolder } from "@madformer/artifacts";
 import { readRun, renderPage, ReportConfig, reportStage, RUN_STARTED } from "@madformer/report";
+import { StageFiles } from "@madformer/stage";
 import { INPUTS, type StageName } from "../src/inputs.js";
 import { spread } from "../src/run.js";
 import { flatten } from "../src/page/lineage.js";
@@ -349,7 +350,11 @@ describe("what comes from data", () => {
 describe("the stage", () => {
   const warnings: string[] = [];
   const log = { info: () => undefined, warn: (text: string) => void warnings.push(text), progress: () => undefined };
-  const context = (name: string) => ({ out: join(folder, name), signal: new AbortController().signal, log });
+  const context = async (name: string) => {
+    const out = join(folder, name);
+    await mkdir(join(out, "tmp"), { recursive: true });
+    return { out, files: await StageFiles.open(out), signal: new AbortController().signal, log };
+  };
   const before = process.env[RUN_STARTED];
   beforeEach(() => (warnings.length = 0));
   afterEach(() => {
@@ -359,8 +364,10 @@ describe("the stage", () => {
 
   test("writes one file, and says in its facts what it is about", async () => {
     delete process.env[RUN_STARTED];
-    const facts = await reportStage.run(CONFIG, fixture, context("out"));
-    expect((await readdir(join(folder, "out"))).filter((name) => name !== "tmp")).toEqual(["index.html"]);
+    const facts = await reportStage.run(CONFIG, fixture, await context("out"));
+    expect((await readdir(join(folder, "out"))).filter((name) => !["tmp", "logs"].includes(name))).toEqual([
+      "index.html",
+    ]);
     expect(await readFile(join(folder, "out", "index.html"), "utf8")).toBe(page);
     const { final } = fixture.score.manifest.facts as { final: number };
     expect(facts).toEqual({
@@ -375,10 +382,10 @@ describe("the stage", () => {
 
   test("takes from the environment when the run began, and says nothing about reuse if that is no time", async () => {
     process.env[RUN_STARTED] = new Date(TODAY).toISOString();
-    await reportStage.run(CONFIG, { ...NONE, vae: fixture.vae }, context("during"));
+    await reportStage.run(CONFIG, { ...NONE, vae: fixture.vae }, await context("during"));
     expect(await readFile(join(folder, "during", "index.html"), "utf8")).toContain("1 stage was computed");
     process.env[RUN_STARTED] = "yesterday";
-    await reportStage.run(CONFIG, { ...NONE, vae: fixture.vae }, context("unknown"));
+    await reportStage.run(CONFIG, { ...NONE, vae: fixture.vae }, await context("unknown"));
     expect(await readFile(join(folder, "unknown", "index.html"), "utf8")).not.toContain("computed and");
     expect(warnings).toEqual([
       'The page says nothing about reuse: MADFORMER_RUN_STARTED is "yesterday", expected an ISO time',
@@ -392,7 +399,7 @@ describe("the stage", () => {
     const facts = await reportStage.run(
       CONFIG,
       { ...NONE, shards: fixture.shards, latents: strange },
-      context("strange"),
+      await context("strange"),
     );
     expect(warnings).toEqual([
       'Latents was made from another shards than the one on this page: 000000000000, recorded as its input "shards"',
@@ -401,15 +408,15 @@ describe("the stage", () => {
   });
 
   test("needs something to be about", async () => {
-    await expect(reportStage.run(CONFIG, NONE, context("nothing"))).rejects.toThrow(
+    await expect(reportStage.run(CONFIG, NONE, await context("nothing"))).rejects.toThrow(
       "Cannot write a report about nothing: expected at least one of dataset, shards, ",
     );
-    await expect(reportStage.run(CONFIG, NONE, context("nothing"))).rejects.toBeInstanceOf(DataError);
+    await expect(reportStage.run(CONFIG, NONE, await context("nothing"))).rejects.toBeInstanceOf(DataError);
   });
 
   test("stops when it is told to", async () => {
     const signal = AbortSignal.abort(new Error("stop"));
-    await expect(reportStage.run(CONFIG, fixture, { ...context("stopped"), signal })).rejects.toThrow("stop");
+    await expect(reportStage.run(CONFIG, fixture, { ...(await context("stopped")), signal })).rejects.toThrow("stop");
   });
 });
 

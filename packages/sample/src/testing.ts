@@ -13,7 +13,7 @@ import {
   toStateDict,
   type ParameterSpecs,
 } from "@madformer/model";
-import type { StageContext } from "@madformer/stage";
+import { StageFiles, type StageContext } from "@madformer/stage";
 
 /** Four blocks of 4 x 4 latent pixels, which stand for 2 x 2 pixels each: images of 16 x 16. */
 export const model = madformerConfig(PRESETS.smoke);
@@ -62,13 +62,20 @@ export async function bench(): Promise<Bench> {
   await save(join(folder, "codec.safetensors"), codecSpecs(codec), 3);
   await writeFile(join(folder, "codec.json"), JSON.stringify(codec));
   await writeFile(join(folder, "config.json"), JSON.stringify({ format: 1, model, step: 20, training: {} }));
+  const opened: StageFiles[] = [];
   return {
     root,
     checkpoint: await openFolder(folder),
-    context: async (out, signal = new AbortController().signal) => {
-      await mkdir(join(root, out), { recursive: true });
-      return { out: join(root, out), signal, log: { info: () => {}, warn: () => {}, progress: () => {} } };
+    context: async (name, signal = new AbortController().signal) => {
+      const out = join(root, name);
+      await mkdir(join(out, "tmp"), { recursive: true });
+      const files = await StageFiles.open(out);
+      opened.push(files);
+      return { out, files, signal, log: { info: () => {}, warn: () => {}, progress: () => {} } };
     },
-    [Symbol.asyncDispose]: () => rm(root, { recursive: true, force: true }),
+    [Symbol.asyncDispose]: async () => {
+      for (const files of opened) await files[Symbol.asyncDispose]();
+      await rm(root, { recursive: true, force: true });
+    },
   };
 }

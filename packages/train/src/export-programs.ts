@@ -1,4 +1,3 @@
-import { rename } from "node:fs/promises";
 import { join } from "node:path";
 import { writeSafetensors, type TensorInput } from "@madformer/artifacts";
 import { normal, randomKey, saveProgram } from "@madformer/engine";
@@ -29,14 +28,13 @@ const EXAMPLE_SEED = 0;
  * Programs that a variant of the network does not need are not written.
  *
  * @param weights Borrowed.
- * @param tmp A folder for files that are not complete, on the same disk.
+ * @param folder Exists.
  * @returns Names of the programs, sorted.
  */
 export async function saveSamplerPrograms(
   model: MadformerConfig,
   weights: Weights,
   { images, steps, signal }: { images: number; steps: number; signal: AbortSignal },
-  tmp: string,
   folder: string,
 ): Promise<string[]> {
   const { T, P, M, D } = geometryOf(model);
@@ -50,8 +48,7 @@ export async function saveSamplerPrograms(
   const names: string[] = [];
   for (const [title, program] of await sampler.compiled()) {
     const name = title.split(" ")[0] as string; // "time 26" has the timesteps of one plan
-    await saveProgram(program as never, join(tmp, `${name}.onnx`));
-    await rename(join(tmp, `${name}.onnx`), join(folder, `${name}.onnx`));
+    await saveProgram(program as never, join(folder, `${name}.onnx`));
     names.push(name);
   }
   const clean = model.quirks.cleanTimestep === "zero" ? 0 : (plan.steps.at(-1)?.timestep ?? 0);

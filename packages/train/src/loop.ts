@@ -1,8 +1,8 @@
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { encodePng, exists, writePng } from "@madformer/artifacts";
+import { encodePng, writePng } from "@madformer/artifacts";
 import { learningRateFactor, stepScalars } from "@madformer/model";
-import type { StageContext } from "@madformer/stage";
+import type { StageContext, StageFiles } from "@madformer/stage";
 import { batchOf, type LatentSource } from "./batch.js";
 import {
   CHECKPOINT_FILES,
@@ -54,6 +54,10 @@ export class DivergedError extends RangeError {
   }
 }
 
+const LOSSES = "losses.jsonl";
+const gridOf = (step: number): string => `samples/${stepName(step)}.png`;
+const filesOf = (step: number): string[] => CHECKPOINT_FILES.map((file) => `checkpoints/${stepName(step)}/${file}`);
+
 /** Milliseconds between two reports of where the run stands. */
 const REPORT_MS = 200;
 
@@ -63,8 +67,9 @@ const REPORT_MS = 200;
  *     checkpoints/step-0000400/{weights,ema,state}.safetensors     samples/step-0000400.png
  *     losses.jsonl                                                 logs/log.jsonl, logs/tensorboard/
  *
- * and goes on from the newest checkpoint that it finds there whole. Everything but the logs is a function of the config and
- * the data alone: killed anywhere and called again, it leaves the same bytes as if it had not been.
+ * and goes on from the newest checkpoint that it finds there whole, with all that a run up to it leaves. Everything but the
+ * logs is a function of the config and the data alone: killed anywhere, damaged anywhere, and called again, it leaves the
+ * same bytes as if it had not been.
  *
  * @param data Borrowed.
  * @param decode Makes images of latents, for grids of samples; without it there are none.
@@ -78,20 +83,20 @@ export async function train(
   decode?: Decode,
 ): Promise<Trained> {
   const { model, optimizer, accumulate } = config;
-  const { out, signal, log } = context;
+  const { files, signal, log } = context;
   const plan = planOf(config, data.length);
-  const paths = pathsOf(out);
+  const paths = pathsOf(context.out);
   await rm(paths.tmp, { recursive: true, force: true });
-  for (const folder of [paths.tmp, paths.checkpoints, paths.samples, paths.tensorboard])
-    await mkdir(folder, { recursive: true });
+  for (const folder of [paths.tmp, paths.checkpoints, paths.tensorboard]) await mkdir(folder, { recursive: true });
 
-  const found = await findCheckpoint(config, plan, paths, decode !== undefined, log);
+  const found = await findCheckpoint(config, plan, context, decode !== undefined);
   let { step } = found ?? { step: 0 };
   let { window, last } = (found?.notes as Notes | undefined) ?? { window: EMPTY, last: null };
   let saved = step; // the last step with a checkpoint
   if (step > 0) log.info(`going on after step ${step} of ${plan.steps}`);
   await using update = await Update.create(config, found);
   await using losses = await Journal.open(paths.losses, step);
+  await files.keep(LOSSES); // with fewer lines, if it goes on from an earlier checkpoint than the last
   await using lines = await Journal.open(paths.log, step);
   await using events = await EventWriter.open(paths.tensorboard, step);
 
@@ -100,15 +105,18 @@ export async function train(
     await losses.sync();
     const notes: Notes = { window, last };
     await writeCheckpoint(paths.checkpoints, paths.tmp, model, { step, notes }, (part, key) => update.read(part, key));
+    for (const file of filesOf(step)) await files.keep(file);
+    await files.keep(LOSSES);
     saved = step;
-    await prune(paths, plan, step);
+    await prune(paths, files, plan, step);
   };
   const sample = async (): Promise<void> => {
-    const path = join(paths.samples, `${stepName(step)}.png`);
-    if (!decode || !plan.samples(step) || (step === found?.step && (await exists(path)))) return;
+    if (!decode || !plan.samples(step) || (step === found?.step && files.has(gridOf(step)))) return;
     const { seed, sampleImages: images, sampleSteps: steps } = config;
     const grid = await sampleGrid(model, update.part("ema"), decode, { step, seed, images, steps, signal });
-    await writePng(path, grid.pixels, grid.width, grid.height);
+    const temporary = join(paths.tmp, "grid.png");
+    await writePng(temporary, grid.pixels, grid.width, grid.height);
+    await files.add(temporary, gridOf(step));
     await events.image(step, "samples", await encodePng(grid.pixels, grid.width, grid.height), grid);
   };
 
@@ -155,7 +163,7 @@ export async function train(
     if (signal.aborted && error === signal.reason) await save();
     throw error;
   }
-  await prune(paths, plan, step);
+  await prune(paths, files, plan, step);
   return { step, checkpoints: plan.kept(step), last: last as LossLine };
 }
 
@@ -164,8 +172,7 @@ type Paths = ReturnType<typeof pathsOf>;
 function pathsOf(out: string) {
   return {
     checkpoints: join(out, "checkpoints"),
-    samples: join(out, "samples"),
-    losses: join(out, "losses.jsonl"),
+    losses: join(out, LOSSES),
     log: join(out, "logs", "log.jsonl"),
     tensorboard: join(out, "logs", "tensorboard"),
     tmp: join(out, "tmp", "train"),
@@ -176,46 +183,55 @@ function pathsOf(out: string) {
 async function findCheckpoint(
   config: TrainConfig,
   plan: Plan,
-  paths: Paths,
+  { out, files, log }: StageContext,
   withSamples: boolean,
-  log: StageContext["log"],
 ): Promise<Checkpoint | undefined> {
+  const paths = pathsOf(out);
   const steps = await checkpointSteps(paths.checkpoints);
   for (const step of steps.reverse()) {
-    const missing = step > plan.steps ? "a run of fewer steps" : await firstMissing(plan, paths, step, withSamples);
+    const missing = step > plan.steps ? "a run of so many steps" : await firstMissing(plan, files, step, withSamples);
     try {
       if (missing !== undefined)
-        throw new CheckpointError(`Cannot go on from ${stepName(step)}: ${missing} is missing`);
+        throw new CheckpointError(`Cannot go on from ${stepName(step)}: ${missing} is missing or damaged`);
       return await readCheckpoint(paths.checkpoints, config.model, step);
     } catch (error) {
       if (!(error instanceof CheckpointError)) throw error;
       log.warn(`${error.message}; trying the one before`);
-      await removeWhole(join(paths.checkpoints, stepName(step)), paths.tmp);
+      await removeCheckpoint(paths, files, step);
     }
   }
   if (steps.length > 0) log.warn("no checkpoint can be used; starting again at step 1");
   return undefined;
 }
 
-/** What a run up to a checkpoint leaves behind for good, and is not there. */
-async function firstMissing(plan: Plan, paths: Paths, step: number, withSamples: boolean): Promise<string | undefined> {
-  for (const kept of plan.kept(plan.steps).filter((kept) => kept < step))
-    for (const file of CHECKPOINT_FILES)
-      if (!(await exists(join(paths.checkpoints, stepName(kept), file)))) return `${stepName(kept)}/${file}`;
-  const logged = new Set(await journalSteps(paths.losses));
+/** What a run up to a checkpoint leaves behind, the checkpoint itself among it, and is not there whole. */
+async function firstMissing(
+  plan: Plan,
+  files: StageFiles,
+  step: number,
+  withSamples: boolean,
+): Promise<string | undefined> {
+  for (const kept of [...plan.kept(plan.steps).filter((kept) => kept < step), step])
+    for (const file of filesOf(kept)) if (!files.has(file)) return file;
+  const logged = new Set(files.has(LOSSES) ? await journalSteps(await files.path(LOSSES)) : []);
   for (let k = 1; k <= step; k++) {
-    if (plan.logs(k) && !logged.has(k)) return `the line of step ${k} in losses.jsonl`;
+    if (plan.logs(k) && !logged.has(k)) return `the line of step ${k} in ${LOSSES}`;
     const sampled = withSamples && k < step && plan.samples(k); // that of the step itself is made now
-    if (sampled && !(await exists(join(paths.samples, `${stepName(k)}.png`)))) return `the samples of step ${k}`;
+    if (sampled && !files.has(gridOf(k))) return gridOf(k);
   }
   return undefined;
 }
 
 /** Removes the checkpoints that are not to be kept once there is one of `step`. */
-async function prune({ checkpoints, tmp }: Paths, plan: Plan, step: number): Promise<void> {
+async function prune(paths: Paths, files: StageFiles, plan: Plan, step: number): Promise<void> {
   const kept = new Set([...plan.kept(step), step]);
-  for (const other of await checkpointSteps(checkpoints))
-    if (!kept.has(other)) await removeWhole(join(checkpoints, stepName(other)), tmp);
+  for (const other of await checkpointSteps(paths.checkpoints))
+    if (!kept.has(other)) await removeCheckpoint(paths, files, other);
+}
+
+async function removeCheckpoint({ checkpoints, tmp }: Paths, files: StageFiles, step: number): Promise<void> {
+  for (const file of filesOf(step)) await files.drop(file);
+  await removeWhole(join(checkpoints, stepName(step)), tmp);
 }
 
 /** Does something once what was started before has got hold of its thread. */

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { LatentShardWriter, listFiles, sha256, writeSafetensors, type Artifact } from "@madformer/artifacts";
 import { normal, randomKey } from "@madformer/engine";
-import type { StageContext } from "@madformer/stage";
+import { StageFiles, type StageContext } from "@madformer/stage";
 import { TrainConfig } from "./config.js";
 
 /** Latents: 8 x 8 x 3, of images of 16 x 16 pixels in patches of 2. */
@@ -55,6 +55,7 @@ export async function artifactOf(folder: string, stage = "test"): Promise<Artifa
     record: undefined,
     files,
     path: async (file) => join(folder, file),
+    changed: async () => [],
   };
 }
 
@@ -100,10 +101,13 @@ export interface TestContext extends StageContext {
 }
 
 export async function contextIn(out: string, signal = new AbortController().signal): Promise<TestContext> {
-  await mkdir(out, { recursive: true });
+  await mkdir(join(out, "tmp"), { recursive: true });
+  const files = await StageFiles.open(out);
+  opened.push({ out, files });
   const [infos, warnings, reports]: [string[], string[], TestContext["reports"]] = [[], [], []];
   return {
     out,
+    files,
     signal,
     infos,
     warnings,
@@ -124,10 +128,19 @@ export async function contentOf(folder: string): Promise<Record<string, string>>
   );
 }
 
-/** A folder that is removed after the tests. */
+/** What contexts hold open below a folder. */
+const opened: { readonly out: string; readonly files: StageFiles }[] = [];
+
+/** A folder that is removed after the tests; contexts in it are closed. */
 export async function temporaryFolder(name: string): Promise<{ path: string } & AsyncDisposable> {
   const path = await mkdtemp(join(tmpdir(), `${name}-`));
-  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
+  return {
+    path,
+    [Symbol.asyncDispose]: async () => {
+      for (const { out, files } of opened) if (out.startsWith(path)) await files[Symbol.asyncDispose]();
+      await rm(path, { recursive: true, force: true });
+    },
+  };
 }
 
 /** Lines of a file of JSON. */

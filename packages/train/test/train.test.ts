@@ -221,17 +221,29 @@ describe("stage train", () => {
 
   const inWhole = (...path: string[]) => ["checkpoints", ...path];
   test.each([
-    ["a damaged checkpoint", inWhole("step-0000012", "ema.safetensors"), "append", 8],
+    ["a damaged checkpoint", inWhole("step-0000012", "ema.safetensors"), "flip", 8],
+    ["a note in a checkpoint that is another one", inWhole("step-0000012", "state.safetensors"), "flip a note", 8],
     ["a checkpoint without a file", inWhole("step-0000012", "state.safetensors"), "remove", 8],
     ["a kept checkpoint that is gone", inWhole("step-0000008"), "remove", 5],
     ["a kept checkpoint that lacks a file", inWhole("step-0000005", "weights.safetensors"), "remove", 0],
+    ["a kept checkpoint that is damaged", inWhole("step-0000008", "state.safetensors"), "flip", 5],
     ["samples that are gone", ["samples", "step-0000006.png"], "remove", 5],
+    ["samples that are damaged", ["samples", "step-0000006.png"], "flip", 5],
     ["samples of the last step that are gone", ["samples", "step-0000012.png"], "remove", 12],
     ["no losses", ["losses.jsonl"], "remove", 0],
+    ["a digit of a loss that is another one", ["losses.jsonl"], "flip", 0],
+    ["something after the last loss", ["losses.jsonl"], "append", 12],
   ] as const)("goes back to what is whole with %s", async (_, path, damage, from) => {
     const out = await copyOfWhole();
     const target = join(out, ...path);
-    await (damage === "append" ? appendFile(target, "x") : rm(target, { recursive: true }));
+    if (damage === "append") await appendFile(target, "x");
+    else if (damage === "remove") await rm(target, { recursive: true });
+    else {
+      const bytes = await readFile(target);
+      const at = damage === "flip" ? bytes.length >> 1 : bytes.indexOf('sums\\":{\\"loss') + 17; // a 0
+      bytes[at] = bytes[at]! ^ 1;
+      await writeFile(target, bytes);
+    }
     const resumed = await run(out);
     expect(resumed.infos).toEqual(from === 0 ? [] : [`going on after step ${from} of 12`]);
     const skipped = [12, 8, 5].filter((step) => step > from && !path.includes(`step-000000${step}` as never));
@@ -243,13 +255,12 @@ describe("stage train", () => {
   });
 
   test("goes on where a line of losses is half written, and where a later run had been", async () => {
-    const out = await copyOfWhole();
-    await rm(join(out, "checkpoints", "step-0000012"), { recursive: true });
-    await rm(join(out, "samples", "step-0000012.png"));
-    const path = join(out, "losses.jsonl");
-    await writeFile(path, (await readFile(path, "utf8")).slice(0, -20));
+    const out = newOut();
+    await expect(run(out, { abortAt: 1 })).rejects.toThrow("enough");
+    await appendFile(join(out, "losses.jsonl"), '{"step":12,"loss":0.1}\n{"step":15,"lo');
     await mkdir(join(out, "tmp", "train", "step-0000012"), { recursive: true }); // cut off while it was written
-    await run(out);
+    const { infos } = await run(out);
+    expect(infos).toEqual([expect.stringMatching(/^going on after step \d+ of 12$/)]);
     expect(await contentOf(out)).toEqual(content);
   });
 

@@ -1,13 +1,7 @@
 import { join } from "node:path";
-import {
-  DataError,
-  exists,
-  notFinite,
-  openSafetensors,
-  writeSafetensors,
-  type TensorInput,
-} from "@madformer/artifacts";
+import { DataError, notFinite, openSafetensors, writeSafetensors, type TensorInput } from "@madformer/artifacts";
 import type { Program } from "@madformer/engine";
+import type { StageContext } from "@madformer/stage";
 
 /** A training run as it was left: everything it needs to go on is this file and the config. */
 export interface Progress {
@@ -17,15 +11,18 @@ export interface Progress {
   readonly told: Float32Array;
 }
 
-const fileIn = (folder: string): string => join(folder, "checkpoint.safetensors");
+/** Where a stage keeps it. */
+const FILE = "tmp/checkpoint.safetensors";
+
+type Place = Pick<StageContext, "out" | "files">;
 
 /**
- * Writes a program's state, and what its steps told, whole or not at all.
+ * Keeps a program's state, and what its steps told, whole or not at all.
  *
  * @throws {DataError} If a tensor of the state is not finite: with its name and the step.
  */
 export async function writeCheckpoint(
-  folder: string,
+  { out, files }: Place,
   { state }: Pick<Program, "state">,
   { step, told }: Progress,
 ): Promise<void> {
@@ -38,23 +35,24 @@ export async function writeCheckpoint(
   };
   for (const { name, shape } of state.fields)
     tensors[`state/${name}`] = { dtype: "float32", shape, data: () => read(name) };
-  await writeSafetensors(fileIn(folder), tensors, { step: String(step) });
+  await writeSafetensors(join(out, FILE), tensors, { step: String(step) });
+  await files.keep(FILE);
 }
 
 /**
  * Puts a checkpoint's state back into a program.
  *
  * @param width Values that each step told.
- * @returns Where the run was left; undefined where there is no checkpoint.
- * @throws {DataError} If it is one of another program. {FormatError} If it is damaged, or not finite.
+ * @returns Where the run was left; undefined where there is no checkpoint, or it was damaged.
+ * @throws {DataError} If it is one of another program. {FormatError} If it is not finite.
  */
 export async function readCheckpoint(
-  folder: string,
+  { files }: Place,
   { state }: Pick<Program, "state">,
   width: number,
 ): Promise<Progress | undefined> {
-  const path = fileIn(folder);
-  if (!(await exists(path))) return undefined;
+  if (!files.has(FILE)) return undefined;
+  const path = await files.path(FILE);
   await using file = await openSafetensors(path);
   const step = Number(file.metadata["step"]);
   const told = await file.readWeights("told");

@@ -1,14 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import {
-  DataError,
-  exists,
-  openSafetensors,
-  writeAtomically,
-  writeSafetensors,
-  writeText,
-  type Artifact,
-} from "@madformer/artifacts";
+import { DataError, openSafetensors, writeSafetensors, writeText, type Artifact } from "@madformer/artifacts";
 import {
   codecConfig,
   codecSpecs,
@@ -18,6 +10,7 @@ import {
   type CodecWeights,
   type FileTensor,
 } from "@madformer/model";
+import type { StageContext, StageFiles } from "@madformer/stage";
 
 /** The files that make a codec, in every artifact that has one. */
 export const CODEC_FILES = ["codec.safetensors", "codec.json"] as const;
@@ -28,10 +21,15 @@ export interface Codec {
   readonly weights: CodecWeights;
 }
 
-/** Whether a folder holds a whole codec: `codec.json` is written last. */
-export async function hasCodec(folder: string): Promise<boolean> {
-  for (const file of CODEC_FILES) if (!(await exists(join(folder, file)))) return false;
-  return true;
+/** Whether a stage has finished both files of a codec. */
+export function hasCodec(files: StageFiles): boolean {
+  return CODEC_FILES.every((file) => files.has(file));
+}
+
+/** Makes a codec's files a stage's own. */
+export async function finishCodec({ out, files }: Pick<StageContext, "out" | "files">, codec: Codec): Promise<void> {
+  await writeCodec(join(out, "tmp"), codec);
+  for (const file of CODEC_FILES) await files.add(join(out, "tmp", file), file);
 }
 
 /** Writes a codec's files, each whole or not at all. */
@@ -84,10 +82,7 @@ export async function readWeights(
  *
  * @throws As `readCodec`: nothing is copied that cannot be used.
  */
-export async function copyCodec(from: Artifact, folder: string): Promise<void> {
+export async function copyCodec(from: Artifact, files: StageFiles): Promise<void> {
   await readCodec((name) => from.path(name));
-  for (const name of CODEC_FILES) {
-    const bytes = await readFile(await from.path(name));
-    await writeAtomically(join(folder, name), (file) => file.append(bytes));
-  }
+  for (const file of CODEC_FILES) await files.write(file, await readFile(await from.path(file)));
 }

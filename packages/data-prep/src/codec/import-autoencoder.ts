@@ -1,5 +1,6 @@
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { DataError, digestFile, download, reasonOf } from "@madformer/artifacts";
 import {
   autoencoderConfigFromDiffusers,
@@ -7,7 +8,7 @@ import {
   type AutoencoderConfig,
   type CodecWeights,
 } from "@madformer/model";
-import type { StageContext } from "@madformer/stage";
+import type { Outside, StageContext } from "@madformer/stage";
 import { readWeights } from "./files.js";
 import { unscaled } from "./measure.js";
 
@@ -19,6 +20,17 @@ export interface AutoencoderSource {
   readonly weights: string;
   /** SHA-256 of the weights' file. */
   readonly sha256: string;
+}
+
+/** The files that are imported, if they are on this machine. */
+export function filesHere({ from, weights }: AutoencoderSource): Outside[] {
+  return ["config.json", weights].flatMap((name): Outside[] => {
+    try {
+      return [{ path: isUrl(from) ? fileURLToPath(urlOf(from, name)) : join(from, name), by: "content" }];
+    } catch {
+      return []; // a URL of another machine, or none: the import says so
+    }
+  });
 }
 
 /** The largest config.json that is read. */
@@ -51,6 +63,10 @@ async function readConfig(path: string): Promise<AutoencoderConfig> {
   }
 }
 
+const isUrl = (from: string): boolean => /^[a-z]+:\/\//i.test(from);
+
+const urlOf = (from: string, name: string): string => `${from.replace(/\/+$/, "")}/${name}`;
+
 /** A local path of a file; it is downloaded if it is elsewhere. */
 async function fileOf(
   from: string,
@@ -59,11 +75,11 @@ async function fileOf(
   { signal, log }: StageContext,
   sha256?: string,
 ): Promise<string> {
-  if (/^[a-z]+:\/\//i.test(from)) {
+  if (isUrl(from)) {
     const path = join(tmp, sha256 === undefined ? "config.json" : "weights.safetensors");
     const known = sha256 === undefined ? { maxBytes: MAX_CONFIG_BYTES } : { sha256 };
     const onProgress = (done: number, total = done): void => log.progress("bytes", done, total);
-    await download(`${from.replace(/\/+$/, "")}/${name}`, path, { signal, onProgress, ...known });
+    await download(urlOf(from, name), path, { signal, onProgress, ...known });
     return path;
   }
   const path = join(from, name);

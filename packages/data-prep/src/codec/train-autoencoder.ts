@@ -1,6 +1,4 @@
-import { mkdir } from "node:fs/promises";
-import { join } from "node:path";
-import { DataError, writeText } from "@madformer/artifacts";
+import { DataError } from "@madformer/artifacts";
 import { compile, normal, permutationAt, randomKey } from "@madformer/engine";
 import {
   autoencoderSpecs,
@@ -44,7 +42,7 @@ const TOLD = ["loss", "l1", "l2", "gradient", "kl", "gradNorm"] as const;
  * Everything random is a function of (seed, step): image j of step k is position k·B + j of one shuffled epoch after another.
  * So a run that was killed goes on from its last checkpoint in `out` and ends with the same bits.
  *
- * Writes <out>/losses.jsonl; while it runs, <out>/tmp/checkpoint.safetensors
+ * Writes <out>/losses.jsonl; <out>/tmp/checkpoint.safetensors, to go on from
  *
  * @returns The moving average of the parameters.
  * @throws {DataError} If a loss or a gradient is not finite: with the step, and the step of the last checkpoint.
@@ -53,18 +51,17 @@ const TOLD = ["loss", "l1", "l2", "gradient", "kl", "gradNorm"] as const;
 export async function trainAutoencoder(
   training: AutoencoderTraining,
   images: HeldImages,
-  { out, signal, log }: StageContext,
+  context: StageContext,
 ): Promise<Record<string, Float32Array>> {
   const { config, loss, optimizer, seed, steps, batchImages, emaDecay, checkpointSteps } = training;
-  const tmp = join(out, "tmp");
-  await mkdir(tmp, { recursive: true });
+  const { files, signal, log } = context;
   const params = initialize(autoencoderSpecs(config), seed);
   const signature = autoencoderTrainSignature(config, { batchImages, side: images.side });
   await using program = await compile(autoencoderTrainStep(config, loss, optimizer), signature, {
     name: "autoencoder",
     initialState: { params, ema: params },
   });
-  const found = await readCheckpoint(tmp, program, TOLD.length);
+  const found = await readCheckpoint(context, program, TOLD.length);
   if (found) log.info(`going on after step ${found.step}`);
   const told = new Float32Array(steps * TOLD.length);
   told.set((found?.told ?? new Float32Array()).subarray(0, told.length));
@@ -72,8 +69,8 @@ export async function trainAutoencoder(
   let saved = found?.step ?? 0;
   const save = async (step: number): Promise<void> => {
     if (step === saved) return;
-    await writeCheckpoint(tmp, program, { step, told: told.subarray(0, step * TOLD.length) });
-    await writeText(join(out, "losses.jsonl"), lines(training, told, step));
+    await writeCheckpoint(context, program, { step, told: told.subarray(0, step * TOLD.length) });
+    await files.write("losses.jsonl", lines(training, told, step));
     saved = step;
   };
   const noiseSize = signature.inputs.noise.shape.reduce((a, b) => a * b, 1);
@@ -106,7 +103,7 @@ export async function trainAutoencoder(
     log.progress("steps", step + 1, steps, shown);
     if ((step + 1) % checkpointSteps === 0 || step + 1 === steps) await save(step + 1);
   }
-  await writeText(join(out, "losses.jsonl"), lines(training, told, steps));
+  await files.write("losses.jsonl", lines(training, told, steps));
   const { ema } = program.state.readAll() as { ema: Record<string, Float32Array> };
   return ema;
 }

@@ -1,12 +1,12 @@
 import { join } from "node:path";
 import { Readable } from "node:stream";
-import { DataError, sha256, writeText } from "@madformer/artifacts";
+import { DataError, sha256 } from "@madformer/artifacts";
 import type { StageContext } from "@madformer/stage";
 import { mapOrdered } from "../shards/ordered.js";
 import { IMAGE_EXTENSIONS } from "../shards/sample.js";
 import { shardName, type WebDatasetSample } from "../webdataset/sample.js";
 import { writeShard } from "../webdataset/write.js";
-import { finishedTar, finishTar, unfinishedPath, type FinishedTar } from "./finished.js";
+import { finishedTar, type FinishedTar } from "./finished.js";
 
 /** An image file that waits to be packed. */
 export interface ImageFile {
@@ -49,11 +49,11 @@ export function imageExtension(path: string): string | undefined {
  * @throws {DataError} If there is no image, or one lies outside of the class folders.
  */
 export async function packImages(
-  files: readonly ImageFile[],
+  imageFiles: readonly ImageFile[],
   { imagesPerShard, classes, name }: PackOptions,
-  { out, signal, log }: StageContext,
+  { out, files, signal, log }: StageContext,
 ): Promise<{ readonly images: number; readonly classes: number; readonly skipped: number }> {
-  const sorted = [...files].sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0));
+  const sorted = [...imageFiles].sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0));
   if (sorted.length === 0)
     throw new DataError(`Cannot use ${name}: it holds no file of ${IMAGE_EXTENSIONS.join(", ")}`);
   const names = classNames(sorted, classes, name);
@@ -64,16 +64,17 @@ export async function packImages(
     const tar = shardName(tars.length);
     const part = sorted.slice(start, start + imagesPerShard);
     const id = sha256(JSON.stringify(part.map((file) => [file.path, file.id])));
-    let finished = await finishedTar(out, tar, id);
+    let finished = finishedTar(files, tar, id);
     if (!finished) {
       const skipped: { path: string; reason: string }[] = [];
       const samples = samplesOf(part, start, labels, skipped, signal, (done) =>
         log.progress("images", start + done, sorted.length),
       );
-      const images = await writeShard(unfinishedPath(out, tar), samples);
+      const temporary = join(out, "tmp", tar);
+      const images = await writeShard(temporary, samples);
       for (const { path, reason } of skipped) log.warn(`skipped ${JSON.stringify(path)}: ${reason}`);
       finished = { id, images, skipped };
-      await finishTar(out, tar, finished);
+      await files.add(temporary, tar, finished);
     }
     tars.push(finished);
     log.progress("images", start + part.length, sorted.length);
@@ -86,9 +87,9 @@ export async function packImages(
       `Cannot use ${name}: none of its ${skipped.length} images; of the first, ${JSON.stringify(path)}: ${reason}`,
     );
   }
-  if (names.length > 0) await writeText(join(out, "classes.json"), `${JSON.stringify(names, null, 2)}\n`);
+  if (names.length > 0) await files.write("classes.json", `${JSON.stringify(names, null, 2)}\n`);
   if (skipped.length > 0)
-    await writeText(join(out, "skipped.jsonl"), skipped.map((line) => `${JSON.stringify(line)}\n`).join(""));
+    await files.write("skipped.jsonl", skipped.map((line) => `${JSON.stringify(line)}\n`).join(""));
   return { images, classes: names.length, skipped: skipped.length };
 }
 

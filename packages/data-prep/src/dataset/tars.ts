@@ -1,10 +1,11 @@
 import { rm } from "node:fs/promises";
+import { join } from "node:path";
 import { DataError } from "@madformer/artifacts";
 import type { StageContext } from "@madformer/stage";
 import { IMAGE_EXTENSIONS } from "../shards/sample.js";
 import { readWebDataset } from "../webdataset/read.js";
 import { shardName } from "../webdataset/sample.js";
-import { finishedTar, finishTar, unfinishedPath } from "./finished.js";
+import { finishedTar } from "./finished.js";
 
 /** A tar that somebody else made. */
 export interface TarSource {
@@ -25,17 +26,17 @@ export interface TarSource {
  */
 export async function takeTars(
   sources: readonly TarSource[],
-  { out, signal, log }: StageContext,
+  { out, files, signal, log }: StageContext,
 ): Promise<{ readonly images: number }> {
   let images = 0;
   for (const [i, { name, id, fetch }] of sources.entries()) {
     signal.throwIfAborted();
     const tar = shardName(i);
     const say = (share: number): void => log.progress("tars", i + Math.min(share, 1), sources.length, { tar: name });
-    let finished = await finishedTar(out, tar, id);
+    let finished = finishedTar(files, tar, id);
     if (!finished) {
       say(0);
-      const path = unfinishedPath(out, tar);
+      const path = join(out, "tmp", tar);
       await fetch(path, say);
       try {
         finished = { id, images: await countImages(path, name, signal), skipped: [] };
@@ -43,7 +44,7 @@ export async function takeTars(
         if (!signal.aborted) await rm(path, { force: true }); // fetched again, it may be whole
         throw error;
       }
-      await finishTar(out, tar, finished);
+      await files.add(path, tar, finished);
     }
     images += finished.images;
   }

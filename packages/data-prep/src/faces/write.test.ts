@@ -1,33 +1,26 @@
-import { readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { DataError, digestFile } from "@madformer/artifacts";
+import { contextIn, digestsOf, inFolder } from "../testing.js";
 import { readWebDataset } from "../webdataset/read.js";
-import { inFolder } from "../webdataset/testing.js";
 import { faceAttributes } from "./attributes.js";
 import { FaceRecord } from "./record.js";
 import { renderFace } from "./render.js";
 import { writeFaces, type WriteFacesOptions } from "./write.js";
 
-const FACES = { seed: 7, count: 22, sidePixels: 16, perShard: 8 } satisfies Omit<WriteFacesOptions, "out">;
+const FACES = { seed: 7, count: 22, sidePixels: 16, perShard: 8 } satisfies WriteFacesOptions;
 const SHARDS = ["00000.tar", "00001.tar", "00002.tar"];
-
-async function digests(folder: string): Promise<string[]> {
-  const names = (await readdir(folder)).sort();
-  return Promise.all(names.map(async (name) => `${name} ${(await digestFile(join(folder, name))).sha256}`));
-}
 
 /** Digests of an uninterrupted run. */
 const EXPECTED = await inFolder(async (out) => {
-  await writeFaces({ ...FACES, out });
-  return digests(out);
+  await writeFaces(FACES, await contextIn(out));
+  return digestsOf(out);
 });
 
 describe("writeFaces()", () => {
-  test("writes every face with its record, in shards of a fixed count", async () => {
-    await inFolder(async (folder) => {
-      const out = join(folder, "made", "here");
-      expect(await writeFaces({ ...FACES, out, quality: 80 })).toEqual({ shards: SHARDS, reused: 0 });
-      expect((await readdir(out)).sort()).toEqual(SHARDS);
+  test("writes every face with its record, in shards of a fixed count", () =>
+    inFolder(async (out) => {
+      expect(await writeFaces({ ...FACES, quality: 80 }, await contextIn(out))).toEqual(SHARDS);
+      expect(Object.keys(await digestsOf(out))).toEqual(SHARDS);
       let index = 0;
       for (const [shard, name] of SHARDS.entries()) {
         for await (const { key, files } of readWebDataset(join(out, name))) {
@@ -41,87 +34,45 @@ describe("writeFaces()", () => {
         }
       }
       expect(index).toBe(22);
-    });
-  });
+    }));
 
-  test.each([1, 2, 7, 50])("makes the same bytes with %i faces in flight", async (inFlight) => {
-    await inFolder(async (out) => {
-      await writeFaces({ ...FACES, out, inFlight });
-      expect(await digests(out)).toEqual(EXPECTED);
-    });
-  });
+  test.each([1, 2, 7, 50])("makes the same bytes with %i faces in flight", (inFlight) =>
+    inFolder(async (out) => {
+      await writeFaces({ ...FACES, inFlight }, await contextIn(out));
+      expect(await digestsOf(out)).toEqual(EXPECTED);
+    }),
+  );
 
-  test("reports each face once, up to the last", async () => {
-    await inFolder(async (out) => {
+  test("reports each face once, up to the last", () =>
+    inFolder(async (out) => {
       const seen: number[] = [];
-      await writeFaces({ ...FACES, out, onProgress: (done, count) => seen.push(count === 22 ? done : -1) });
+      const onProgress = (done: number, count: number) => seen.push(count === 22 ? done : -1);
+      await writeFaces({ ...FACES, onProgress }, await contextIn(out));
       expect(seen).toEqual([...seen].sort((a, b) => a - b));
       expect(new Set(seen)).toEqual(new Set(Array.from({ length: 22 }, (_, i) => i + 1)));
-    });
-  });
+    }));
 
-  test("resumes after it was aborted: keeps finished shards, leaves nothing else, ends in the same bytes", async () => {
-    await inFolder(async (out) => {
+  test("resumes after it was aborted: keeps finished shards, leaves nothing else, ends in the same bytes", () =>
+    inFolder(async (out) => {
       const controller = new AbortController();
       const onProgress = (done: number) => done === 12 && controller.abort(new Error("stop here"));
-      await expect(writeFaces({ ...FACES, out, signal: controller.signal, onProgress })).rejects.toThrow("stop here");
-      expect(await readdir(out)).toEqual(["00000.tar"]);
+      const aborted = writeFaces({ ...FACES, onProgress }, await contextIn(out, controller.signal));
+      await expect(aborted).rejects.toThrow("stop here");
+      expect(Object.keys(await digestsOf(out))).toEqual(["00000.tar"]);
+      expect(await readdir(join(out, "tmp"))).toEqual([]);
       const { ino } = await stat(join(out, "00000.tar"));
 
-      expect(await writeFaces({ ...FACES, out })).toEqual({ shards: SHARDS, reused: 1 });
+      expect(await writeFaces(FACES, await contextIn(out))).toEqual(SHARDS);
       expect((await stat(join(out, "00000.tar"))).ino).toBe(ino);
-      expect(await digests(out)).toEqual(EXPECTED);
-      expect(await writeFaces({ ...FACES, out })).toEqual({ shards: SHARDS, reused: 3 });
-    });
-  });
+      expect(await digestsOf(out)).toEqual(EXPECTED);
+    }));
 
-  test("does nothing once aborted", async () => {
-    await inFolder(async (out) => {
+  test("does nothing once aborted", () =>
+    inFolder(async (out) => {
       const signal = AbortSignal.abort(new Error("too late"));
-      await expect(writeFaces({ ...FACES, out, signal })).rejects.toThrow("too late");
-      expect(await readdir(out)).toEqual([]);
-    });
-  });
-
-  test.each<[string, Partial<WriteFacesOptions>, number]>([
-    ["another seed", { seed: 8 }, 0],
-    ["another size", { sidePixels: 24 }, 0],
-    ["another quality", { quality: 50 }, 0],
-    ["fewer faces in the last shard", { count: 20 }, 2],
-    ["fewer faces in each shard", { perShard: 7 }, 0], // and 00003.tar is one too many
-  ])("makes again what was written with %s", async (_, before, reused) => {
-    await inFolder(async (out) => {
-      await writeFaces({ ...FACES, ...before, out });
-      await rm(join(out, "00003.tar"), { force: true });
-      expect(await writeFaces({ ...FACES, out })).toEqual({ shards: SHARDS, reused });
-      expect(await digests(out)).toEqual(EXPECTED);
-    });
-  });
-
-  test("makes again what is damaged or cut short", async () => {
-    await inFolder(async (out) => {
-      await writeFaces({ ...FACES, out });
-      const [first, second, third] = SHARDS.map((name) => join(out, name)) as [string, string, string];
-      await truncate(first, (await stat(first)).size - 1024);
-      const bytes = await readFile(second);
-      bytes[bytes.indexOf(`"skinTone":`) + 13] = "?".charCodeAt(0);
-      await writeFile(second, bytes);
-      await writeFile(third, "");
-      expect(await writeFaces({ ...FACES, out })).toEqual({ shards: SHARDS, reused: 0 });
-      expect(await digests(out)).toEqual(EXPECTED);
-    });
-  });
-
-  test("refuses a folder that holds other tars, and leaves them", async () => {
-    await inFolder(async (out) => {
-      await writeFile(join(out, "00003.tar"), "mine");
-      await expect(writeFaces({ ...FACES, out })).rejects.toThrow(DataError);
-      await expect(writeFaces({ ...FACES, out })).rejects.toThrow(
-        'it holds "00003.tar", expected "00000.tar" to "00002.tar" alone',
-      );
-      expect(await readdir(out)).toEqual(["00003.tar"]);
-    });
-  });
+      await expect(writeFaces(FACES, await contextIn(out, signal))).rejects.toThrow("too late");
+      expect(await digestsOf(out)).toEqual({});
+    }));
 
   test.each<[keyof WriteFacesOptions, number]>([
     ["seed", -1],
@@ -134,13 +85,12 @@ describe("writeFaces()", () => {
     ["quality", 0],
     ["quality", 101],
     ["inFlight", 0],
-  ])("refuses %s %p", async (name, value) => {
-    await inFolder(async (folder) => {
-      const out = join(folder, "faces");
-      await expect(writeFaces({ ...FACES, out, [name]: value })).rejects.toThrow(
+  ])("refuses %s %p", (name, value) =>
+    inFolder(async (out) => {
+      await expect(writeFaces({ ...FACES, [name]: value }, await contextIn(out))).rejects.toThrow(
         new RegExp(`^Cannot write faces: ${name} is ${value}, expected an integer in \\[`),
       );
-      expect(await readdir(folder)).toEqual([]);
-    });
-  });
+      expect(await digestsOf(out)).toEqual({});
+    }),
+  );
 });

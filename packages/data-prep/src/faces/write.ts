@@ -1,8 +1,6 @@
-import { mkdir, readdir } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
-import { DataError, exists, FormatError } from "@madformer/artifacts";
-import { readWebDataset } from "../webdataset/read.js";
+import type { StageContext } from "@madformer/stage";
 import { shardName, type WebDatasetSample } from "../webdataset/sample.js";
 import { writeShard } from "../webdataset/write.js";
 import { faceRecord, type FaceRecord } from "./record.js";
@@ -17,65 +15,45 @@ export interface WriteFacesOptions {
   readonly sidePixels: number;
   /** Faces in each shard; the last one may hold fewer. */
   readonly perShard: number;
-  /** Folder to write into; made if missing. */
-  readonly out: string;
   /** Quality of the WebP files, 1 to 100. Default: {@link FACE_QUALITY}. */
   readonly quality?: number;
   /** Faces rendered at the same time, which changes no bytes. Default: twice the cores. */
   readonly inFlight?: number;
-  readonly signal?: AbortSignal;
   /** Called as faces are written, those of finished shards included. */
   readonly onProgress?: (done: number, count: number) => void;
 }
 
-/** What {@link writeFaces} left in its folder. */
-export interface WrittenFaces {
-  /** Names of the shards, in order. */
-  readonly shards: readonly string[];
-  /** How many of them were there already. */
-  readonly reused: number;
-}
-
 /**
  * Draws faces into WebDataset tars, as FFHQ comes: `<out>/00000.tar`, ..., each face a `webp` and a `json`, its
- * {@link FaceRecord}. The bytes depend on seed, count, side, quality and perShard alone.
+ * {@link FaceRecord}. The bytes depend on seed, count, side, quality and perShard alone. Shards that an earlier attempt at the
+ * same faces finished stay. At most `inFlight` faces are in memory.
  *
- * Run again after it was cut off, it keeps each shard that holds what it would write (every key and record is compared,
- * and the pixels of the first face), and makes the others. At most `inFlight` faces are in memory.
- *
+ * @returns Names of the shards, in order.
  * @throws {RangeError} If an option is out of range.
- * @throws {DataError} If `out` holds tars that are none of the shards.
- * @throws `options.signal.reason` if aborted; finished shards stay.
+ * @throws `signal.reason` if aborted; finished shards stay.
  */
-export async function writeFaces(options: WriteFacesOptions): Promise<WrittenFaces> {
+export async function writeFaces(
+  options: WriteFacesOptions,
+  { out, files, signal }: Pick<StageContext, "out" | "files" | "signal">,
+): Promise<string[]> {
   check(options);
-  const { count, perShard, out, signal, onProgress } = options;
-  await mkdir(out, { recursive: true });
+  const { count, perShard, onProgress } = options;
   const shards = Array.from({ length: Math.ceil(count / perShard) }, (_, i) => shardName(i));
-  const strange = (await readdir(out)).find(
-    (name) => name.endsWith(".tar") && !name.startsWith(".") && !shards.includes(name),
-  );
-  if (strange !== undefined) {
-    const [first, last] = [JSON.stringify(shards[0]), JSON.stringify(shards.at(-1))];
-    throw new DataError(
-      `Cannot write faces to ${JSON.stringify(out)}: it holds ${JSON.stringify(strange)}, expected ${first} to ${last} alone`,
-    );
-  }
-
-  let reused = 0;
   for (const [shard, name] of shards.entries()) {
-    signal?.throwIfAborted();
-    const [path, from] = [join(out, name), shard * perShard];
+    signal.throwIfAborted();
+    const from = shard * perShard;
     const to = Math.min(from + perShard, count);
-    if (await holdsFaces(path, from, to, options)) reused++;
-    else
+    if (!files.has(name)) {
+      const temporary = join(out, "tmp", name);
       await writeShard(
-        path,
-        drawnFaces(from, to, options, (done) => onProgress?.(done, count)),
+        temporary,
+        drawnFaces(from, to, options, signal, (done) => onProgress?.(done, count)),
       );
+      await files.add(temporary, name);
+    }
     onProgress?.(to, count);
   }
-  return { shards, reused };
+  return shards;
 }
 
 /** Faces `from` to `to - 1` in order, several at a time. */
@@ -83,13 +61,14 @@ async function* drawnFaces(
   from: number,
   to: number,
   options: WriteFacesOptions,
+  signal: AbortSignal,
   onDrawn: (done: number) => void,
 ): AsyncGenerator<WebDatasetSample, void, undefined> {
   const limit = options.inFlight ?? 2 * availableParallelism();
   const drawing: Promise<WebDatasetSample>[] = [];
   try {
     for (let next = from; next < to || drawing.length > 0;) {
-      options.signal?.throwIfAborted();
+      signal.throwIfAborted();
       for (; next < to && drawing.length < limit; next++) {
         const face = drawnFace(next, options);
         face.catch(() => undefined); // it is awaited below, unless another one fails first
@@ -110,31 +89,7 @@ async function drawnFace(index: number, { seed, sidePixels, quality }: WriteFace
     ["webp", webp],
     ["json", Buffer.from(JSON.stringify(record))],
   ]);
-  return { key: keyOf(index), files };
-}
-
-function keyOf(index: number): string {
-  return String(index).padStart(8, "0");
-}
-
-/** Whether a shard is there and holds these faces. */
-async function holdsFaces(path: string, from: number, to: number, options: WriteFacesOptions): Promise<boolean> {
-  if (!(await exists(path))) return false;
-  const first = await drawnFace(from, options);
-  let index = from;
-  try {
-    for await (const { key, files } of readWebDataset(path, options.signal ? { signal: options.signal } : {})) {
-      const [webp, json] = [files.get("webp"), files.get("json")];
-      if (index >= to || key !== keyOf(index) || files.size !== 2 || !webp || !json) return false;
-      if (Buffer.from(json).toString() !== JSON.stringify(faceRecord(options.seed, index))) return false;
-      if (index === from && Buffer.compare(webp, first.files.get("webp")!) !== 0) return false;
-      index++;
-    }
-  } catch (error) {
-    if (error instanceof FormatError) return false; // damaged: it is made again
-    throw error;
-  }
-  return index === to;
+  return { key: String(index).padStart(8, "0"), files };
 }
 
 function check(options: WriteFacesOptions): void {

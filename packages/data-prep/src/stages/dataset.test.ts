@@ -1,6 +1,6 @@
 import { mkdir, open, readdir, readFile, rename, rm, stat, symlink, utimes, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { parseConfig } from "@madformer/stage";
+import { lookOutside, outsideDigest, parseConfig } from "@madformer/stage";
 import { samplesIn } from "../dataset/testing.js";
 import { contextIn, datasetOf, digestsOf, inFolder } from "../testing.js";
 import { stage, type DatasetSource } from "./dataset.js";
@@ -10,6 +10,10 @@ const run = async (source: Record<string, unknown>, out: string, signal?: AbortS
   const facts = await stage.run(parseConfig(stage, { source }), {}, context);
   return { facts, warnings: context.warnings };
 };
+
+/** What a key says of what a source names outside. */
+const outsideOf = async (source: Record<string, unknown>) =>
+  outsideDigest(await lookOutside(stage.outside!(parseConfig(stage, { source }))));
 
 /** Writes files, their paths below a folder. */
 async function write(folder: string, files: Readonly<Record<string, string | Uint8Array>>): Promise<string> {
@@ -136,7 +140,7 @@ describe("stage dataset, from a folder", () => {
       let seen = 0;
       const onProgress = (): void => void (++seen === 30 && stop.abort(new Error("stopped")));
       await expect(run(source, out, stop.signal, onProgress)).rejects.toThrow("stopped");
-      expect((await readdir(out)).sort()).toEqual(["00000.tar", "tmp"]);
+      expect(Object.keys(await digestsOf(out))).toEqual(["00000.tar"]);
       const before = await stat(join(out, "00000.tar"));
       await run(source, out);
       expect(await digestsOf(out)).toEqual(whole);
@@ -149,20 +153,20 @@ describe("stage dataset, from a folder", () => {
       expect((await digestsOf(out))["00001.tar"]).toBe(whole["00001.tar"]);
     }));
 
-  test("has a fingerprint that changes with names, sizes and times", () =>
+  test("is another stage when names, sizes or times in the folder change", () =>
     inFolder(async (folder) => {
       const path = await write(join(folder, "in"), { "a.png": "a", "b.png": "b" });
-      const source = parseConfig(stage, { source: { kind: "folder", path } });
-      const fingerprints = [await stage.fingerprint!(source), await stage.fingerprint!(source)];
-      expect(fingerprints[1]).toBe(fingerprints[0]);
+      const source = { kind: "folder", path };
+      const digests = [await outsideOf(source), await outsideOf(source)];
+      expect(digests[1]).toBe(digests[0]);
       await rename(join(path, "a.png"), join(path, "c.png"));
-      fingerprints.push(await stage.fingerprint!(source));
+      digests.push(await outsideOf(source));
       await writeFile(join(path, "c.png"), "longer");
       await utimes(join(path, "c.png"), 5, 5);
-      fingerprints.push(await stage.fingerprint!(source));
+      digests.push(await outsideOf(source));
       await utimes(join(path, "c.png"), 6, 6);
-      fingerprints.push(await stage.fingerprint!(source));
-      expect(new Set(fingerprints).size).toBe(4);
+      digests.push(await outsideOf(source));
+      expect(new Set(digests).size).toBe(4);
     }));
 });
 
@@ -184,14 +188,26 @@ describe("stage dataset, from tars on this machine", () => {
       expect(limited.facts).toMatchObject({ images: 3 });
     }));
 
-  test("looks at its tars to know whether they changed", () =>
+  test("is another stage when a tar changes that its paths or patterns name, or comes to be", () =>
     inFolder(async (folder) => {
+      const path = (name: string): string => join(folder, "in", name);
       await datasetOf(join(folder, "in"), [image(0)]);
-      const config = parseConfig(stage, { source: { kind: "webdataset", tars: join(folder, "in", "*.tar") } });
-      const before = await stage.fingerprint!(config);
-      expect(await stage.fingerprint!(config)).toBe(before);
-      await utimes(join(folder, "in", "00000.tar"), 7, 7);
-      expect(await stage.fingerprint!(config)).not.toBe(before);
+      await writeFile(path("notes.txt"), "");
+      const named = [path("00000.tar"), [path("{00000..00003}.tar")], [path("**/*.tar"), path("none.tar")]];
+      for (const [i, tars] of named.entries()) {
+        const source = { kind: "webdataset", tars };
+        const before = await outsideOf(source);
+        await writeFile(path("notes.txt"), "no tar");
+        expect(await outsideOf(source)).toBe(before);
+        await utimes(path("00000.tar"), 7, i);
+        const touched = await outsideOf(source);
+        expect(touched).not.toBe(before);
+        if (typeof tars === "string") continue;
+        await writeFile(path("00003.tar"), "");
+        expect(await outsideOf(source)).not.toBe(touched);
+        await rm(path("00003.tar"));
+      }
+      expect(await outsideOf({ kind: "s3", uri: "s3://bucket" })).toBeUndefined();
     }));
 
   test("says what is wrong with one, and takes it when it is mended", () =>
@@ -213,7 +229,7 @@ describe("stage dataset, from tars on this machine", () => {
       );
       await expect(run({ ...source, tars: join(folder, "*.tar") }, out)).rejects.toThrow(/\*\.tar": no file fits it/);
       await expect(run({ ...source, tars: folder }, out)).rejects.toThrow("it is no file");
-      expect(await readdir(out)).toEqual(["tmp"]);
+      expect(await digestsOf(out)).toEqual({});
       expect(await readdir(join(out, "tmp"))).toEqual([]);
       await writeFile(path, whole);
       expect((await run(source, out)).facts).toMatchObject({ images: 1 });

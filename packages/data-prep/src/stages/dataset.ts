@@ -1,9 +1,7 @@
-import { mkdir } from "node:fs/promises";
-import { join } from "node:path";
-import { sha256 } from "@madformer/artifacts";
-import { defineStage, type Facts, type StageContext } from "@madformer/stage";
+import { defineStage, type Facts, type Outside, type StageContext } from "@madformer/stage";
 import { z } from "zod";
-import { filesBelow, imagesBelow } from "../dataset/folder.js";
+import { imagesBelow } from "../dataset/folder.js";
+import { globPattern, isGlob, splitGlob } from "../dataset/glob.js";
 import { hubTars } from "../dataset/hub.js";
 import { findTars, localTarSource } from "../dataset/local-tars.js";
 import { CLASSES, packImages } from "../dataset/pack.js";
@@ -88,16 +86,11 @@ export const stage = defineStage({
   summary: "Draw, collect or download images as WebDataset tars",
   config: DatasetConfig,
   inputs: {},
-  async fingerprint({ source }) {
-    if (source.kind === "folder") {
-      const files = await filesBelow(source.path, () => undefined);
-      return sha256(JSON.stringify(files.map(({ path, sizeBytes, modifiedMs }) => [path, sizeBytes, modifiedMs])));
-    }
-    if (source.kind === "webdataset") return sha256(JSON.stringify(await findTars(patternsOf(source.tars))));
-    return undefined;
+  outside({ source }) {
+    if (source.kind === "folder") return [{ path: source.path, by: "time" }];
+    return source.kind === "webdataset" ? patternsOf(source.tars).map(tarsAt) : [];
   },
   async run({ source }, _inputs, context): Promise<Facts> {
-    await mkdir(join(context.out, "tmp"), { recursive: true });
     switch (source.kind) {
       case "faces":
         return drawFaces(source, context);
@@ -130,14 +123,20 @@ export const stage = defineStage({
 
 async function drawFaces(
   { seed, count, side, quality, imagesPerShard }: Extract<DatasetSource, { kind: "faces" }>,
-  { out, signal, log }: StageContext,
+  context: StageContext,
 ): Promise<Facts> {
-  const onProgress = (done: number): void => log.progress("faces", done, count);
-  await writeFaces({ seed, count, sidePixels: side, quality, perShard: imagesPerShard, out, signal, onProgress });
+  const onProgress = (done: number): void => context.log.progress("faces", done, count);
+  await writeFaces({ seed, count, sidePixels: side, quality, perShard: imagesPerShard, onProgress }, context);
   return { images: count, source: "drawn faces", seed, side };
 }
 
 const patternsOf = (tars: string | readonly string[]): readonly string[] => (typeof tars === "string" ? [tars] : tars);
+
+function tarsAt(path: string): Outside {
+  if (!isGlob(path)) return { path, by: "time" };
+  const { folder, pattern } = splitGlob(path);
+  return { path: folder, by: "time", pattern: globPattern(pattern).source };
+}
 
 const first = (tars: readonly TarSource[], limit: number): readonly TarSource[] =>
   limit > 0 ? tars.slice(0, limit) : tars;

@@ -1,8 +1,6 @@
 import { join } from "node:path";
 import {
   DataError,
-  exists,
-  LatentShards,
   LatentShardWriter,
   pixelsOfImage,
   readImageShards,
@@ -12,7 +10,7 @@ import {
 import { compileCodecEncoder, imagesOf, PatchPcaFit, type CodecEncoder } from "@madformer/model";
 import { defineStage, type StageContext } from "@madformer/stage";
 import { z } from "zod";
-import { copyCodec, hasCodec, readCodec, writeCodec, type Codec } from "../codec/files.js";
+import { copyCodec, finishCodec, hasCodec, readCodec, type Codec } from "../codec/files.js";
 import { checkSide, imageShardsOf, imagesInShards, someImages } from "../codec/images.js";
 
 /** How images become latents. */
@@ -71,18 +69,23 @@ async function runLatents(
   { shards, vae }: { readonly shards: Artifact; readonly vae: Artifact | undefined },
   context: StageContext,
 ) {
-  const { out, signal } = context;
+  const { out, files, signal } = context;
   const names = imageShardsOf(shards);
-  if (!(await hasCodec(out))) await makeCodec(config, shards, vae, context);
-  const { codec, weights } = await readCodec((file) => join(out, file));
+  if (!hasCodec(files)) await makeCodec(config, shards, vae, context);
+  const { codec, weights } = await readCodec((file) => files.path(file));
   const side = await sideOf(shards, signal);
   await using encoder = await compileCodecEncoder(codec, weights, { batchImages: config.batchImages, side });
 
   const counter = new Counter(config, shards, context);
   for (const name of names) {
-    const path = join(out, name.replace("images-", "latents-"));
-    if (await exists(path)) counter.add(await lengthOf(path));
-    else await encodeShard(await shards.path(name), path, side, encoder, config, counter, signal);
+    const file = name.replace("images-", "latents-");
+    const finished = files.has(file) ? files.note(file) : undefined; // how many latents it holds
+    if (typeof finished === "number") counter.add(finished);
+    else {
+      const temporary = join(out, "tmp", file);
+      const latents = await encodeShard(await shards.path(name), temporary, side, encoder, config, counter, signal);
+      await files.add(temporary, file, latents);
+    }
   }
   if (counter.done === 0) throw new DataError("Cannot make latents: the shards hold no image");
   return {
@@ -120,14 +123,15 @@ async function makeCodec(
   { codec, patch, channels, whiten, spread, fitImages }: LatentsConfig,
   shards: Artifact,
   vae: Artifact | undefined,
-  { out, signal, log }: StageContext,
+  context: StageContext,
 ): Promise<void> {
+  const { files, signal, log } = context;
   if (codec === "autoencoder-kl") {
     if (vae === undefined)
       throw new DataError(
         'Cannot encode with the codec "autoencoder-kl": there is no input "vae", expected one; "patch-pca" needs none',
       );
-    return copyCodec(vae, out);
+    return copyCodec(vae, files);
   }
   let fit: PatchPcaFit | undefined;
   for await (const image of someImages(shards, fitImages, signal)) {
@@ -138,9 +142,10 @@ async function makeCodec(
   if (fit === undefined) throw new DataError("Cannot fit patches: the shards hold no image");
   const fitted = fit.finish(channels, whiten, spread);
   log.info(`${channels} channels keep ${(100 * fitted.keptVariance).toFixed(1)} % of the patches' variance`);
-  await writeCodec(out, fitted satisfies Codec);
+  await finishCodec(context, fitted satisfies Codec);
 }
 
+/** @returns How many latents it wrote. */
 async function encodeShard(
   from: string,
   to: string,
@@ -149,10 +154,11 @@ async function encodeShard(
   { flip }: LatentsConfig,
   counter: Counter,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<number> {
   const { side: h, channels } = encoder.latents;
   await using writer = await LatentShardWriter.create(to, { height: h, width: h, channels });
   let rows: Row[] = [];
+  let latents = 0;
   const encode = async (): Promise<void> => {
     if (rows.length === 0) return;
     const size = side ** 2 * 3;
@@ -165,6 +171,7 @@ async function encodeShard(
       await writer.add({ key, label, mean: part(mean), logvar: logvar && part(logvar) });
     }
     counter.add(rows.length);
+    latents += rows.length;
     rows = [];
   };
   for await (const image of readImageShards([from], { signal }))
@@ -175,6 +182,7 @@ async function encodeShard(
   await encode();
   signal.throwIfAborted();
   await writer.finish();
+  return latents;
 }
 
 interface Row {
@@ -206,11 +214,6 @@ function mirrored(pixels: Uint8Array, side: number): Uint8Array {
 async function sideOf(shards: Artifact, signal: AbortSignal): Promise<number> {
   for await (const { width } of imagesInShards(shards, signal)) return width;
   throw new DataError("Cannot make latents: the shards hold no image");
-}
-
-async function lengthOf(path: string): Promise<number> {
-  await using latents = await LatentShards.open([path]);
-  return latents.length;
 }
 
 /** How many classes there are: labels run from 0. */

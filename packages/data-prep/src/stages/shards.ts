@@ -1,8 +1,8 @@
-import { mkdir, readFile, rename } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
-import { DataError, exists, ImageShardWriter, writeText, type Artifact } from "@madformer/artifacts";
-import { defineStage, type StageContext } from "@madformer/stage";
+import { DataError, ImageShardWriter, type Artifact } from "@madformer/artifacts";
+import { defineStage, type StageContext, type StageFiles } from "@madformer/stage";
 import { z } from "zod";
 import { Memory } from "../shards/memory.js";
 import { mapOrdered } from "../shards/ordered.js";
@@ -37,11 +37,11 @@ const MEMORY_BYTES = 2 ** 31;
 const MAX_JSON_BYTES = 65_536;
 const KEPT = [...IMAGE_EXTENSIONS, "cls", "json"];
 
-/** What became of one shard's samples; kept in `tmp/` until the stage ends, beside the shard. */
+/** What became of one shard's samples: the note about the shard, which is not there if none of them could be used. */
 const Done = z.strictObject({
   images: z.int().nonnegative(),
   skipped: z.array(
-    z.strictObject({ tar: z.string(), key: z.string(), path: z.string().optional(), reason: z.string() }),
+    z.strictObject({ tar: z.string(), key: z.string(), path: z.string().exactOptional(), reason: z.string() }),
   ),
   classes: z.int().nonnegative(),
 });
@@ -81,14 +81,13 @@ export async function runShards(
   context: StageContext,
   atOnce = 2 * availableParallelism(),
 ) {
-  const { out, log, signal } = context;
-  await mkdir(join(out, "tmp"), { recursive: true });
+  const { files, log, signal } = context;
   const total = totalOf(config, dataset);
   const blocks: Done[] = [];
   let seen = 0;
   await using samples = new Samples(samplesOf(dataset, config.limit, signal));
   for (let block = 0; await samples.more(); block++) {
-    const finished = await finishedBlock(out, block);
+    const finished = finishedBlock(files, block);
     if (finished) {
       seen += await samples.pass(config.imagesPerShard);
       blocks.push(finished);
@@ -102,26 +101,24 @@ export async function runShards(
   const skipped = blocks.flatMap((block) => block.skipped);
   if (images === 0) throw new DataError(`Cannot make shards: ${whyNone(seen, skipped)}`);
   if (skipped.length > 0) log.warn(`${skipped.length} of ${seen} images were skipped; skipped.jsonl says why`);
-  await writeText(join(out, "skipped.jsonl"), skipped.map((line) => `${JSON.stringify(line)}\n`).join(""));
+  await files.write("skipped.jsonl", skipped.map((line) => `${JSON.stringify(line)}\n`).join(""));
   const classes = (await classesOf(dataset)) ?? Math.max(...blocks.map((block) => block.classes));
   return { images, side: config.side, skipped: skipped.length, classes, format: config.format };
 }
 
 const shardFile = (block: number): string => `images-${String(block).padStart(5, "0")}.arrow`;
-const doneFile = (out: string, block: number): string => join(out, "tmp", `${shardFile(block)}.json`);
 
 /** What became of a shard that an earlier attempt finished. */
-async function finishedBlock(out: string, block: number): Promise<Done | undefined> {
-  if (!(await exists(doneFile(out, block)))) return undefined;
-  const done = Done.parse(JSON.parse(await readFile(doneFile(out, block), "utf8")));
-  return done.images === 0 || (await exists(join(out, shardFile(block)))) ? done : undefined;
+function finishedBlock(files: StageFiles, block: number): Done | undefined {
+  const done = Done.safeParse(files.note(shardFile(block)));
+  return done.success && (done.data.images === 0 || files.has(shardFile(block))) ? done.data : undefined;
 }
 
 async function makeBlock(
   block: number,
   samples: AsyncGenerator<Sample>,
   config: ShardsConfig,
-  { out, signal, log }: StageContext,
+  { out, files, signal, log }: StageContext,
   atOnce: number,
   onImage: () => void,
 ): Promise<Done> {
@@ -145,11 +142,11 @@ async function makeBlock(
     onImage();
   }
   const done = { images: writer.images, skipped, classes };
-  if (done.images > 0) {
+  if (done.images === 0) await files.remember(shardFile(block), done);
+  else {
     await writer.finish();
-    await rename(temporary, join(out, shardFile(block)));
+    await files.add(temporary, shardFile(block), done);
   }
-  await writeText(doneFile(out, block), JSON.stringify(done));
   return done;
 }
 

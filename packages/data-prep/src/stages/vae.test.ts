@@ -2,6 +2,7 @@ import { mkdir, readdir, readFile, rm, stat, writeFile } from "node:fs/promises"
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { basename, join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { readRgb, sha256, writeSafetensors, type Artifact, type TensorInput } from "@madformer/artifacts";
 import {
   AutoencoderConfig,
@@ -15,6 +16,7 @@ import {
   toStateDict,
   type CodecWeights,
 } from "@madformer/model";
+import { lookOutside, outsideDigest } from "@madformer/stage";
 import type { z } from "zod";
 import { readCodec } from "../codec/files.js";
 import { picture, shardImage, shardsOf } from "../codec/testing.js";
@@ -60,8 +62,8 @@ describe("stage vae, training", () => {
         parameters: expect.any(Number) as number,
         psnr: expect.any(Number) as number,
       });
-      expect((await readdir(context.out)).sort()).toEqual([
-        ...["codec.json", "codec.safetensors", "losses.jsonl", "reconstructions.png", "tmp"],
+      expect(Object.keys(await digestsOf(context.out))).toEqual([
+        ...["codec.json", "codec.safetensors", "losses.jsonl", "reconstructions.png"],
       ]);
       expect(context.progress.get("steps")).toEqual([60, 60]);
 
@@ -256,7 +258,7 @@ describe("stage vae, import", () => {
       const facts = await stage.run(importOf(source), { shards }, await contextIn(measured));
       expect(facts).toMatchObject({ kind: "autoencoder-kl", source: "import", side: 8, channels: 3, steps: 0 });
       await stage.run(importOf({ ...source, scale: "published" }), { shards }, await contextIn(published));
-      expect((await readdir(measured)).filter((name) => name !== "tmp").sort()).toEqual([
+      expect(Object.keys(await digestsOf(measured))).toEqual([
         ...["codec.json", "codec.safetensors", "reconstructions.png"],
       ]);
       const [a, b] = [await codecIn(measured), await codecIn(published)];
@@ -360,6 +362,24 @@ describe("stage vae, import", () => {
       await expect(run(constant, { scale: "measured", scaleImages: 4 })).rejects.toThrow(
         "Cannot measure the latents: over 4 images channel 0 has the mean 256 and the standard deviation 0, expected a positive",
       );
+    }));
+
+  test("is another stage when a local file that it takes changes, and looks at none elsewhere", () =>
+    inFolder(async (folder) => {
+      const from = join(folder, "a vae");
+      const source = await diffusersIn(from);
+      const outsideOf = (fields: object) => lookOutside(stage.outside!(importOf({ ...source, ...fields })));
+      const states = await outsideOf({});
+      expect(states.map(({ path, sha256 }) => [basename(path), sha256])).toEqual([
+        ["config.json", sha256(JSON.stringify(DIFFUSERS))],
+        ["diffusion_pytorch_model.safetensors", source.sha256],
+      ]);
+      expect(await outsideOf({ from: `${pathToFileURL(from).href}/` })).toEqual(states);
+      await writeFile(join(from, "config.json"), "{}");
+      expect(outsideDigest(await outsideOf({}))).not.toBe(outsideDigest(states));
+      for (const from of ["https://example.org/vae", "file://elsewhere/vae"])
+        expect(await outsideOf({ from })).toEqual([]);
+      expect(stage.outside!(config())).toEqual([]);
     }));
 
   test("names what it cannot import", () =>

@@ -1,6 +1,5 @@
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { exists, type Artifact } from "@madformer/artifacts";
+import type { Artifact } from "@madformer/artifacts";
 import {
   AutoencoderConfig,
   codecConfig,
@@ -9,11 +8,11 @@ import {
   OptimizerConfig,
   parameterCount,
 } from "@madformer/model";
-import { defineStage, type StageContext } from "@madformer/stage";
+import { defineStage, type StageContext, type StageFiles } from "@madformer/stage";
 import { z } from "zod";
-import { hasCodec, readCodec, writeCodec, type Codec } from "../codec/files.js";
+import { finishCodec, hasCodec, readCodec, type Codec } from "../codec/files.js";
 import { HeldImages } from "../codec/images.js";
-import { importAutoencoder } from "../codec/import-autoencoder.js";
+import { filesHere, importAutoencoder } from "../codec/import-autoencoder.js";
 import { measureScale, reconstruct, unscaled, writePairs } from "../codec/measure.js";
 import { trainAutoencoder } from "../codec/train-autoencoder.js";
 
@@ -103,20 +102,23 @@ export const stage = defineStage({
   summary: "Train an autoencoder on images, or import one",
   config: VaeConfig,
   inputs: { shards: { summary: "Image shards (stage shards)" } },
+  outside: (config) => (config.source === "import" ? filesHere(config) : []),
   run: runVae,
 });
 
 async function runVae(config: VaeConfig, { shards }: { readonly shards: Artifact }, context: StageContext) {
-  const { out, signal, log } = context;
+  const { out, files, signal, log } = context;
   const held = config.source === "train" ? config.images : Math.max(config.scaleImages, config.pairs);
   const images = await HeldImages.read(shards, held, signal);
-  const { codec, weights } = (await finishedCodec(config, out)) ?? (await makeCodec(config, images, context));
+  const { codec, weights } = (await finishedCodec(config, files)) ?? (await makeCodec(config, images, context));
   const { pairs, psnr } = await reconstruct({ codec, weights }, images, images.spread(config.pairs), {
     batchImages: Math.min(config.batchImages, config.pairs),
     signal,
     onProgress: (done, total) => log.progress("reconstructions", done, total),
   });
-  await writePairs(join(out, "reconstructions.png"), pairs);
+  const temporary = join(out, "tmp", "reconstructions.png");
+  await writePairs(temporary, pairs);
+  await files.add(temporary, "reconstructions.png");
   const { side, channels } = latentSize(codec, images.side);
   return {
     kind: codec.kind,
@@ -131,14 +133,13 @@ async function runVae(config: VaeConfig, { shards }: { readonly shards: Artifact
 }
 
 /** The codec that an earlier attempt finished. */
-async function finishedCodec({ source }: VaeConfig, out: string): Promise<Codec | undefined> {
-  const whole = (await hasCodec(out)) && (source === "import" || (await exists(join(out, "losses.jsonl"))));
-  return whole ? readCodec((file) => join(out, file)) : undefined;
+async function finishedCodec({ source }: VaeConfig, files: StageFiles): Promise<Codec | undefined> {
+  const whole = hasCodec(files) && (source === "import" || files.has("losses.jsonl"));
+  return whole ? readCodec((file) => files.path(file)) : undefined;
 }
 
 async function makeCodec(config: VaeConfig, images: HeldImages, context: StageContext): Promise<Codec> {
   const { out, signal, log } = context;
-  await mkdir(join(out, "tmp"), { recursive: true });
   const made =
     config.source === "train"
       ? await train(config, images, context)
@@ -153,7 +154,7 @@ async function makeCodec(config: VaeConfig, images: HeldImages, context: StageCo
           onProgress: (done, total) => log.progress("measured", done, total),
         });
   const codec = { codec: codecConfig({ ...plain.codec, scale }), weights: made.weights };
-  await writeCodec(out, codec);
+  await finishCodec(context, codec);
   return codec;
 }
 

@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ImageShardWriter, openFolder, sha256, type Artifact } from "@madformer/artifacts";
-import type { StageContext } from "@madformer/stage";
+import { StageFiles, type StageContext } from "@madformer/stage";
 import { normals } from "../linalg/testing.js";
 
 // What tests of the stages share: pictures with attributes, folders, a context.
@@ -63,10 +63,11 @@ export async function artifactOf(
 
 /** A context that keeps what it is told. */
 export async function contextIn(out: string, signal = new AbortController().signal) {
-  await mkdir(out, { recursive: true });
+  await mkdir(join(out, "tmp"), { recursive: true });
   const lines: string[] = [];
   const context: StageContext = {
     out,
+    files: await StageFiles.open(out),
     signal,
     log: { info: (line) => void lines.push(line), warn: (line) => void lines.push(line), progress: () => undefined },
   };

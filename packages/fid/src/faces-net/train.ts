@@ -1,16 +1,20 @@
-import { mkdir, rm } from "node:fs/promises";
-import { dirname } from "node:path";
-import { canonicalJson, exists, openSafetensors, sha256, writeSafetensors } from "@madformer/artifacts";
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { canonicalJson, openSafetensors, sha256, writeSafetensors } from "@madformer/artifacts";
 import { compile, NonFiniteError, type SessionOptions } from "@madformer/engine";
+import type { StageContext } from "@madformer/stage";
 import { rateShare, type FacesNetConfig } from "./config.js";
 import { arraysOf, batchOf, type FacesData, type Split } from "./data.js";
 import { sizeOf, type FacesNet, type FacesNetDescription } from "./file.js";
 import { initialWeights } from "./network.js";
 import { facesNetSignature, facesNetStep, finishedWeights, stepScalars } from "./train-step.js";
 
+/** While it trains. */
+const STATE_FILE = "tmp/state.safetensors";
+
 export interface TrainOptions {
-  /** Where the state is kept from time to time, and found again. */
-  readonly checkpoint: string;
+  /** The stage's folder and files: the state is kept there from time to time, and found again. */
+  readonly place: Pick<StageContext, "out" | "files">;
   /** When it is aborted the state is kept, then its reason thrown. */
   readonly signal: AbortSignal;
   readonly progress?: (step: number, loss: number) => void;
@@ -39,6 +43,7 @@ export async function trainFacesNet(
   split: Split,
   options: TrainOptions,
 ): Promise<Trained> {
+  const { out, files } = options.place;
   const { labels, sidePixels } = data;
   const { dims, steps, batchImages, seed } = config;
   const description: FacesNetDescription = { format: 1, kind: "faces-net", sidePixels, dims, labels: [...labels] };
@@ -54,19 +59,19 @@ export async function trainFacesNet(
   const losses = new Float32Array(steps);
 
   const keep = async (step: number): Promise<void> => {
-    await mkdir(dirname(options.checkpoint), { recursive: true });
     const state = program.state.fields.map(
       ({ name, shape }) => [name, { shape, data: program.state.read(name) as Float32Array }] as const,
     );
     await writeSafetensors(
-      options.checkpoint,
+      join(out, STATE_FILE),
       { ...Object.fromEntries(state), losses: { shape: [step], data: losses.subarray(0, step) } },
       { step: String(step), identity },
     );
+    await files.keep(STATE_FILE);
   };
   const resume = async (): Promise<number> => {
-    if (!(await exists(options.checkpoint))) return 0;
-    await using file = await openSafetensors(options.checkpoint);
+    if (!files.has(STATE_FILE)) return 0;
+    await using file = await openSafetensors(await files.path(STATE_FILE));
     if (file.metadata["identity"] !== identity) return 0; // of other images or another config
     for (const { name } of program.state.fields) program.state.write(name, await file.readWeights(name));
     losses.set(await file.readWeights("losses"));
@@ -95,6 +100,7 @@ export async function trainFacesNet(
   }
 
   const { weights, running } = program.state.readAll() as unknown as { weights: Numbers; running: Numbers };
-  await rm(options.checkpoint, { force: true });
+  await files.drop(STATE_FILE);
+  await rm(join(out, STATE_FILE), { force: true });
   return { net: { description, weights: finishedWeights(dims, weights, running) }, losses };
 }

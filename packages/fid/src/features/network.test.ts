@@ -5,7 +5,7 @@ import { basename, join } from "node:path";
 import { DataError, digestFile, writeSafetensors } from "@madformer/artifacts";
 import { inFolder } from "../faces-net/testing.js";
 import { drawnTensors } from "../inception/testing.js";
-import { inceptionFingerprint, openInceptionNetwork, type FeatureNetwork, type InceptionLocation } from "./network.js";
+import { inceptionFiles, openInceptionNetwork, type FeatureNetwork, type InceptionLocation } from "./network.js";
 import { PUBLISHED_INCEPTION } from "./network-names.js";
 
 const withWeights = (run: (path: string, folder: string) => Promise<void>): Promise<void> =>
@@ -82,15 +82,10 @@ describe("openInceptionNetwork()", () => {
     }));
 });
 
-test("inceptionFingerprint() changes with the file, and is nothing for a URL", () =>
-  inFolder(async (folder) => {
-    const path = join(folder, "w.safetensors");
-    await writeSafetensors(path, {});
-    const before = await inceptionFingerprint(path);
-    expect(await inceptionFingerprint(path)).toBe(before);
-    await utimes(path, 1, 1);
-    expect(await inceptionFingerprint(path)).not.toBe(before);
-    expect(await inceptionFingerprint(join(folder, "none"))).toBeUndefined();
-    expect(await inceptionFingerprint("https://example.org/w.pth")).toBeUndefined();
-    expect(await inceptionFingerprint(undefined)).toBeUndefined();
-  }));
+test("inceptionFiles() names the file of weights that is on this machine", () => {
+  const here = [{ path: "/weights/w.pth", by: "content" }];
+  expect(inceptionFiles("/weights/w.pth")).toEqual(here);
+  expect(inceptionFiles("file:///weights/w.pth")).toEqual(here);
+  for (const elsewhere of ["https://example.org/w.pth", "file://elsewhere/w.pth", "", undefined])
+    expect(inceptionFiles(elsewhere)).toEqual([]);
+});

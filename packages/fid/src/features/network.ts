@@ -1,6 +1,8 @@
-import { mkdir, stat } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { basename, extname, join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { DataError, digestFile, download, type Artifact } from "@madformer/artifacts";
+import type { Outside } from "@madformer/stage";
 import { FacesNetExtractor } from "../faces-net/extractor.js";
 import { digestOf, readFacesNet } from "../faces-net/file.js";
 import { InceptionExtractor } from "../inception/extractor.js";
@@ -108,11 +110,15 @@ export async function openInceptionNetwork(location: InceptionLocation): Promise
   };
 }
 
-/** A digest of what a path of weights refers to, for a stage's key: name, size and time of the file. */
-export async function inceptionFingerprint(weights: string | undefined): Promise<string | undefined> {
-  if (weights === undefined || weights === "" || isUrl(weights)) return undefined;
-  const found = await stat(weights).catch(() => undefined);
-  return found && `${weights} ${found.size} ${found.mtimeMs}`;
+/** The file of weights, if it is on this machine. */
+export function inceptionFiles(weights: string | undefined): Outside[] {
+  if (weights === undefined || weights === "") return [];
+  if (!isUrl(weights)) return [{ path: weights, by: "content" }];
+  try {
+    return [{ path: fileURLToPath(weights), by: "content" }];
+  } catch {
+    return []; // of another machine
+  }
 }
 
 /** Fetches weights, or finds them where they were fetched to before. */

@@ -1,16 +1,11 @@
-import { mkdir, stat } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { DataError } from "@madformer/artifacts";
 import { defineStage, type StageContext } from "@madformer/stage";
 import { z } from "zod";
 import { extractFeatures } from "../features/extract.js";
 import { featureRows, writeFeatures } from "../features/feature-file.js";
-import {
-  inceptionFingerprint,
-  openFacesNetwork,
-  openInceptionNetwork,
-  type FeatureNetwork,
-} from "../features/network.js";
+import { inceptionFiles, openFacesNetwork, openInceptionNetwork, type FeatureNetwork } from "../features/network.js";
 import { NETWORKS } from "../features/network-names.js";
 import { imageGroups, type ImageGroup } from "../images/groups.js";
 import { FeatureStatistics } from "../statistics/feature-statistics.js";
@@ -64,8 +59,7 @@ export const stage = defineStage({
     images: { summary: "image shards, samples or a folder of images" },
     net: { summary: "the faces-net, where that is the network", optional: true },
   },
-  fingerprint: async ({ network, weights }) =>
-    network === "inception" ? await inceptionFingerprint(weights) : undefined,
+  outside: ({ network, weights }) => (network === "inception" ? inceptionFiles(weights) : []),
   async run(config, { images, net }, context) {
     const { batchImages } = config;
     const groups = imageGroups(images); // before anything is fetched
@@ -120,12 +114,11 @@ async function featuresOf(
   network: FeatureNetwork,
   group: ImageGroup,
   { batchImages, limit }: FeaturesConfig,
-  { out, signal, log }: StageContext,
+  { out, files, signal, log }: StageContext,
 ): Promise<number> {
-  const folder = join(out, group.name);
-  const [features, summary] = [join(folder, "features.npy"), join(folder, "statistics.npz")];
-  if (await stat(summary).catch(() => undefined)) return featureRows(features, network.dims); // statistics come last
-  await mkdir(folder, { recursive: true });
+  const [features, summary] = [`${group.name}/features.npy`, `${group.name}/statistics.npz`];
+  if (files.has(features) && files.has(summary)) return featureRows(await files.path(features), network.dims);
+  await mkdir(join(out, group.name), { recursive: true });
 
   const total = Math.min(group.count ?? Infinity, limit || Infinity);
   const progress = (done: number): void => {
@@ -133,12 +126,13 @@ async function featuresOf(
   };
   const statistics = new FeatureStatistics(network.dims);
   const parts = extractFeatures(network, group, { batchImages, limit, signal, progress });
-  const rows = await writeFeatures(features, network.dims, counted(parts, statistics));
+  const rows = await writeFeatures(join(out, features), network.dims, counted(parts, statistics));
   if (rows < 2)
     throw new DataError(
       `Cannot compute statistics of group "${group.name}": it holds ${rows} image, expected 2 or more`,
     );
-  await writeStatistics(summary, statistics.gaussian());
+  await writeStatistics(join(out, summary), statistics.gaussian());
+  for (const file of [features, summary]) await files.keep(file);
   return rows;
 }
 

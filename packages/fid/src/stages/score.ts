@@ -1,5 +1,4 @@
-import { join } from "node:path";
-import { DataError, writeText } from "@madformer/artifacts";
+import { DataError } from "@madformer/artifacts";
 import { defineStage } from "@madformer/stage";
 import { z } from "zod";
 import { assertComparable, FeaturesArtifact, metricName } from "../score/features-artifact.js";
@@ -50,7 +49,7 @@ export const stage = defineStage({
     reference: { summary: "features of the reference images" },
     samples: { summary: "features of the samples" },
   },
-  async run({ last, neighbours, neighbourImages: limit, seed }, inputs, { out, signal, log }) {
+  async run({ last, neighbours, neighbourImages: limit, seed }, inputs, { files, signal, log }) {
     const reference = FeaturesArtifact.of(inputs.reference, "reference");
     const samples = FeaturesArtifact.of(inputs.samples, "samples");
     assertComparable(reference.facts, samples.facts);
@@ -85,7 +84,7 @@ export const stage = defineStage({
       reference: { features: reference.digest, ...reference.facts.source },
       samples: { features: samples.digest, ...samples.facts.source },
     };
-    await writeText(join(out, "scores.json"), `${JSON.stringify({ ...facts, lineage }, null, 2)}\n`);
+    await files.write("scores.json", `${JSON.stringify({ ...facts, lineage }, null, 2)}\n`);
     return facts;
   },
 });

@@ -129,11 +129,13 @@ describe("stage faces-net", () => {
       const { shape, data } = tensors[name] as { shape: readonly number[]; data: Float32Array };
       const bad = { shape, data: data.map((x, i) => (i === 2 ? NaN : x)) };
       await writeSafetensors(kept, { ...tensors, [name]: bad }, { ...state.metadata });
+      await context.files.keep("tmp/state.safetensors");
       await expect(facesNet.run(config, { shards }, context)).rejects.toThrow(
         `Cannot read ${JSON.stringify(kept)}: tensor "${name}" is not finite: 1 of ${data.length} elements, the first is NaN at index 2`,
       );
     }
     await writeSafetensors(kept, tensors, { ...state.metadata });
+    await context.files.keep("tmp/state.safetensors");
 
     await facesNet.run(config, { shards }, context);
     expect(context.lines).toContain("going on from step 10 of 12");

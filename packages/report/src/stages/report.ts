@@ -1,5 +1,3 @@
-import { mkdir, rename, writeFile } from "node:fs/promises";
-import { join } from "node:path";
 import { defineStage } from "@madformer/stage";
 import { ReportConfig } from "../config.js";
 import { formatBytes } from "../html/format.js";
@@ -28,13 +26,11 @@ export const stage = defineStage({
   summary: "One page about a run: samples, curves, scores and where they come from",
   config: ReportConfig,
   inputs: INPUTS,
-  async run(config, inputs, { out, signal, log }) {
+  async run(config, inputs, { files, signal, log }) {
     const run = await readRun(inputs, config, signal);
     for (const problem of run.lineage.problems) log.warn(problem);
     const page = renderPage(run, config, runStarted(log));
-    await mkdir(join(out, "tmp"), { recursive: true });
-    await writeFile(join(out, "tmp", "index.html"), page);
-    await rename(join(out, "tmp", "index.html"), join(out, "index.html"));
+    await files.write("index.html", page);
     log.info(`index.html, ${formatBytes(Buffer.byteLength(page))}: open it in a browser`);
     const group = run.score && mainGroup(run.score.groups);
     return {

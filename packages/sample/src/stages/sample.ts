@@ -1,6 +1,5 @@
-import { mkdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { imageGrid, readRgb, writeNpz, writePng } from "@madformer/artifacts";
+import { imageGrid, readRgb, writeNpz, writePng, type RgbImage } from "@madformer/artifacts";
 import { defineStage, type StageContext } from "@madformer/stage";
 import { openCheckpoint, type Checkpoint, type KeptWeights } from "../checkpoint.js";
 import { SampleConfig } from "../config.js";
@@ -15,7 +14,7 @@ import { parseSeeds } from "../seeds.js";
  * Writes  images/<seed>.png, one per seed; grid.png; order.png (blocks in their order); samples.npz (ADM's layout);
  *         with checkpoints: all, steps/step-<n>/images/<seed>.png for each earlier checkpoint
  *
- * A seed fixes its image, whatever the batch size. A second run makes only the images that are missing.
+ * A seed fixes its image, whatever the batch size. What an earlier attempt finished, and is whole, is not made again.
  */
 export const stage = defineStage({
   name: "sample",
@@ -33,7 +32,7 @@ export const stage = defineStage({
       groups.push({ name: kept.name, step: kept.step, folder, images: seeds.length, weights: config.weights });
     }
     const side = imageSide(checkpoint);
-    if (config.npz) await writeSamples(join(context.out, "samples.npz"), context.out, seeds, side);
+    if (config.npz && !context.files.has("samples.npz")) await makeArray(seeds, side, context);
     const { solver, steps } = config;
     return {
       groups,
@@ -47,24 +46,23 @@ export const stage = defineStage({
   },
 });
 
-const fileOf = (folder: string, seed: number): string => join(folder, `${String(seed).padStart(8, "0")}.png`);
+const fileOf = (folder: string, seed: number): string => `${folder}/${String(seed).padStart(8, "0")}.png`;
 
-/** Makes those images of a checkpoint that are not there yet; of the final one the overviews too. */
+/** Makes those images of a checkpoint that are not finished yet; of the final one the overviews too. */
 async function makeImages(
   checkpoint: Checkpoint,
   kept: KeptWeights,
   seeds: readonly number[],
   folder: string,
   config: SampleConfig,
-  { out, signal, log }: StageContext,
+  context: StageContext,
 ): Promise<void> {
-  await mkdir(join(out, folder), { recursive: true });
-  const have = await Promise.all(seeds.map((seed) => isThere(fileOf(join(out, folder), seed))));
-  const missing = seeds.filter((_, i) => !have[i]);
-  const overviews = ["grid.png", ...(config.orderImages > 0 ? ["order.png"] : [])];
-  const complete = (await Promise.all(overviews.map((file) => isThere(join(out, file))))).every(Boolean);
-  const needsOverviews = kept === checkpoint.final && !complete;
-  if (missing.length === 0 && !needsOverviews) return;
+  const { files, signal, log } = context;
+  const missing = seeds.filter((seed) => !files.has(fileOf(folder, seed)));
+  const isFinal = kept === checkpoint.final;
+  const needsGrid = isFinal && !files.has("grid.png");
+  const needsOrder = isFinal && config.orderImages > 0 && !files.has("order.png");
+  if (missing.length === 0 && !needsGrid && !needsOrder) return;
 
   const weights = await kept.load(config.weights);
   const batchImages = Math.min(config.batchImages, Math.max(seeds.length, 1));
@@ -74,30 +72,36 @@ async function makeImages(
   log.progress("images", done, seeds.length, { checkpoint: kept.name });
   for await (const { seed, pixels } of sampler.images(missing, signal)) {
     signal.throwIfAborted();
-    await writePng(fileOf(join(out, folder), seed), pixels, side, side);
+    await finishPng(fileOf(folder, seed), { pixels, width: side, height: side }, context);
     log.progress("images", ++done, seeds.length, { checkpoint: kept.name });
   }
-  if (!needsOverviews) return;
-
-  const shown = seeds.slice(0, config.gridImages);
-  const images = await Promise.all(shown.map((seed) => readRgb(fileOf(join(out, folder), seed))));
-  const grid = imageGrid(images, Math.ceil(Math.sqrt(shown.length)), 2);
-  await writePng(join(out, "grid.png"), grid.pixels, grid.width, grid.height);
-  if (config.orderImages === 0) return;
+  if (needsGrid) {
+    const shown = seeds.slice(0, config.gridImages);
+    const images = await Promise.all(shown.map(async (seed) => readRgb(await files.path(fileOf(folder, seed)))));
+    await finishPng("grid.png", imageGrid(images, Math.ceil(Math.sqrt(shown.length)), 2), context);
+  }
+  if (!needsOrder) return;
   const ordered: SampledImage[] = [];
   for await (const image of sampler.images(seeds.slice(0, config.orderImages), signal)) ordered.push(image);
-  const order = await orderPicture(sampler, checkpoint, ordered);
-  await writePng(join(out, "order.png"), order.pixels, order.width, order.height);
+  await finishPng("order.png", await orderPicture(sampler, checkpoint, ordered), context);
+}
+
+async function finishPng(
+  file: string,
+  { pixels, width, height }: RgbImage,
+  { out, files }: StageContext,
+): Promise<void> {
+  const temporary = join(out, "tmp", "image.png");
+  await writePng(temporary, pixels, width, height);
+  await files.add(temporary, file);
 }
 
 /** `samples.npz`: arr_0, (images, side, side, 3) uint8, in the order of the seeds; one image in memory at a time. */
-async function writeSamples(path: string, out: string, seeds: readonly number[], side: number): Promise<void> {
+async function makeArray(seeds: readonly number[], side: number, { out, files }: StageContext): Promise<void> {
   async function* pieces(): AsyncGenerator<Uint8Array> {
-    for (const seed of seeds) yield (await readRgb(fileOf(join(out, "images"), seed))).pixels;
+    for (const seed of seeds) yield (await readRgb(await files.path(fileOf("images", seed)))).pixels;
   }
-  await writeNpz(path, { arr_0: { dtype: "uint8", shape: [seeds.length, side, side, 3], pieces } });
-}
-
-async function isThere(path: string): Promise<boolean> {
-  return (await stat(path).catch(() => undefined)) !== undefined;
+  const temporary = join(out, "tmp", "samples.npz");
+  await writeNpz(temporary, { arr_0: { dtype: "uint8", shape: [seeds.length, side, side, 3], pieces } });
+  await files.add(temporary, "samples.npz");
 }

@@ -1,6 +1,6 @@
 import { constants } from "node:fs";
-import { copyFile, mkdir, readFile, rename } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { copyFile, mkdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
 import {
   DataError,
   digestFile,
@@ -10,7 +10,7 @@ import {
   type Artifact,
 } from "@madformer/artifacts";
 import { codecConfig, fromStateDict, madformerSpecs, parameterCount, pixelsPerLatent } from "@madformer/model";
-import { defineStage } from "@madformer/stage";
+import { defineStage, type StageFiles } from "@madformer/stage";
 import { z } from "zod";
 import { MAX_PROGRAM_BYTES, saveSamplerPrograms } from "../export-programs.js";
 import { torchCheckpoint } from "../export-torch.js";
@@ -30,6 +30,9 @@ export const ExportConfig = z
   .readonly();
 export type ExportConfig = z.infer<typeof ExportConfig>;
 
+/** What the programs take as inputs; the note about it names them. */
+const TABLES = "programs/tables.safetensors";
+
 const TrainedConfig = z.object({
   format: z.literal(1),
   model: z.unknown(),
@@ -45,13 +48,15 @@ const TrainedConfig = z.object({
  *         weights.safetensors, ema.safetensors: of the last step, by the reference's keys
  *         checkpoints/step-*\/{weights,ema}.safetensors: of every kept checkpoint, the last one included
  *         checkpoint.pt: the reference's layout; programs/*.onnx, programs/tables.safetensors: the sampler
+ *
+ * What an earlier attempt finished is not made again.
  */
 export const stage = defineStage({
   name: "export",
   summary: "Write a trained model as safetensors, PyTorch checkpoint and ONNX programs",
   config: ExportConfig,
   inputs: { train: { summary: "A training run (stage train)" } },
-  run: async (config, { train }, { out, signal, log }) => {
+  run: async (config, { train }, { out, files, signal, log }) => {
     const { training, images, step } = await readConfig(train);
     const { model } = training;
     const steps = train.files
@@ -67,10 +72,10 @@ export const stage = defineStage({
     await mkdir(tmp, { recursive: true });
     const put = async (from: string, to: string): Promise<void> => {
       signal.throwIfAborted();
-      await mkdir(dirname(join(out, to)), { recursive: true });
+      if (files.has(to)) return;
       if (from === to && from.endsWith(".safetensors")) await checkWeights(await train.path(from)); // once each
       await copyFile(await train.path(from), join(tmp, "file"), constants.COPYFILE_FICLONE);
-      await rename(join(tmp, "file"), join(out, to));
+      await files.add(join(tmp, "file"), to);
     };
     for (const file of ["codec.json", "codec.safetensors", "config.json"]) await put(file, file);
     for (const kept of steps)
@@ -80,36 +85,37 @@ export const stage = defineStage({
     for (const part of ["weights.safetensors", "ema.safetensors"]) await put(`${last}/${part}`, part);
 
     const codec = codecConfig(JSON.parse(await readFile(await train.path("codec.json"), "utf8")));
-    if (config.torch) {
+    if (config.torch && !files.has("checkpoint.pt")) {
       log.info("writing checkpoint.pt");
       await using weights = await openSafetensors(await train.path(`${last}/weights.safetensors`));
       await using ema = await openSafetensors(await train.path(`${last}/ema.safetensors`));
       await using state = await openSafetensors(await train.path(`${last}/state.safetensors`));
       const run = { config: training, step, images, pixelsPerLatent: pixelsPerLatent(codec) };
       await writeTorchCheckpoint(join(tmp, "checkpoint.pt"), torchCheckpoint(run, { weights, ema, state }));
-      await rename(join(tmp, "checkpoint.pt"), join(out, "checkpoint.pt"));
+      await files.add(join(tmp, "checkpoint.pt"), "checkpoint.pt");
     }
     signal.throwIfAborted();
 
     const parameters = parameterCount(madformerSpecs(model));
-    let programs: string[] = [];
-    if (config.programs && 4 * parameters > MAX_PROGRAM_BYTES)
+    let programs = config.programs ? finishedPrograms(files) : [];
+    if (!programs && 4 * parameters > MAX_PROGRAM_BYTES)
       log.warn(`no programs/*.onnx: ${parameters} parameters are more than the 2 GiB that an .onnx file holds`);
-    else if (config.programs) {
+    else if (!programs) {
       log.info("writing the sampler's programs");
       await using file = await openSafetensors(await train.path(`${last}/ema.safetensors`));
       const weights = fromStateDict(madformerSpecs(model), await file.readAllWeights());
-      await mkdir(join(out, "programs"), { recursive: true });
       const options = { images: config.programImages, steps: config.sampleSteps, signal };
-      programs = await saveSamplerPrograms(model, weights, options, tmp, join(out, "programs"));
+      programs = await saveSamplerPrograms(model, weights, options, tmp);
+      for (const name of programs) await files.add(join(tmp, `${name}.onnx`), `programs/${name}.onnx`);
+      await files.add(join(tmp, "tables.safetensors"), TABLES, programs); // last
     }
     return {
       step,
       checkpoints: steps,
       parameters,
-      weightsDigest: (await digestFile(join(out, "weights.safetensors"))).sha256,
-      emaDigest: (await digestFile(join(out, "ema.safetensors"))).sha256,
-      programs,
+      weightsDigest: (await digestFile(await files.path("weights.safetensors"))).sha256,
+      emaDigest: (await digestFile(await files.path("ema.safetensors"))).sha256,
+      programs: programs ?? [],
     };
   },
 });
@@ -118,6 +124,12 @@ export const stage = defineStage({
 async function checkWeights(path: string): Promise<void> {
   await using file = await openSafetensors(path);
   for (const name of file.names) await file.readWeights(name);
+}
+
+/** Names of the programs, if an earlier attempt finished all of them. */
+function finishedPrograms(files: StageFiles): string[] | undefined {
+  const names = files.has(TABLES) ? z.array(z.string()).safeParse(files.note(TABLES)).data : undefined;
+  return names?.every((name) => files.has(`programs/${name}.onnx`)) ? names : undefined;
 }
 
 /** @throws {DataError} If config.json is not one that training wrote. */

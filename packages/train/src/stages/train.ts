@@ -1,6 +1,6 @@
-import { copyFile, mkdir, readFile, rename } from "node:fs/promises";
+import { copyFile, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { DataError, LatentShards, openSafetensors, writeText, type Artifact } from "@madformer/artifacts";
+import { DataError, LatentShards, openSafetensors, type Artifact } from "@madformer/artifacts";
 import {
   codecConfig,
   codecSpecs,
@@ -29,7 +29,7 @@ const CODEC_FILES = ["codec.json", "codec.safetensors"] as const;
  * Reads   latents: latents-*.arrow, codec.json, codec.safetensors
  * Writes  config.json, codec.json, codec.safetensors, and what the training loop writes (`loop.ts`)
  *
- * Killed at any moment and run again, it makes the same bytes. Aborted, it makes a checkpoint first.
+ * Killed at any moment, or damaged, and run again, it makes the same bytes. Aborted, it makes a checkpoint first.
  */
 export const stage = defineStage({
   name: "train",
@@ -37,25 +37,23 @@ export const stage = defineStage({
   config: TrainConfig,
   inputs: { latents: { summary: "Latents of the images to train on, with their codec (stage latents)" } },
   run: async (config, { latents }, context) => {
-    const { out } = context;
+    const { out, files } = context;
     const shards = latents.files.filter((file) => /^latents-\d+\.arrow$/.test(file));
     if (shards.length === 0) throw new DataError('Cannot train: the input "latents" has no file latents-00000.arrow');
     await using data = await LatentShards.open(await Promise.all(shards.map((file) => latents.path(file))));
     const codec = codecConfig(JSON.parse(await readFile(await latents.path("codec.json"), "utf8")));
     checkFit(config, data, codec);
 
-    const tmp = join(out, "tmp");
-    await mkdir(tmp, { recursive: true });
     for (const file of CODEC_FILES) {
-      await copyFile(await latents.path(file), join(tmp, file));
-      await rename(join(tmp, file), join(out, file));
+      if (files.has(file)) continue;
+      const temporary = join(out, "tmp", file);
+      await copyFile(await latents.path(file), temporary);
+      await files.add(temporary, file);
     }
     const { steps, stepImages } = planOf(config, data.length);
     const { model, ...training } = config;
-    await writeText(
-      join(out, "config.json"),
-      `${JSON.stringify({ format: 1, model, training: { ...training, images: data.length }, step: steps }, null, 2)}\n`,
-    );
+    const written = { format: 1, model, training: { ...training, images: data.length }, step: steps };
+    if (!files.has("config.json")) await files.write("config.json", `${JSON.stringify(written, null, 2)}\n`);
 
     await using decoder = config.sampleEvery > 0 ? await openDecoder(latents, codec, config) : undefined;
     const decode = decoder && decodeWith(decoder, data.height * pixelsPerLatent(codec));
