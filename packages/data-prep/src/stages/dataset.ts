@@ -7,6 +7,7 @@ import { filesBelow, imagesBelow } from "../dataset/folder.js";
 import { hubTars } from "../dataset/hub.js";
 import { findTars, localTarSource } from "../dataset/local-tars.js";
 import { CLASSES, packImages } from "../dataset/pack.js";
+import { requireRoomFor } from "../dataset/room.js";
 import { openS3 } from "../dataset/s3.js";
 import { takeTars, type TarSource } from "../dataset/tars.js";
 import { FACE_QUALITY } from "../faces/render.js";
@@ -111,8 +112,10 @@ export const stage = defineStage({
         return { source: "webdataset", ...(await takeTars(first(tars, source.limit), context)) };
       }
       case "huggingface": {
+        const name = `${source.repo} at ${source.revision}`;
         const tars = first(await hubTars(source, context.signal), source.limit);
-        return { source: `${source.repo} at ${source.revision}`, ...(await takeTars(tars, context)) };
+        await requireRoomFor(name, sizesOf(tars), context.out);
+        return { source: name, ...(await takeTars(tars, context)) };
       }
       case "s3": {
         await using found = await openS3(source.uri, context.signal);
@@ -138,6 +141,9 @@ async function drawFaces(
 }
 
 const patternsOf = (tars: string | readonly string[]): readonly string[] => (typeof tars === "string" ? [tars] : tars);
+
+const sizesOf = (files: readonly { readonly sizeBytes?: number }[]): (number | undefined)[] =>
+  files.map(({ sizeBytes }) => sizeBytes);
 
 const first = (tars: readonly TarSource[], limit: number): readonly TarSource[] =>
   limit > 0 ? tars.slice(0, limit) : tars;
