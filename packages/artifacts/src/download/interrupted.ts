@@ -26,9 +26,9 @@ export async function passing<T>(step: () => Promise<T>): Promise<T> {
 
 /** undici says "fetch failed" and hides why one cause deeper. */
 function reasonOfNetwork(error: unknown): string {
-  const { cause, message } = error as Error;
-  const { code, message: deeper } = (cause ?? {}) as NodeJS.ErrnoException;
+  const { code, message } = ((error as Error).cause ?? error) as NodeJS.ErrnoException;
   if (code === "ECONNREFUSED") return "the connection was refused";
+  if (code === "ECONNRESET" || code === "UND_ERR_SOCKET") return "the connection was cut";
   if (code === "ENOTFOUND") return "there is no such host";
-  return deeper ?? message;
+  return message;
 }

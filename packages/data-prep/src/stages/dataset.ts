@@ -6,7 +6,7 @@ import { z } from "zod";
 import { filesBelow, imagesBelow } from "../dataset/folder.js";
 import { hubTars } from "../dataset/hub.js";
 import { findTars, localTarSource } from "../dataset/local-tars.js";
-import { CLASSES, packImages } from "../dataset/pack.js";
+import { CLASSES, MAX_IMAGE_BYTES, packImages, type ImageFile } from "../dataset/pack.js";
 import { requireRoomFor } from "../dataset/room.js";
 import { openS3 } from "../dataset/s3.js";
 import { takeTars, type TarSource } from "../dataset/tars.js";
@@ -59,6 +59,10 @@ export const DatasetSource = z.discriminatedUnion("kind", [
       .literal("s3")
       .describe("WebDataset tars or images below a prefix in S3 (AWS_REGION, AWS_ENDPOINT_URL, ...)"),
     uri: z.string().min(1).describe("s3://bucket/prefix"),
+    unsigned: z
+      .boolean()
+      .default(false)
+      .describe("Whether to read without credentials, as anybody may a public bucket"),
     classes: Classes,
     imagesPerShard: ImagesPerShard,
     limit: Limit,
@@ -118,10 +122,15 @@ export const stage = defineStage({
         return { source: name, ...(await takeTars(tars, context)) };
       }
       case "s3": {
-        await using found = await openS3(source.uri, context.signal);
-        if (found.kind === "tars")
-          return { source: source.uri, ...(await takeTars(first(found.tars, source.limit), context)) };
-        const { uri, classes, imagesPerShard } = source;
+        const { uri, unsigned, classes, imagesPerShard } = source;
+        const { out, signal, log } = context;
+        await using found = await openS3(uri, { signal, log, unsigned });
+        if (found.kind === "tars") {
+          const tars = first(found.tars, source.limit);
+          await requireRoomFor(uri, sizesOf(tars), out);
+          return { source: uri, ...(await takeTars(tars, context)) };
+        }
+        await requireRoomFor(uri, sizesOf(found.images.filter(isTaken)), out);
         const options = { classes, imagesPerShard, name: JSON.stringify(uri) };
         return { source: uri, ...(await packImages(found.images, options, context)) };
       }
@@ -141,6 +150,8 @@ async function drawFaces(
 }
 
 const patternsOf = (tars: string | readonly string[]): readonly string[] => (typeof tars === "string" ? [tars] : tars);
+
+const isTaken = ({ sizeBytes }: ImageFile): boolean => sizeBytes <= MAX_IMAGE_BYTES;
 
 const sizesOf = (files: readonly { readonly sizeBytes?: number }[]): (number | undefined)[] =>
   files.map(({ sizeBytes }) => sizeBytes);
