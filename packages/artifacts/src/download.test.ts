@@ -1,40 +1,19 @@
 import { createHash, randomBytes } from "node:crypto";
 import { readdir, readFile, stat, writeFile } from "node:fs/promises";
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 import { DataError } from "./data-error.js";
 import { download, type DownloadOptions } from "./download.js";
+import { withServer, type Answer } from "./download/testing.js";
 import { inFolder } from "./testing.js";
 
 const CONTENT = randomBytes(300_000);
 const SHA256 = createHash("sha256").update(CONTENT).digest("hex");
 const DATE = "Thu, 01 Jan 2026 00:00:00 GMT";
-const QUICK: DownloadOptions = { retryMs: 1, idleMs: 5000 };
-
-type Answer = (request: IncomingMessage, response: ServerResponse, number: number) => void;
-
-/** A server that answers request after request, and remembers what was asked for. */
-async function withServer<T>(
-  answer: Answer,
-  use: (url: string, requests: IncomingMessage["headers"][]) => Promise<T>,
-): Promise<T> {
-  const requests: IncomingMessage["headers"][] = [];
-  const server = createServer((request, response) => {
-    requests.push({ ...request.headers });
-    answer(request, response, requests.length);
-  });
-  await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
-  try {
-    const { port } = server.address() as AddressInfo;
-    return await use(`http://127.0.0.1:${port}/data/file.bin?token=secret`, requests);
-  } finally {
-    server.closeAllConnections();
-    await new Promise((closed) => server.close(closed));
-  }
-}
+const LIMITS = { retryMs: 1, idleMs: 5000 };
+const QUICK: DownloadOptions = { limits: LIMITS };
 
 interface Serving {
   readonly content?: Buffer;
@@ -118,7 +97,7 @@ describe("download()", () => {
   test("goes on where the connection was cut, again and again", async () => {
     const cut = 40_000;
     const { content, requests } = await downloaded((request, response) => serve(request, response, { cutAfter: cut }), {
-      retries: 1,
+      limits: { ...LIMITS, retries: 1 },
     });
     expect(content.equals(CONTENT)).toBe(true);
     expect(requests.length).toBeGreaterThanOrEqual(8);
@@ -132,7 +111,7 @@ describe("download()", () => {
         async (url, requests) => {
           const path = join(folder, "file");
           partPath = `${path}.part`;
-          await expect(download(url, path, { ...QUICK, retries: -1 })).rejects.toThrow(
+          await expect(download(url, path, { limits: { ...LIMITS, retries: -1 } })).rejects.toThrow(
             /^Cannot download "http:\/\/127\.0\.0\.1:\d+\/data\/file\.bin": /,
           );
           expect((await readdir(folder)).sort()).toEqual(["file.part", "file.part.json"]);
@@ -229,7 +208,7 @@ describe("download()", () => {
         };
         send(0);
       },
-      { idleMs: 400 },
+      { limits: { ...LIMITS, idleMs: 400 } },
     );
     expect(content.equals(CONTENT)).toBe(true);
     expect(requests).toHaveLength(1);
@@ -343,9 +322,10 @@ describe("download(), in a sentence", () => {
     inFolder((folder) =>
       withServer(answer, async (url) => {
         partPath = join(folder, "file.part");
-        const error: unknown = await download(url, join(folder, "file"), { ...QUICK, retries: 1, ...options }).catch(
-          (error: unknown) => error,
-        );
+        const error: unknown = await download(url, join(folder, "file"), {
+          ...options,
+          limits: { ...LIMITS, retries: 1, ...options.limits },
+        }).catch((error: unknown) => error);
         expect(error).toBeInstanceOf(Error);
         const { message } = error as Error;
         expect(message).toMatch(/^Cannot download "http:\/\/127\.0\.0\.1:\d+\/data\/file\.bin": /);
@@ -373,7 +353,7 @@ describe("download(), in a sentence", () => {
       response.end("ort");
     };
     expect(await failing(short, { bytes: 6 })).toBe(
-      "Error the connection ended after 5 of 6 bytes; 2 requests in a row brought nothing new",
+      "Error the connection ended after 5 of 6 bytes; 2 requests in a row brought too little",
     );
     const zipped: Answer = (request, response) => serve(request, response, { headers: { "content-encoding": "gzip" } });
     expect(await failing(zipped)).toBe("DataError the server encodes it as gzip, which was not asked for");
@@ -382,7 +362,7 @@ describe("download(), in a sentence", () => {
   test("says that the server promised more than it sent", async () => {
     const lying: Answer = (request, response) =>
       serve(request, response, { headers: { "content-length": "300001" }, cutAfter: 300_000 });
-    expect(await failing(lying)).toMatch(/^Error .*; 2 requests in a row brought nothing new$/);
+    expect(await failing(lying)).toMatch(/^Error .*; 2 requests in a row brought too little$/);
   });
 
   test("says how the server refused", async () => {
@@ -394,17 +374,17 @@ describe("download(), in a sentence", () => {
     expect(await failing(status(403))).toBe("Error the server answered 403 Forbidden: it wants other credentials");
     expect(await failing(status(418))).toMatch(/^Error the server answered 418/);
     expect(await failing(status(500))).toBe(
-      "Error the server answered 500 Internal Server Error; 2 requests in a row brought nothing new",
+      "Error the server answered 500 Internal Server Error; 2 requests in a row brought too little",
     );
   });
 
   test("says that nothing came, and that nobody answers", async () => {
-    expect(await failing(() => undefined, { idleMs: 50 })).toBe(
-      "Error nothing came for too long; 2 requests in a row brought nothing new",
+    expect(await failing(() => undefined, { limits: { headersMs: 50 } })).toBe(
+      "Error no answer came for 0.05 s; 2 requests in a row brought too little",
     );
     await inFolder(async (folder) => {
       const url = await withServer(serve, async (url) => url);
-      await expect(download(url, join(folder, "file"), { ...QUICK, retries: 0 })).rejects.toThrow(
+      await expect(download(url, join(folder, "file"), { limits: { ...LIMITS, retries: 0 } })).rejects.toThrow(
         /the connection was refused; 1 requests in a row/,
       );
     });

@@ -1,9 +1,13 @@
 import { createReadStream } from "node:fs";
-import { setTimeout as sleep } from "node:timers/promises";
+import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { DataError } from "./data-error.js";
+import { Attempts, pause } from "./download/attempts.js";
+import { Interrupted } from "./download/interrupted.js";
+import { NETWORK_LIMITS, type NetworkLimits } from "./download/limits.js";
 import { PartFile } from "./download/part-file.js";
-import { Interrupted, requestRest } from "./download/request.js";
+import { requestRest } from "./download/request.js";
+import { requireRoom } from "./download/space.js";
 import { writeAtomically } from "./file/atomic-file.js";
 import { digestFile, exists } from "./store/files.js";
 import { takeLock } from "./store/lock.js";
@@ -14,27 +18,23 @@ export interface DownloadOptions {
   readonly sha256?: Digest;
   /** How many bytes it must have. */
   readonly bytes?: number;
-  /** Most bytes to take from a server that was not expected to send a certain number. Default 1 TiB. */
+  /** Most bytes it may have. Default `fileBytes` of the limits, 1 TiB. */
   readonly maxBytes?: number;
   /** Sent with each request; `authorization` is not passed on to another host. */
   readonly headers?: Readonly<Record<string, string>>;
   readonly signal?: AbortSignal;
   /** Called as bytes come, of `total` if that is known. */
   readonly onProgress?: (done: number, total: number | undefined) => void;
-  /** Requests that may fail in a row without bringing anything new. Default 5. */
-  readonly retries?: number;
-  /** The pause after the first of them, milliseconds; it doubles. Default 500. */
-  readonly retryMs?: number;
-  /** A connection that brings nothing for so long is given up, milliseconds. Default 60,000. */
-  readonly idleMs?: number;
+  /** What to say to somebody who may not have it, after `the server answered 403: `. */
+  readonly credentials?: string;
+  /** Those of `NETWORK_LIMITS` that are to be others. */
+  readonly limits?: Partial<NetworkLimits>;
 }
 
 export interface Downloaded {
   readonly bytes: number;
   readonly sha256: Digest;
 }
-
-const MAX_BYTES = 2 ** 40;
 
 /**
  * Gets a file: from a server, or from this machine by a `file:` URL or a path.
@@ -43,6 +43,8 @@ const MAX_BYTES = 2 ** 40;
  * killed, goes on from there with a ranged request, if the server still has the same version (by its ETag or date, or
  * because `sha256` is known and the whole is checked at the end); else it starts again. A file that is there already and
  * is what `sha256` or `bytes` ask for is left alone.
+ *
+ * Time, size and the disk's room are bounded, whatever the server does: see `NETWORK_LIMITS`.
  *
  * @param source An `http:`, `https:` or `file:` URL, or a path.
  * @param path Where to write it. Its folder must exist.
@@ -74,17 +76,20 @@ export async function download(source: string, path: string, options: DownloadOp
 }
 
 async function downloadFrom(url: URL, path: string, options: DownloadOptions): Promise<Downloaded> {
-  const { signal, headers = {}, bytes, maxBytes = MAX_BYTES, idleMs = 60_000, onProgress } = options;
-  const { retries = 5, retryMs = 500 } = options;
+  const { signal, headers = {}, bytes, credentials, onProgress } = options;
+  const limits = { ...NETWORK_LIMITS, ...options.limits };
+  const maxBytes = maxBytesOf(options);
+  if (bytes !== undefined && bytes > maxBytes)
+    throw new DataError(`it is to have ${bytes} bytes, expected ${maxBytes} at most`);
   await using _lock = await takeLock(`${path}.lock`, { ...(signal && { signal }) });
   const there = await thereAlready(path, options); // another process may have got it meanwhile
   if (there) return there;
   await using part = await PartFile.open(path, url.href, options.sha256 !== undefined);
-  let [failures, furthest] = [0, part.size];
+  const attempts = new Attempts(limits, part.size);
   for (;;) {
     try {
       signal?.throwIfAborted();
-      await requestRest(url, part, { headers, bytes, maxBytes, idleMs, signal, onProgress });
+      await requestRest(url, part, { headers, bytes, maxBytes, credentials, limits, signal, onProgress });
       const got = { bytes: part.size, sha256: part.digest() };
       const problem = problemOf(got, options);
       if (problem === undefined) {
@@ -97,11 +102,10 @@ async function downloadFrom(url: URL, path: string, options: DownloadOptions): P
       throw new Interrupted(problem); // the old part may have been of another version
     } catch (error) {
       if (!(error instanceof Interrupted)) throw error;
-      failures = part.size > furthest ? 0 : failures + 1;
-      furthest = Math.max(furthest, part.size);
-      if (failures > retries)
-        throw new Error(`${error.message}; ${failures} requests in a row brought nothing new`, { cause: error });
-      await sleep(Math.max(error.waitMs, retryMs * 2 ** failures), undefined, signal && { signal });
+      const pauseMs = attempts.next(part.size, error.waitMs);
+      if (pauseMs === undefined)
+        throw new Error(`${error.message}; ${attempts.inVain} requests in a row brought too little`, { cause: error });
+      await pause(pauseMs, signal);
     }
   }
 }
@@ -118,6 +122,7 @@ async function copy(from: string, path: string, options: DownloadOptions): Promi
   const expected = await digestFile(from);
   const problem = problemOf(expected, options);
   if (problem !== undefined) throw new DataError(problem);
+  await requireRoom(dirname(path), expected.bytes, { ...NETWORK_LIMITS, ...options.limits });
   await writeAtomically(path, async (file) => {
     for await (const chunk of createReadStream(from, { highWaterMark: 1 << 20, ...(signal && { signal }) })) {
       await file.append(chunk as Uint8Array);
@@ -127,8 +132,12 @@ async function copy(from: string, path: string, options: DownloadOptions): Promi
   return expected;
 }
 
+const maxBytesOf = ({ maxBytes, limits }: DownloadOptions): number =>
+  maxBytes ?? limits?.fileBytes ?? NETWORK_LIMITS.fileBytes;
+
 /** What is wrong with a file, if anything. */
-function problemOf(got: Downloaded, { sha256, bytes, maxBytes = MAX_BYTES }: DownloadOptions): string | undefined {
+function problemOf(got: Downloaded, options: DownloadOptions): string | undefined {
+  const [{ sha256, bytes }, maxBytes] = [options, maxBytesOf(options)];
   if (bytes !== undefined && got.bytes !== bytes) return `it has ${got.bytes} bytes, expected ${bytes}`;
   if (got.bytes > maxBytes) return `it has ${got.bytes} bytes, more than ${maxBytes}`;
   if (sha256 !== undefined && got.sha256 !== sha256.toLowerCase())

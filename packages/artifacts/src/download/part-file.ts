@@ -33,7 +33,8 @@ export class PartFile implements AsyncDisposable {
   resumed = false;
 
   private constructor(
-    private readonly path: string,
+    /** Of the file that it becomes. */
+    readonly path: string,
     private readonly url: string,
     private readonly file: FileHandle,
   ) {}

@@ -1,54 +1,37 @@
+import { dirname } from "node:path";
 import { DataError } from "../data-error.js";
+import { numberOf, refusalOf } from "./answer.js";
+import { follow } from "./follow.js";
+import { Interrupted } from "./interrupted.js";
+import type { NetworkLimits } from "./limits.js";
 import type { PartFile, Version } from "./part-file.js";
-
-/** A request that failed in a way that may pass: the next one goes on where it ended. */
-export class Interrupted extends Error {
-  override readonly name = "Interrupted";
-
-  constructor(
-    message: string,
-    /** What the server asks to wait, if it does. */
-    readonly waitMs = 0,
-    options?: ErrorOptions,
-  ) {
-    super(message, options);
-  }
-}
+import { requireRoom, roomIn } from "./space.js";
+import { Watch } from "./watch.js";
 
 export interface RequestOptions {
   readonly headers: Readonly<Record<string, string>>;
   /** Bytes it must have. */
   readonly bytes: number | undefined;
   readonly maxBytes: number;
-  /** Without a byte for so long, the connection is taken for dead. */
-  readonly idleMs: number;
+  /** What to say to somebody who may not have it. */
+  readonly credentials: string | undefined;
+  readonly limits: NetworkLimits;
   readonly signal: AbortSignal | undefined;
   readonly onProgress: ((done: number, total: number | undefined) => void) | undefined;
 }
-
-/** What to try again: too early, too often, or trouble of the server's own. */
-const PASSING: readonly number[] = [408, 425, 429, 500, 502, 503, 504];
-const MAX_WAIT_MS = 60_000;
 
 /**
  * One request for what is missing of a file, appended as it comes.
  *
  * @returns When everything is there, as far as the server says.
  * @throws {Interrupted} If it ended early, or what had come was of another version: then nothing of it is left.
- * @throws {Error} If the server refuses. {DataError} If what it offers is not what is expected.
+ * @throws {Error} If the server refuses, or the disk has no room for it. {DataError} If what it offers is not what is expected.
  */
 export async function requestRest(url: URL, part: PartFile, options: RequestOptions): Promise<void> {
-  using idle = new IdleTimer(options.idleMs, options.signal);
-  const response = await passing(idle, () =>
-    fetch(url, { headers: headersOf(part, options.headers), signal: idle.signal, redirect: "follow" }),
-  );
-  try {
-    const total = await acceptAnswer(response, url, part, options);
-    if (total === "complete") return;
-    await appendBody(response, part, total, idle, options);
-  } finally {
-    await response.body?.cancel().catch(() => undefined);
-  }
+  using watch = new Watch(options.limits, options.signal);
+  const response = await follow(url, headersOf(part, options.headers), watch, options.limits);
+  const total = await acceptAnswer(response, url, part, options);
+  if (total !== "complete") await appendBody(response, part, total, watch, options);
 }
 
 function headersOf(part: PartFile, headers: Readonly<Record<string, string>>): Headers {
@@ -76,14 +59,16 @@ async function acceptAnswer(
     await part.restart();
     throw new Interrupted("the server has no such range of it");
   }
-  if (PASSING.includes(status)) throw new Interrupted(`the server answered ${statusText(response)}`, waitMs(headers));
-  if (status !== 200 && status !== 206) throw new Error(refusal(response, url));
+  const refusal = refusalOf(response, options.credentials);
+  if (refusal !== undefined)
+    throw new Error(status === 404 || status === 410 ? `${refusal}: ${url.host} has no such file` : refusal);
+  if (status !== 200 && status !== 206) throw new Error(`the server answered ${status}, expected 200 or 206`);
   const encoding = headers.get("content-encoding") ?? "identity";
   if (encoding !== "identity") throw new DataError(`the server encodes it as ${encoding}, which was not asked for`);
 
   if (status === 200 && part.size > 0) await part.restart(); // it ignores ranges, or the file has changed
   const length = headers.get("content-length");
-  const total = status === 206 ? number(range?.[2]) : number(length ?? undefined);
+  const total = status === 206 ? numberOf(range?.[2]) : numberOf(length ?? undefined);
   const version = versionOf(headers, total);
   if (status === 206 && (Number(range?.[1]) !== part.size || isOther(part.version, version))) {
     await part.restart();
@@ -94,72 +79,32 @@ async function acceptAnswer(
     throw new DataError(`the server offers ${total} bytes, expected ${expected}`);
   if (total !== undefined && total > options.maxBytes)
     throw new DataError(`the server offers ${total} bytes, more than ${options.maxBytes}`);
+  const size = total ?? expected;
+  if (size !== undefined) await requireRoom(dirname(part.path), size - part.size, options.limits);
   await part.begin(version);
-  return total ?? expected;
+  return size;
 }
 
 async function appendBody(
   response: Response,
   part: PartFile,
   total: number | undefined,
-  idle: IdleTimer,
-  { maxBytes, onProgress }: RequestOptions,
+  watch: Watch,
+  { maxBytes, limits, onProgress }: RequestOptions,
 ): Promise<void> {
-  const reader = response.body?.getReader() as ReadableStreamDefaultReader<Uint8Array> | undefined;
+  const folder = dirname(part.path);
+  const room = total === undefined ? part.size + (await roomIn(folder, limits)) : Infinity;
   onProgress?.(part.size, total);
-  try {
-    while (reader) {
-      idle.restart();
-      const { done, value } = await passing(idle, () => reader.read());
-      if (done) break;
-      if (part.size + value.length > (total ?? maxBytes))
-        throw new DataError(`the server sends more than ${total ?? maxBytes} bytes`);
-      await part.append(value);
-      onProgress?.(part.size, total);
-    }
-  } finally {
-    await reader?.cancel().catch(() => undefined);
-    reader?.releaseLock();
+  for await (const chunk of response.body ? watch.chunks(response.body as AsyncIterable<Uint8Array>) : []) {
+    const size = part.size + chunk.length;
+    if (size > (total ?? maxBytes)) throw new DataError(`the server sends more than ${total ?? maxBytes} bytes`);
+    if (size > room)
+      throw new Error(`the server sends more than the ${room} bytes that ${JSON.stringify(folder)} has room for`);
+    await part.append(chunk);
+    onProgress?.(part.size, total);
   }
   if (total !== undefined && part.size < total)
     throw new Interrupted(`the connection ended after ${part.size} of ${total} bytes`);
-}
-
-/** Runs a step of the network's; its failures may pass. That it was aborted is for the caller to see. */
-async function passing<T>(idle: IdleTimer, step: () => Promise<T>): Promise<T> {
-  try {
-    return await step();
-  } catch (cause) {
-    throw new Interrupted(idle.signal.aborted ? "nothing came for too long" : reasonOfNetwork(cause), 0, { cause });
-  }
-}
-
-/** undici says "fetch failed" and hides why one cause deeper. */
-function reasonOfNetwork(error: unknown): string {
-  const { cause, message } = error as Error;
-  const { code, message: deeper } = (cause ?? {}) as NodeJS.ErrnoException;
-  if (code === "ECONNREFUSED") return "the connection was refused";
-  if (code === "ENOTFOUND") return "there is no such host";
-  return deeper ?? message;
-}
-
-class IdleTimer implements Disposable {
-  private readonly controller = new AbortController();
-  private readonly timer: NodeJS.Timeout;
-  readonly signal: AbortSignal;
-
-  constructor(idleMs: number, outer: AbortSignal | undefined) {
-    this.timer = setTimeout(() => this.controller.abort(), idleMs);
-    this.signal = outer ? AbortSignal.any([outer, this.controller.signal]) : this.controller.signal;
-  }
-
-  restart(): void {
-    this.timer.refresh();
-  }
-
-  [Symbol.dispose](): void {
-    clearTimeout(this.timer);
-  }
 }
 
 function versionOf(headers: Headers, total: number | undefined): Version {
@@ -173,20 +118,4 @@ function isOther(a: Version | undefined, b: Version): boolean {
     (a.etag === undefined && a.lastModified !== b.lastModified) ||
     (a.total !== undefined && b.total !== undefined && a.total !== b.total)
   );
-}
-
-const number = (text: string | undefined): number | undefined =>
-  text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : undefined;
-
-function waitMs(headers: Headers): number {
-  return Math.min((number(headers.get("retry-after") ?? undefined) ?? 0) * 1000, MAX_WAIT_MS);
-}
-
-const statusText = ({ status, statusText }: Response): string => `${status} ${statusText}`.trim();
-
-function refusal(response: Response, url: URL): string {
-  const answered = `the server answered ${statusText(response)}`;
-  if (response.status === 401 || response.status === 403) return `${answered}: it wants other credentials`;
-  if (response.status === 404 || response.status === 410) return `${answered}: ${url.host} has no such file`;
-  return answered;
 }

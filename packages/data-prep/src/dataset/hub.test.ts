@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
+import type { NetworkLimits } from "@madformer/artifacts";
 import { parseConfig } from "@madformer/stage";
 import { stage } from "../stages/dataset.js";
 import { contextIn, datasetOf, digestsOf, inFolder } from "../testing.js";
@@ -23,6 +24,8 @@ interface Hub {
   /** Paths of files outside of Git LFS. */
   readonly plain?: readonly string[];
   readonly pageFiles?: number;
+  /** What links to further pages begin with. */
+  readonly linkOrigin?: string;
   /** Changes an entry of the list. */
   readonly entry?: (entry: Record<string, unknown>) => unknown;
   /** Cuts the connection of the request with this number when so many bytes are in the file. */
@@ -30,7 +33,7 @@ interface Hub {
 }
 
 /** Answers as the hub does: a list in pages, files with ranges. */
-function hub({ files, plain = [], pageFiles = 2, entry = (entry) => entry, cut = {} }: Hub): Answer {
+function hub({ files, plain = [], pageFiles = 2, linkOrigin = "", entry = (entry) => entry, cut = {} }: Hub): Answer {
   let number = 0;
   const list = Object.entries(files).map(([path, bytes]) => {
     const git = createHash("sha1").update(`blob ${bytes.length}\0`).update(bytes).digest("hex");
@@ -41,7 +44,10 @@ function hub({ files, plain = [], pageFiles = 2, entry = (entry) => entry, cut =
     if (url.pathname === "/api/datasets/some/faces/tree/v1%2F2") {
       const from = Number(url.searchParams.get("cursor") ?? 0);
       if (from + pageFiles < list.length)
-        response.setHeader("link", `<${url.pathname}?recursive=true&cursor=${from + pageFiles}>; rel="next"`);
+        response.setHeader(
+          "link",
+          `<${linkOrigin}${url.pathname}?recursive=true&cursor=${from + pageFiles}>; rel="next"`,
+        );
       response.end(JSON.stringify(list.slice(from, from + pageFiles)));
       return;
     }
@@ -169,15 +175,19 @@ describe("stage dataset, from Hugging Face", () => {
   });
 
   describe("says in a sentence", () => {
-    const failure = (answer: Answer, pattern = "*.tar"): Promise<string> =>
-      withHub(answer, async () => {
-        const listing = hubTars({ ...SOURCE, pattern, retryMs: 1 }, new AbortController().signal);
-        return listing.then(
-          () => "no error",
-          (error: unknown) =>
-            `${(error as Error).name} ${(error as Error).message}`.replaceAll(/http:\S+?(?=[,:;]? )/g, "URL"),
-        );
-      });
+    const failure = (answer: Answer, limits: Partial<NetworkLimits> = {}, token?: string): Promise<string> =>
+      withHub(
+        answer,
+        () => {
+          const repository = { ...SOURCE, pattern: "*.tar", limits: { retryMs: 1, ...limits } };
+          return hubTars(repository, new AbortController().signal).then(
+            () => "no error",
+            (error: unknown) =>
+              `${(error as Error).name} ${(error as Error).message}`.replaceAll(/http:\S+?(?=[,:;]? )/g, "URL"),
+          );
+        },
+        token,
+      );
 
     test("that nothing fits, or there is nothing", async () => {
       expect(await failure(hub({ files: { "a.txt": Buffer.from("a") } }))).toBe(
@@ -192,12 +202,12 @@ describe("stage dataset, from Hugging Face", () => {
       let asked = 0;
       const answer: Answer = (_, response) => (asked++, void response.writeHead(503).end());
       expect(await failure(answer)).toBe(
-        "DataError Cannot list URL: the server answered 503 Service Unavailable; tried 5 times",
+        "DataError Cannot list URL: the server answered 503 Service Unavailable; tried 6 times",
       );
-      expect(asked).toBe(5);
-      expect(await failure((_, response) => void response.writeHead(429).end())).toMatch(/; tried 5 times$/);
+      expect(asked).toBe(6);
+      expect(await failure((_, response) => void response.writeHead(429).end())).toMatch(/; tried 6 times$/);
       expect(await failure((_, response) => void response.destroy())).toMatch(
-        /^DataError Cannot list URL: .*; tried 5 times$/,
+        /^DataError Cannot list URL: .*; tried 6 times$/,
       );
     });
 
@@ -207,20 +217,158 @@ describe("stage dataset, from Hugging Face", () => {
       expect(await failure((_, response) => void response.end('{"error":"x"}'))).toBe(problem);
       const bad = (entry: Record<string, unknown>): unknown => ({ ...entry, lfs: { oid: "../x", size: 1 } });
       expect(await failure(hub({ files: { "a.tar": Buffer.alloc(1) }, entry: bad }))).toBe(problem);
+      const half = (entry: Record<string, unknown>): unknown => ({ ...entry, path: "\ud800.tar" });
+      expect(await failure(hub({ files: { "a.tar": Buffer.alloc(1) }, entry: half }))).toBe(problem);
     });
 
-    test("that a page leads elsewhere, does not end, or is too long", async () => {
-      const elsewhere: Answer = (_, response) =>
-        void response.setHeader("link", '<http://elsewhere.example/x>; rel="next"').end("[]");
-      expect(await failure(elsewhere)).toBe(
+    test("that a page leads elsewhere, back, or on and on, or is too long", async () => {
+      const linking =
+        (next: (number: number) => string): Answer =>
+        (_, response, url) => {
+          const number = Number(url.searchParams.get("cursor") ?? 0) + 1;
+          response.setHeader("link", `<${next(number)}>; rel="next"`).end("[]");
+        };
+      expect(await failure(linking(() => "http://elsewhere.example/x"))).toBe(
         "DataError Cannot list URL: its next page is on another host, elsewhere.example",
       );
+      expect(await failure(linking(() => "http://"))).toBe("DataError Cannot list URL: its next page is no URL");
+      expect(await failure(linking((number) => `?cursor=${number % 2}`))).toBe(
+        "DataError Cannot list URL: its page 3 leads back to one before: it would never end",
+      );
+      expect(
+        await failure(
+          linking((number) => `?cursor=${number}`),
+          { pages: 3 },
+        ),
+      ).toBe("DataError Cannot list URL: it has more than 3 pages");
       const endless: Answer = (_, response) => {
         const more = (): void => void (response.writable && response.write(" ".repeat(1 << 20), more));
         more();
       };
-      expect(await failure(endless)).toBe("DataError Cannot list URL: a page takes more than 67108864 bytes");
+      expect(await failure(endless, { pageBytes: 2 ** 21 })).toBe(
+        "DataError Cannot list URL: a page takes more than 2097152 bytes",
+      );
     });
+
+    test("that a page does not come, stalls, or leads to a file", async () => {
+      const limits = { retries: 1, headersMs: 50, idleMs: 60, pageMs: 1e8 };
+      expect(await failure(() => undefined, limits)).toBe(
+        "DataError Cannot list URL: no answer came for 0.05 s; tried 2 times",
+      );
+      expect(await failure((_, response) => void response.write("["), { ...limits, headersMs: 1e8 })).toBe(
+        "DataError Cannot list URL: nothing came for 0.06 s; tried 2 times",
+      );
+      let asked = 0;
+      const toFile: Answer = (_, response) => {
+        asked++;
+        response.writeHead(302, { location: "file:///etc/passwd" }).end();
+      };
+      expect(await failure(toFile)).toBe(
+        "DataError Cannot list URL: the server redirects to file:, expected http: or https: without a password",
+      );
+      expect(asked).toBe(1);
+    });
+
+    test("that it lists a file twice, or more of them than there may be", async () => {
+      const entry = { type: "file", path: "a.tar", size: 1, oid: "0" };
+      const twice: Answer = (_, response) => void response.end(JSON.stringify([entry, entry]));
+      expect(await failure(twice)).toBe('DataError Cannot use some/faces at v1/2: it lists "a.tar" twice');
+      expect(await failure(twice, { entries: 1 })).toBe("DataError Cannot list URL: it has more than 1 entries");
+      expect(await failure(twice, { nameCharacters: 11 })).toBe(
+        "DataError Cannot list URL: its names take more than 11 characters",
+      );
+    });
+
+    test("that a token is expected, or does not do, and never the token", async () => {
+      const status =
+        (code: number): Answer =>
+        (_, response) =>
+          void response.writeHead(code).end();
+      expect(await failure(status(401))).toBe(
+        "DataError Cannot list URL: the server answered 401 Unauthorized: some/faces is private, gated, or none; " +
+          "expected a token in HF_TOKEN that may read it",
+      );
+      expect(await failure(status(403), {}, "secret")).toBe(
+        "DataError Cannot list URL: the server answered 403 Forbidden: the token in HF_TOKEN may not read some/faces; " +
+          "a gated data set asks for consent on its page",
+      );
+      expect(await failure(status(403), {}, "sec\u0001ret")).toBe(
+        "DataError Cannot use HF_TOKEN: it holds a character that no token has",
+      );
+      await withEnvironment({ HF_ENDPOINT: "http://me:secret@127.0.0.1" }, async () => {
+        await expect(hubTars({ ...SOURCE, pattern: "*" }, new AbortController().signal)).rejects.toThrow(
+          /^Cannot use HF_ENDPOINT: it holds a password, expected a token in HF_TOKEN$/,
+        );
+      });
+    });
+  });
+
+  test("names HF_TOKEN where the files of a gated data set are refused", async () => {
+    const [tar] = await tarsOf(1);
+    const listing = hub({ files: { "a.tar": tar! } });
+    const gated: Answer = (request, response, url) => {
+      if (url.pathname.startsWith("/api/")) listing(request, response, url);
+      else response.writeHead(403).end();
+    };
+    await inFolder((out) =>
+      withHub(gated, async () => {
+        await expect(run(out)).rejects.toThrow(
+          /^Cannot download ".*a\.tar": the server answered 403 Forbidden: .* expected a token in HF_TOKEN/,
+        );
+      }),
+    );
+  });
+
+  test("asks a mirror for the pages that it names as the hub's, and nobody else", async () => {
+    const [a, b, c] = await tarsOf(3);
+    const files = { "a.tar": a!, "b.tar": b!, "c.tar": c! };
+    const mirrored = hub({ files, pageFiles: 1, linkOrigin: "https://huggingface.co" });
+    const mirror: Answer = (request, response, url) => {
+      url.pathname = url.pathname.replace("/mirror", "");
+      mirrored(request, response, url);
+    };
+    await inFolder((out) =>
+      withServer(mirror, (endpoint, requests) =>
+        withEnvironment({ HF_ENDPOINT: `${endpoint}/mirror`, HF_TOKEN: "secret" }, async () => {
+          expect(await run(out)).toMatchObject({ images: 3 });
+          expect(requests.slice(0, 3).map((request) => request.path)).toEqual([
+            "/mirror/api/datasets/some/faces/tree/v1%2F2?recursive=true",
+            "/mirror/api/datasets/some/faces/tree/v1%2F2?recursive=true&cursor=1",
+            "/mirror/api/datasets/some/faces/tree/v1%2F2?recursive=true&cursor=2",
+          ]);
+          for (const { headers } of requests) expect(headers.authorization).toBe("Bearer secret");
+        }),
+      ),
+    );
+  });
+
+  test("takes a page of 200,000 files, as a mirror without pages sends it", async () => {
+    const files = Array.from({ length: 200_000 }, (_, i) => ({ type: "file", path: `${i}.tar`, size: 1, oid: "0" }));
+    const answer: Answer = (_, response) => void response.end(JSON.stringify(files));
+    const found = await withHub(answer, () => hubTars({ ...SOURCE, pattern: "*.tar" }, new AbortController().signal));
+    expect(found).toHaveLength(200_000);
+  });
+
+  test("refuses sizes that no file has, and more than the disk has room for, before it asks for any", async () => {
+    const [tar] = await tarsOf(1);
+    for (const [size, message] of [
+      [
+        2 ** 52,
+        /^Cannot use some\/faces at v1\/2: "0\.tar" has 4503599627370496 bytes, expected 1099511627776 at most$/,
+      ],
+      [2 ** 40, /^Cannot use some\/faces at v1\/2: it needs 4398046511104000 bytes, and ".*" has room for \d+$/],
+    ] as const) {
+      const files = Object.fromEntries(
+        Array.from({ length: size === 2 ** 40 ? 4000 : 1 }, (_, i) => [`${i}.tar`, tar!]),
+      );
+      const entry = (entry: Record<string, unknown>): unknown => ({ ...entry, lfs: { oid: "0".repeat(64), size } });
+      await inFolder((out) =>
+        withHub(hub({ files, entry, pageFiles: 4000 }), async (requests) => {
+          await expect(run(out)).rejects.toThrow(message);
+          expect(requests).toHaveLength(1);
+        }),
+      );
+    }
   });
 
   test("stops when it is told to", async () => {

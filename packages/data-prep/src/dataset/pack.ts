@@ -29,7 +29,7 @@ export interface PackOptions {
 }
 
 /** A sample of a tar is read whole, and readers set a limit. */
-const MAX_IMAGE_BYTES = 60 * 2 ** 20;
+export const MAX_IMAGE_BYTES = 60 * 2 ** 20;
 /** A bucket answers in milliseconds, whatever the size. */
 const READS_AT_ONCE = 8;
 

@@ -1,11 +1,32 @@
-import { createHash } from "node:crypto";
+import { createHash, type Hash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { open, readFile, rename, rm, stat } from "node:fs/promises";
-import { setTimeout as sleep } from "node:timers/promises";
-import type { GetObjectCommandOutput, S3Client } from "@aws-sdk/client-s3";
-import { DataError, writeText } from "@madformer/artifacts";
+import { open, readFile, rename, rm } from "node:fs/promises";
+import { dirname } from "node:path";
+import type { GetObjectCommandOutput } from "@aws-sdk/client-s3";
+import {
+  Attempts,
+  DataError,
+  Listing,
+  NETWORK_LIMITS,
+  pause,
+  requireRoom,
+  writeText,
+  type NetworkLimits,
+} from "@madformer/artifacts";
+import type { StageLog } from "@madformer/stage";
 import { imageExtension, type ImageFile } from "./pack.js";
+import { md5Of, Store } from "./s3-client.js";
 import type { TarSource } from "./tars.js";
+
+export interface S3Options {
+  readonly signal: AbortSignal;
+  /** Told of what is left out. */
+  readonly log: Pick<StageLog, "warn">;
+  /** Whether to read without credentials, as anybody may read a public bucket. */
+  readonly unsigned?: boolean;
+  /** Those of `NETWORK_LIMITS` that are to be others. */
+  readonly limits?: Partial<NetworkLimits>;
+}
 
 /** An object below a prefix. */
 interface S3Object {
@@ -21,38 +42,43 @@ export type S3Source =
   | { readonly kind: "tars"; readonly tars: readonly TarSource[] }
   | { readonly kind: "images"; readonly images: readonly ImageFile[] };
 
-/** Asked for at once: what is lost when a connection is cut, and what a server must be able to send in a minute. */
+/** Asked for at once. */
 const RANGE_BYTES = 2 ** 26;
-const FAILURES = 5;
+/** Reads of an object that came damaged, before it is taken for damaged in the store. */
+const DAMAGED_READS = 3;
 
 /**
  * Lists what lies below `s3://bucket/prefix`: if there are tars, these; else the images. Keys are split at slashes; parts that
- * start with a dot are passed over.
+ * start with a dot are passed over. What else is left out is said by a warning.
  *
  * Objects are read in ranges, on the condition that they are still those of the list; a read that was cut goes on. Each is
- * checked by its size, and by the ETag where that is the MD5 of its bytes (not of uploads in parts, not under KMS).
+ * checked by its size, and by the ETag where that is the MD5 of its bytes (not of uploads in parts, not under KMS), else by the
+ * checksum that comes with it, if it comes at once. What came damaged is dropped and read again.
  *
  * Credentials, region and endpoint come from the SDK's environment: `AWS_ACCESS_KEY_ID`, `AWS_REGION`, `AWS_ENDPOINT_URL`, ...
  * A server with an endpoint of its own is asked by path, `endpoint/bucket/key`.
  *
- * @param retryMs The pause after a read that was cut and brought nothing, milliseconds; it doubles.
  * @throws {DataError} If the prefix cannot be listed, or holds neither tars nor images.
  */
-export async function openS3(uri: string, signal: AbortSignal, retryMs = 200): Promise<S3Source & AsyncDisposable> {
+export async function openS3(uri: string, options: S3Options): Promise<S3Source & AsyncDisposable> {
   const match = /^s3:\/\/([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:\/(.*))?$/s.exec(uri);
   if (!match) throw new DataError(`Cannot read ${JSON.stringify(uri)}: expected s3://bucket/prefix`);
-  const bucket = new Bucket(uri, match[1]!, await connect(), signal, retryMs);
-  const close = async (): Promise<void> => bucket.client.destroy();
+  const { signal, log, unsigned = false } = options;
+  const limits = { ...NETWORK_LIMITS, ...options.limits };
+  const store = await Store.open({ signal, unsigned, limits });
+  const close = (): Promise<void> => store[Symbol.asyncDispose]();
   try {
-    const objects = await bucket.list((match[2] ?? "").replace(/\/+$/, ""));
+    const bucket = new Bucket(uri, match[1]!, store, signal, limits);
+    const objects = await bucket.list((match[2] ?? "").replace(/\/+$/, ""), log);
     const tars = objects.filter(({ path }) => path.endsWith(".tar"));
-    if (tars.length > 0)
-      return { kind: "tars", tars: tars.map((object) => bucket.tar(object)), [Symbol.asyncDispose]: close };
     const images = objects.filter(({ path }) => imageExtension(path) !== undefined);
-    if (images.length === 0)
+    if (tars.length + images.length === 0)
       throw new DataError(
         `Cannot use ${JSON.stringify(uri)}: none of its ${objects.length} objects is a tar or an image`,
       );
+    sayWhatIsLeft(objects, tars, images, log);
+    if (tars.length > 0)
+      return { kind: "tars", tars: tars.map((object) => bucket.tar(object)), [Symbol.asyncDispose]: close };
     return { kind: "images", images: images.map((object) => bucket.image(object)), [Symbol.asyncDispose]: close };
   } catch (error) {
     await close();
@@ -60,65 +86,87 @@ export async function openS3(uri: string, signal: AbortSignal, retryMs = 200): P
   }
 }
 
-async function connect(): Promise<S3Client> {
-  const { S3Client } = await import("@aws-sdk/client-s3"); // half a second that other sources need not wait
-  const own = process.env["AWS_ENDPOINT_URL_S3"] ?? process.env["AWS_ENDPOINT_URL"];
-  const region = process.env["AWS_REGION"] ?? process.env["AWS_DEFAULT_REGION"];
-  return new S3Client(own === undefined ? {} : { forcePathStyle: true, region: region ?? "us-east-1" });
+function sayWhatIsLeft(
+  objects: readonly S3Object[],
+  tars: readonly S3Object[],
+  images: readonly S3Object[],
+  log: S3Options["log"],
+): void {
+  const taken = new Set(tars.length > 0 ? tars : images);
+  const left = objects.filter((object) => !taken.has(object));
+  if (left.length === 0) return;
+  const such = `passed over ${left.length} objects that are no ${tars.length > 0 ? "tars" : "images"}, such as`;
+  const hint = `; ${images.length} of them are images, which are taken below a prefix without tars`;
+  log.warn(`${such} ${JSON.stringify(left[0]!.path)}${tars.length > 0 && images.length > 0 ? hint : ""}`);
+}
+
+/** What came is not what the store says of it. */
+class Damaged extends Error {
+  override readonly name = "Damaged";
 }
 
 class Bucket {
   constructor(
     private readonly uri: string,
     private readonly name: string,
-    readonly client: S3Client,
+    private readonly store: Store,
     private readonly signal: AbortSignal,
-    private readonly retryMs: number,
+    private readonly limits: NetworkLimits,
   ) {}
 
-  async list(prefix: string): Promise<S3Object[]> {
+  async list(prefix: string, log: S3Options["log"]): Promise<S3Object[]> {
     const { ListObjectsV2Command } = await import("@aws-sdk/client-s3");
-    const objects: S3Object[] = [];
+    const [objects, listing]: [S3Object[], Listing] = [[], new Listing(this.limits)];
+    const unclear: string[] = [];
     let token: string | undefined;
     do {
-      const page = await this.ask(this.uri, () =>
-        this.client.send(
-          new ListObjectsV2Command({ Bucket: this.name, Prefix: prefix, ...(token && { ContinuationToken: token }) }),
-          { abortSignal: this.signal },
-        ),
-      );
-      for (const { Key: key, Size: sizeBytes, ETag: etag } of page.Contents ?? []) {
-        if (key === undefined || sizeBytes === undefined || etag === undefined) continue;
+      this.inList(() => listing.page(token ?? ""));
+      const command = new ListObjectsV2Command({
+        Bucket: this.name,
+        Prefix: prefix,
+        ...(token !== undefined && { ContinuationToken: token }),
+      });
+      const page = await this.store.ask(this.uri, (options) => this.store.client.send(command, options));
+      for (const { Key: key = "", Size: sizeBytes = -1, ETag: etag = "" } of page.Contents ?? []) {
         const path = below(prefix, key);
-        if (path !== undefined) objects.push({ path, key, sizeBytes, etag });
+        if (path === undefined) continue;
+        this.inList(() => listing.entry(key, etag));
+        if (etag === "" || sizeBytes < 0 || !Number.isSafeInteger(sizeBytes)) unclear.push(path);
+        else objects.push({ path, key, sizeBytes, etag });
       }
       token = page.IsTruncated ? page.NextContinuationToken : undefined;
+      if (page.IsTruncated && token === undefined)
+        this.inList(() => {
+          throw new DataError("a page says that there are more, and not how to ask for them");
+        });
     } while (token !== undefined);
+    if (unclear.length > 0)
+      log.warn(
+        `passed over ${unclear.length} objects of which the list says no size or ETag, such as ${JSON.stringify(unclear[0])}`,
+      );
     return objects.sort((a, b) => (a.path < b.path ? -1 : 1));
   }
 
   image(object: S3Object): ImageFile {
     const { path, sizeBytes, etag } = object;
-    const read = async (): Promise<Uint8Array> => {
-      const [hash, chunks] = [createHash("md5"), [] as Uint8Array[]];
-      const about: About = {};
-      for await (const chunk of this.bytesOf(object, 0, about)) {
-        hash.update(chunk);
-        chunks.push(chunk);
-      }
-      this.check(object, hash.digest("hex"), about);
-      return Buffer.concat(chunks);
-    };
+    const read = (): Promise<Uint8Array> =>
+      this.undamaged(object, async () => {
+        const [hash, chunks, about]: [Hash, Uint8Array[], About] = [createHash("md5"), [], {}];
+        for await (const chunk of this.bytesOf(object, 0, about)) {
+          hash.update(chunk);
+          chunks.push(chunk);
+        }
+        checkMd5(object, hash, about);
+        return Buffer.concat(chunks);
+      });
     return { path, sizeBytes, id: etag, read };
   }
 
   tar(object: S3Object): TarSource {
     const { path, sizeBytes, etag } = object;
-    return {
-      name: path,
-      id: `${sizeBytes} ${etag}`,
-      fetch: (to, onProgress) => this.fetchFile(object, to, (done) => onProgress(done / Math.max(1, sizeBytes))),
-    };
+    const fetch: TarSource["fetch"] = (to, onProgress) =>
+      this.undamaged(object, () => this.fetchFile(object, to, (done) => onProgress(done / Math.max(1, sizeBytes))));
+    return { name: path, id: `${sizeBytes} ${etag}`, sizeBytes, fetch };
   }
 
   /** Into `<to>.part`, whose version stands in `<to>.part.json`; so it goes on where an earlier attempt ended. */
@@ -130,79 +178,103 @@ class Bucket {
       await writeText(note, version);
     }
     const about: About = {};
-    const file = await open(part, "a");
     try {
-      let done = (await stat(part)).size;
-      for await (const chunk of this.bytesOf(object, done, about)) {
-        await file.writeFile(chunk);
-        onProgress((done += chunk.length));
+      const file = await open(part, "a");
+      try {
+        let done = (await file.stat()).size;
+        await this.checkRoom(object, done, dirname(to));
+        for await (const chunk of this.bytesOf(object, done, about)) {
+          await file.writeFile(chunk);
+          onProgress((done += chunk.length));
+        }
+        await file.sync();
+      } finally {
+        await file.close();
       }
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    const hash = createHash("md5");
-    for await (const chunk of createReadStream(part, { highWaterMark: 1 << 20 })) hash.update(chunk as Uint8Array);
-    try {
-      this.check(object, hash.digest("hex"), about);
+      const hash = createHash("md5");
+      for await (const chunk of createReadStream(part, { highWaterMark: 1 << 20 })) hash.update(chunk as Uint8Array);
+      checkMd5(object, hash, about);
     } catch (error) {
-      await rm(part, { force: true });
+      if (error instanceof Damaged) await rm(part, { force: true });
       throw error;
     }
     await rename(part, to);
     await rm(note, { force: true });
   }
 
-  /** An object's bytes from `from` on, range by range. */
-  private async *bytesOf(object: S3Object, from: number, about: About): AsyncGenerator<Uint8Array, void, undefined> {
-    const { GetObjectCommand } = await import("@aws-sdk/client-s3");
-    const { key, sizeBytes, etag } = object;
-    const name = `s3://${this.name}/${key}`;
-    let failures = 0;
-    for (let at = from; at < sizeBytes;) {
-      const end = Math.min(at + RANGE_BYTES, sizeBytes);
-      const range = { Range: `bytes=${at}-${end - 1}`, IfMatch: etag };
-      const command = new GetObjectCommand({ Bucket: this.name, Key: key, ...range });
-      const answer = await this.ask(name, () => this.client.send(command, { abortSignal: this.signal }));
-      about.encryption = answer.ServerSideEncryption ?? about.encryption;
-      checkRange(answer, name, at, end, sizeBytes);
-      const before = at;
+  private async checkRoom({ key, sizeBytes }: S3Object, done: number, folder: string): Promise<void> {
+    const { fileBytes } = this.limits;
+    try {
+      if (sizeBytes > fileBytes) throw new DataError(`it has ${sizeBytes} bytes, expected ${fileBytes} at most`);
+      await requireRoom(folder, sizeBytes - done, this.limits);
+    } catch (cause) {
+      throw new DataError(`Cannot use ${this.nameOf(key)}: ${(cause as Error).message}`, { cause });
+    }
+  }
+
+  /** Reads an object, and again if it came damaged. */
+  private async undamaged<T>({ key }: S3Object, read: () => Promise<T>): Promise<T> {
+    for (let reads = 1; ; reads++) {
       try {
-        for await (const chunk of answer.Body as AsyncIterable<Uint8Array>) {
-          if (at + chunk.length > end)
-            throw new DataError(`Cannot read ${name}: the server sends more than was asked for`);
-          at += chunk.length;
-          yield chunk;
-        }
-        if (at < end) throw new Error(`the connection ended after ${at} of ${sizeBytes} bytes`);
+        return await read();
       } catch (cause) {
-        this.signal.throwIfAborted();
-        if (cause instanceof DataError) throw cause;
-        failures = at > before ? 0 : failures + 1;
-        if (failures > FAILURES) throw new DataError(`Cannot read ${name}: ${(cause as Error).message}`, { cause });
-        await sleep(this.retryMs * 2 ** failures, undefined, { signal: this.signal });
+        if (!(cause instanceof Damaged)) throw cause;
+        if (reads === DAMAGED_READS)
+          throw new DataError(`Cannot use ${this.nameOf(key)}: ${cause.message}; read ${reads} times`, { cause });
+        await pause(this.limits.retryMs, this.signal);
       }
     }
   }
 
-  private check({ key, etag }: S3Object, md5: string, { encryption }: About): void {
-    const expected = /^"([0-9a-f]{32})"$/.exec(etag)?.[1];
-    if (expected === undefined || encryption?.startsWith("aws:") || md5 === expected) return;
-    throw new DataError(`Cannot use s3://${this.name}/${key}: its MD5 is ${md5}, its ETag says ${expected}`);
+  /** An object's bytes from `from` on, range by range. */
+  private async *bytesOf(object: S3Object, from: number, about: About): AsyncGenerator<Uint8Array, void, undefined> {
+    const { GetObjectCommand } = await import("@aws-sdk/client-s3");
+    const { key, sizeBytes, etag } = object;
+    const attempts = new Attempts(this.limits, from);
+    for (let at = from; at < sizeBytes;) {
+      const end = Math.min(at + RANGE_BYTES, sizeBytes);
+      const range = { Range: `bytes=${at}-${end - 1}`, IfMatch: etag };
+      const command = new GetObjectCommand({ Bucket: this.name, Key: key, ...range });
+      const uri = `s3://${this.name}/${key}`;
+      const answer = await this.store.ask(uri, (options) => this.store.client.send(command, options));
+      const problem = (what: string, cause?: unknown): DataError =>
+        new DataError(`Cannot read ${this.nameOf(key)}: ${what}`, { cause });
+      about.encryption = answer.ServerSideEncryption ?? about.encryption;
+      const other = otherRange(answer, at, end, sizeBytes);
+      if (other !== undefined) throw problem(other);
+      try {
+        for await (const chunk of (answer.Body ?? []) as AsyncIterable<Uint8Array>) {
+          if (at + chunk.length > end) throw problem("the server sends more than was asked for");
+          at += chunk.length;
+          yield chunk;
+        }
+        if (at < end) throw new Error("the connection ended");
+      } catch (cause) {
+        this.signal.throwIfAborted();
+        if (cause instanceof DataError) throw cause;
+        const { message } = cause as Error;
+        if (message.startsWith("Checksum mismatch"))
+          throw new Damaged(message.replace(/^C.*?: (.*?)\.?$/s, "its checksum does not fit: $1"), { cause });
+        const pauseMs = attempts.next(at);
+        if (pauseMs === undefined)
+          throw problem(
+            `${message} after ${at} of ${sizeBytes} bytes; ${attempts.inVain} requests in a row brought too little`,
+            cause,
+          );
+        await pause(pauseMs, this.signal);
+      }
+    }
   }
 
-  /** Sends a request, which the SDK tries three times; its errors become sentences. */
-  private async ask<T>(what: string, send: () => Promise<T>): Promise<T> {
+  private nameOf(key: string): string {
+    return this.store.nameOf(`s3://${this.name}/${key}`);
+  }
+
+  private inList(step: () => void): void {
     try {
-      return await send();
+      step();
     } catch (cause) {
-      this.signal.throwIfAborted();
-      const { name, message, $metadata } = cause as Error & { $metadata?: { httpStatusCode?: number } };
-      const status = $metadata?.httpStatusCode;
-      const reason = status === 412 ? "it has changed since it was listed" : message === "" ? name : message;
-      throw new DataError(`Cannot read ${what}: ${reason}${status && status !== 412 ? ` (${name}, ${status})` : ""}`, {
-        cause,
-      });
+      throw new DataError(`Cannot list ${this.store.nameOf(this.uri)}: ${(cause as Error).message}`, { cause });
     }
   }
 }
@@ -220,10 +292,15 @@ function below(prefix: string, key: string): string | undefined {
   return path === "" || path.endsWith("/") || path.split("/").some((part) => part.startsWith(".")) ? undefined : path;
 }
 
-function checkRange(answer: GetObjectCommandOutput, name: string, at: number, end: number, size: number): void {
+/** @throws {Damaged} If the bytes are not those of the ETag, where that says so. */
+function checkMd5({ etag }: S3Object, hash: Hash, { encryption }: About): void {
+  const [found, expected] = [hash.digest("hex"), md5Of(etag, encryption)];
+  if (expected !== undefined && found !== expected) throw new Damaged(`its MD5 is ${found}, its ETag says ${expected}`);
+}
+
+/** What is wrong with the range that comes, if anything. */
+function otherRange(answer: GetObjectCommandOutput, at: number, end: number, size: number): string | undefined {
   const whole = at === 0 && end === size && answer.ContentRange === undefined;
-  if (!whole && answer.ContentRange !== `bytes ${at}-${end - 1}/${size}`)
-    throw new DataError(
-      `Cannot read ${name}: asked for bytes ${at} to ${end - 1} of ${size}, the server sends ${answer.ContentRange ?? "all"}`,
-    );
+  if (whole || answer.ContentRange === `bytes ${at}-${end - 1}/${size}`) return undefined;
+  return `asked for bytes ${at} to ${end - 1} of ${size}, the server sends ${answer.ContentRange ?? "all"}`;
 }

@@ -13,6 +13,8 @@ export interface TarSource {
   readonly name: string;
   /** Changes whenever its bytes do. */
   readonly id: string;
+  /** What it will take on the disk, where that is known. */
+  readonly sizeBytes?: number;
   /** Brings its bytes to a path, checked as far as its source allows. */
   readonly fetch: (path: string, onProgress: (share: number) => void) => Promise<void>;
 }

@@ -4,7 +4,8 @@ import { imagesBelow } from "../dataset/folder.js";
 import { globPattern, isGlob, splitGlob } from "../dataset/glob.js";
 import { hubTars } from "../dataset/hub.js";
 import { findTars, localTarSource } from "../dataset/local-tars.js";
-import { CLASSES, packImages } from "../dataset/pack.js";
+import { CLASSES, MAX_IMAGE_BYTES, packImages, type ImageFile } from "../dataset/pack.js";
+import { requireRoomFor } from "../dataset/room.js";
 import { openS3 } from "../dataset/s3.js";
 import { takeTars, type TarSource } from "../dataset/tars.js";
 import { FACE_QUALITY } from "../faces/render.js";
@@ -56,6 +57,10 @@ export const DatasetSource = z.discriminatedUnion("kind", [
       .literal("s3")
       .describe("WebDataset tars or images below a prefix in S3 (AWS_REGION, AWS_ENDPOINT_URL, ...)"),
     uri: z.string().min(1).describe("s3://bucket/prefix"),
+    unsigned: z
+      .boolean()
+      .default(false)
+      .describe("Whether to read without credentials, as anybody may a public bucket"),
     classes: Classes,
     imagesPerShard: ImagesPerShard,
     limit: Limit,
@@ -104,14 +109,21 @@ export const stage = defineStage({
         return { source: "webdataset", ...(await takeTars(first(tars, source.limit), context)) };
       }
       case "huggingface": {
+        const name = `${source.repo} at ${source.revision}`;
         const tars = first(await hubTars(source, context.signal), source.limit);
-        return { source: `${source.repo} at ${source.revision}`, ...(await takeTars(tars, context)) };
+        await requireRoomFor(name, sizesOf(tars), context.out);
+        return { source: name, ...(await takeTars(tars, context)) };
       }
       case "s3": {
-        await using found = await openS3(source.uri, context.signal);
-        if (found.kind === "tars")
-          return { source: source.uri, ...(await takeTars(first(found.tars, source.limit), context)) };
-        const { uri, classes, imagesPerShard } = source;
+        const { uri, unsigned, classes, imagesPerShard } = source;
+        const { out, signal, log } = context;
+        await using found = await openS3(uri, { signal, log, unsigned });
+        if (found.kind === "tars") {
+          const tars = first(found.tars, source.limit);
+          await requireRoomFor(uri, sizesOf(tars), out);
+          return { source: uri, ...(await takeTars(tars, context)) };
+        }
+        await requireRoomFor(uri, sizesOf(found.images.filter(isTaken)), out);
         const options = { classes, imagesPerShard, name: JSON.stringify(uri) };
         return { source: uri, ...(await packImages(found.images, options, context)) };
       }
@@ -137,6 +149,11 @@ function tarsAt(path: string): Outside {
   const { folder, pattern } = splitGlob(path);
   return { path: folder, by: "time", pattern: globPattern(pattern).source };
 }
+
+const isTaken = ({ sizeBytes }: ImageFile): boolean => sizeBytes <= MAX_IMAGE_BYTES;
+
+const sizesOf = (files: readonly { readonly sizeBytes?: number }[]): (number | undefined)[] =>
+  files.map(({ sizeBytes }) => sizeBytes);
 
 const first = (tars: readonly TarSource[], limit: number): readonly TarSource[] =>
   limit > 0 ? tars.slice(0, limit) : tars;
