@@ -55,9 +55,9 @@ test("killed at any moment, a training goes on to the same bytes", () =>
     expect([ended, steps.at(-1)]).toEqual([0, 24]);
     expect(steps.length).toBeLessThan(14);
 
-    const files = await listFiles(whole, ["tmp"]);
+    const files = await listFiles(whole, ["tmp", "logs"]);
     expect(files).toEqual(["losses.jsonl", "net.json", "net.safetensors"]);
-    expect(await listFiles(parted, ["tmp"])).toEqual(files);
+    expect(await listFiles(parted, ["tmp", "logs"])).toEqual(files);
     for (const file of files)
       expect((await readFile(join(parted, file))).equals(await readFile(join(whole, file)))).toBe(true);
   }));
