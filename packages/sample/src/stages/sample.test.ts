@@ -1,6 +1,7 @@
 import { readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import {
+  listFiles,
   openFolder,
   openSafetensors,
   readNpz,
@@ -172,7 +173,7 @@ describe("stage sample", () => {
       await expect(sampleChanged(on, "ema.safetensors", "boi_block", large)).rejects.toThrow(
         "Cannot sample seed 7: its latents are not finite after step 1 of 2 of block 1 of 4: ",
       );
-      expect((await readdir(join(on.root, "changed"))).sort()).toEqual(["logs", "tmp"]);
+      expect(await listFiles(join(on.root, "changed"), ["logs", "tmp"])).toEqual([]);
     }
     await using on = await bench();
     const basis = { data: new Float32Array(48).fill(3e38) };
