@@ -1,14 +1,19 @@
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { renameSync, writeFileSync } from "node:fs";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { create } from "./lock-file.js";
+import { jest } from "@jest/globals";
+import { create, obtain, Watch } from "./lock-file.js";
 import { newHolder } from "./lock-holder.js";
 
 let root: string;
 beforeEach(async () => {
   root = await mkdtemp(join(tmpdir(), "lock-"));
 });
-afterEach(() => rm(root, { recursive: true }));
+afterEach(async () => {
+  jest.restoreAllMocks();
+  await rm(root, { recursive: true });
+});
 
 describe("create()", () => {
   const noSecondNames = (): Promise<never> => Promise.reject(Object.assign(new Error("link"), { code: "EPERM" }));
@@ -24,4 +29,18 @@ describe("create()", () => {
     expect(await readFile(path, "utf8")).toBe(first);
     expect(await readdir(root)).toEqual(["lock"]);
   });
+});
+
+test("obtain() leaves a lock that another process took over while this one found its holder dead", async () => {
+  const path = join(root, "lock");
+  const [dead, other, me] = [await newHolder(), await newHolder(), await newHolder()];
+  await writeFile(path, JSON.stringify(dead));
+  jest.spyOn(process, "kill").mockImplementation(() => {
+    writeFileSync(join(root, "new"), JSON.stringify(other));
+    renameSync(join(root, "new"), path);
+    throw Object.assign(new Error("kill ESRCH"), { code: "ESRCH" });
+  });
+  expect(await obtain(path, me, new Watch(Infinity))).toBe("again");
+  expect(JSON.parse(await readFile(path, "utf8"))).toEqual(other);
+  expect(await readdir(root)).toEqual(["lock"]);
 });

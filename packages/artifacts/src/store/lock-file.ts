@@ -43,7 +43,7 @@ export async function look(path: string): Promise<Look | undefined> {
       return { ...nothing, identity: identityOf(status), isFolder: false, unreadable: opened };
     await using file = opened;
     const identity = identityOf(await file.stat({ bigint: true }));
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(MAX_BYTES + 1), 0, MAX_BYTES + 1, 0);
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(MAX_BYTES), 0, MAX_BYTES, 0);
     const bytes = buffer.subarray(0, bytesRead);
     const digest = createHash("sha256").update(bytes).digest("hex");
     return { ...nothing, identity: `${identity} ${digest}`, isFolder: false, holder: holderOf(bytes) };
@@ -57,7 +57,6 @@ const identityOf = ({ dev, ino, size, mtimeNs, ctimeNs }: BigIntStats): string =
   [dev, ino, size, mtimeNs, ctimeNs].join(" ");
 
 function holderOf(bytes: Uint8Array): Holder | undefined {
-  if (bytes.length > MAX_BYTES) return undefined;
   try {
     return Holder.parse(JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes)));
   } catch {
@@ -233,7 +232,7 @@ export function guardOf(path: string): string {
   return join(dirname(path), `.lock-${digest}.guard.tmp`);
 }
 
-const isGuard = (path: string): boolean => /^\.lock-[0-9a-f]{16}\.guard\.tmp$/.test(basename(path));
+export const isGuard = (path: string): boolean => /^\.lock-[0-9a-f]{16}\.guard\.tmp$/.test(basename(path));
 
 /** Whether a lock file names this holder. */
 export async function names(path: string, { token }: { readonly token: string }): Promise<boolean> {

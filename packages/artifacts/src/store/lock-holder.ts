@@ -4,7 +4,7 @@ import { hostname } from "node:os";
 import { z } from "zod";
 
 /** Text that a terminal may show: a lock file may have been written by anybody. */
-const Printable = z
+export const Printable = z
   .string()
   .max(256)
   .regex(/^\P{C}*$/u);
@@ -28,6 +28,9 @@ export const Holder = z.object({
 });
 export type Holder = z.infer<typeof Holder>;
 
+/** The name of this machine, as files may hold it. */
+export const machineName = (): string => hostname().replace(/\p{C}/gu, "?");
+
 /** This process as the holder of a new lock. */
 export async function newHolder(): Promise<Holder & { readonly token: string }> {
   const [boot, pidNamespace] = await Promise.all([
@@ -38,7 +41,7 @@ export async function newHolder(): Promise<Holder & { readonly token: string }> 
   const seesItself = (await readlink("/proc/self").catch(() => undefined)) === String(process.pid);
   return {
     pid: process.pid,
-    host: hostname().replace(/\p{C}/gu, "?"),
+    host: machineName(),
     started: (seesItself ? await startOf(process.pid) : undefined) ?? "",
     ...(boot === undefined ? {} : { boot: boot.trim() }),
     ...(pidNamespace === undefined ? {} : { pidNamespace }),

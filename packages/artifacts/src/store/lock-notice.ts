@@ -31,6 +31,12 @@ export function notice({ path, found, state, quietMs }: Obstacle, me: Holder, wa
   return `Waiting for ${whom}, which is making the same${notes.length === 0 ? "" : ` (${notes.join("; ")})`}`;
 }
 
+/** What is said by one who only wants to know whether a holder lives that cannot be looked up. */
+export function watchNotice({ path, found }: Obstacle, me: Holder, silentMs: number): string {
+  const whom = found.holder ? nameOf(found.holder, me) : "whoever holds it";
+  return `Watching ${JSON.stringify(path)} for a sign of life of ${whom}, up to ${duration(silentMs)}`;
+}
+
 /** A holder, as far as its number means something to who reads it. */
 export function nameOf(holder: Holder, me: Holder): string {
   if (sharesProcesses(holder, me)) return `process ${holder.pid}`;

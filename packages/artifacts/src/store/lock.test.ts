@@ -237,7 +237,9 @@ describe("takeLock() on what is no lock", () => {
         `Waiting for a process that the lock does not name, which is making the same (the lock cannot be read: permission denied; ` +
           `if it is known to be gone, remove ${JSON.stringify(path)})`,
       ]);
-      await using _ = await takeLock(path, { silentMs: 600 });
+      const begun = performance.now();
+      await using _ = await takeLock(path, { silentMs: 1200 });
+      expect(performance.now() - begun).toBeGreaterThan(1200);
     } finally {
       if (isRoot) process.seteuid?.(0);
     }
@@ -257,21 +259,37 @@ describe("takeLock() from a process that cannot be looked up", () => {
   });
 
   test("takes over when the lock has shown no sign of life for long, whatever its time says", async () => {
-    for (const time of [new Date("2200-01-01"), new Date("1990-01-01")]) {
-      await write(ELSEWHERE);
-      await utimes(path, time, time);
-      await using _ = await takeLock(path, { silentMs: 600 });
-    }
+    const times = [new Date("2200-01-01"), new Date("1990-01-01")];
+    await Promise.all(
+      times.map(async (time, i) => {
+        await write(ELSEWHERE, join(root, `${i}`));
+        await utimes(join(root, `${i}`), time, time);
+        await using _ = await takeLock(join(root, `${i}`), { silentMs: 600 });
+      }),
+    );
   });
 
   test("waits as long as the lock is touched", async () => {
     await write(ELSEWHERE);
     const [said, begun] = [[] as string[], performance.now()];
     const touch = setInterval(() => void utimes(path, new Date(), new Date()), 20);
-    setTimeout(() => clearInterval(touch), 2500);
+    setTimeout(() => clearInterval(touch), 1500);
     await using _ = await takeLock(path, { silentMs: 1000, onWait: (message) => said.push(message) });
-    expect(performance.now() - begun).toBeGreaterThan(2500);
+    expect(performance.now() - begun).toBeGreaterThan(1500);
     expect(said).toHaveLength(1);
+  });
+
+  test("has not watched while it was stopped itself, or asleep with its machine", async () => {
+    await write(ELSEWHERE);
+    const now = performance.now.bind(performance);
+    const controller = new AbortController();
+    let sleeps = 0;
+    jest.spyOn(performance, "now").mockImplementation(() => now() + sleeps * 600_000);
+    const onWait = (): void => {
+      if (++sleeps === 3) controller.abort(new Error("stopped"));
+    };
+    await expect(takeLock(path, { signal: controller.signal, onWait })).rejects.toThrow("stopped");
+    expect(sleeps).toBe(3);
   });
 
   test("takes over from one that was stopped while it took over from another", async () => {
@@ -364,13 +382,18 @@ describe("a lock that is held", () => {
       expect(await lockState(path)).toBe("held");
     }
     expect(await lockState(path)).toBe("free");
-    for (const holder of [await here({ pid: NOBODY }), ELSEWHERE, {}]) {
-      await write(holder);
-      expect(await lockState(path, { silentMs: 600 })).toBe("dead");
-      expect(JSON.parse(await readFile(path, "utf8"))).toEqual(holder);
-      await using lock = await tryLock(path, { silentMs: 600 });
-      await lock?.assertHeld();
-    }
+    const left = [await here({ pid: NOBODY }), ELSEWHERE, {}];
+    await Promise.all(
+      left.map(async (holder, i) => {
+        const at = join(root, `${i}`);
+        await write(holder, at);
+        expect(await lockState(at, { silentMs: 600 })).toBe("dead");
+        expect(JSON.parse(await readFile(at, "utf8"))).toEqual(holder);
+        await using lock = await tryLock(at, { silentMs: 600 });
+        await lock?.assertHeld();
+        expect(lock).toBeDefined();
+      }),
+    );
     expect(await readdir(root)).toEqual([]);
   });
 

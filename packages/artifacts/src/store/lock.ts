@@ -4,7 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { reasonOf } from "../file/byte-source.js";
 import { judge, look, names, obtain, POLL_MS, release, Watch } from "./lock-file.js";
 import { newHolder, type Holder } from "./lock-holder.js";
-import { nameOf, nextNotice, notice } from "./lock-notice.js";
+import { nameOf, nextNotice, notice, watchNotice } from "./lock-notice.js";
 
 /** Time between two signs of life of a holder. */
 const BEAT_MS = 5000;
@@ -57,6 +57,8 @@ export async function takeLock(path: string, options: LockOptions = {}): Promise
   }
 }
 
+export type LookOptions = Pick<LockOptions, "silentMs" | "onWait">;
+
 /**
  * Takes a lock unless somebody holds it. One whose holder cannot be looked up is watched until it shows a sign of life or has
  * been silent for long enough.
@@ -65,13 +67,13 @@ export async function takeLock(path: string, options: LockOptions = {}): Promise
  */
 export async function tryLock(
   path: string,
-  { silentMs = 120_000 }: { silentMs?: number } = {},
+  { silentMs = 120_000, onWait }: LookOptions = {},
 ): Promise<Lock | undefined> {
   await makeFolder(path);
   const me = await newHolder();
   const watch = new Watch(silentMs);
   for (;;) {
-    if ((await stateOf(path, me, watch)) === "held") return undefined;
+    if ((await stateOf(path, me, watch, onWait)) === "held") return undefined;
     const way = await obtain(path, me, watch);
     if (way === "ours") return new HeldLock(path, me, silentMs);
     await sleep(10);
@@ -84,17 +86,21 @@ export type LockState = "free" | "held" | "dead";
  * Whether somebody holds a lock; "dead" if the one who did has died. One whose holder cannot be looked up is watched, as by
  * `tryLock`. Changes nothing.
  */
-export async function lockState(path: string, { silentMs = 120_000 }: { silentMs?: number } = {}): Promise<LockState> {
-  return stateOf(path, await newHolder(), new Watch(silentMs));
+export async function lockState(path: string, { silentMs = 120_000, onWait }: LookOptions = {}): Promise<LockState> {
+  return stateOf(path, await newHolder(), new Watch(silentMs), onWait);
 }
 
-async function stateOf(path: string, me: Holder, watch: Watch): Promise<LockState> {
-  for (;;) {
+async function stateOf(path: string, me: Holder, watch: Watch, onWait?: (message: string) => void): Promise<LockState> {
+  for (let said = false; ;) {
     const found = await look(path);
     if (found === undefined) return "free";
-    const { state, changed } = await judge(path, found, me, watch);
+    const { state, changed, quietMs } = await judge(path, found, me, watch);
     if (state !== "unknown") return state;
     if (changed && found.holder) return "held";
+    if (!said && (found.holder || found.unreadable !== undefined)) {
+      said = true;
+      onWait?.(watchNotice({ path, found, state, quietMs }, me, watch.silentMs));
+    }
     await sleep(POLL_MS);
   }
 }
