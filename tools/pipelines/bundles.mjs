@@ -84,6 +84,7 @@ export async function makeBundles(root, packageDir) {
   if (fresh) return fresh;
   const folder = path.join(root, packageDir, "bundle");
   const entries = entriesOf(root, packageDir);
+  if (statSync(folder, { throwIfNoEntry: false })?.isFile()) rmSync(folder);
   mkdirSync(folder, { recursive: true });
   for (let attempt = 1; ; attempt++) {
     const began = Date.now();

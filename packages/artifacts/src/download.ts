@@ -25,6 +25,8 @@ export interface DownloadOptions {
   readonly signal?: AbortSignal;
   /** Called as bytes come, of `total` if that is known. */
   readonly onProgress?: (done: number, total: number | undefined) => void;
+  /** Told, now and then, that another process is getting the same file. */
+  readonly onWait?: ((message: string) => void) | undefined;
   /** What to say to somebody who may not have it, after `the server answered 403: `. */
   readonly credentials?: string;
   /** Those of `NETWORK_LIMITS` that are to be others. */
@@ -76,12 +78,12 @@ export async function download(source: string, path: string, options: DownloadOp
 }
 
 async function downloadFrom(url: URL, path: string, options: DownloadOptions): Promise<Downloaded> {
-  const { signal, headers = {}, bytes, credentials, onProgress } = options;
+  const { signal, headers = {}, bytes, credentials, onProgress, onWait } = options;
   const limits = { ...NETWORK_LIMITS, ...options.limits };
   const maxBytes = maxBytesOf(options);
   if (bytes !== undefined && bytes > maxBytes)
     throw new DataError(`it is to have ${bytes} bytes, expected ${maxBytes} at most`);
-  await using _lock = await takeLock(`${path}.lock`, { ...(signal && { signal }) });
+  await using _lock = await takeLock(`${path}.lock`, { ...(signal && { signal }), ...(onWait && { onWait }) });
   const there = await thereAlready(path, options); // another process may have got it meanwhile
   if (there) return there;
   await using part = await PartFile.open(path, url.href, options.sha256 !== undefined);

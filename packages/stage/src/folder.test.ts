@@ -1,4 +1,4 @@
-import { readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { digestFile, openFolder } from "@madformer/artifacts";
 import { parseConfig } from "./config.js";
@@ -103,6 +103,13 @@ describe("runInFolder()", () => {
     await expect(run(on, { times: 5 })).rejects.toThrow(
       /it holds the output of another command \(config.times: 2, now 5\)/,
     );
+  });
+
+  test("takes a folder in which a process was killed that had only begun to lock it", async () => {
+    await using on = await bench();
+    await mkdir(join(on.root, "out"));
+    await writeFile(join(on.root, "out", ".lock-0123456789abcdef.tmp"), "");
+    expect((await run(on)).reused).toBe(false);
   });
 
   test("refuses a folder that does not say any more what it holds", async () => {

@@ -52,12 +52,13 @@ export async function runInFolder<C, I extends InputSpecs>(
   config: C,
   inputs: Inputs<I>,
   folder: string,
-  { program, signal, stream = process.stderr }: FolderOptions,
+  { program, signal: asked, stream = process.stderr }: FolderOptions,
 ): Promise<Made & { readonly reused: boolean }> {
   const out = resolve(folder);
   await mkdir(out, { recursive: true });
   const say = (message: string): void => void stream.write(`${stage.name}: ${message}\n`);
-  await using _lock = await takeLock(join(out, ".lock"), { signal, onWait: say });
+  await using lock = await takeLock(join(out, ".lock"), { signal: asked, onWait: say });
+  const signal = AbortSignal.any([asked, lock.signal]);
   const states = await lookOutside(stage.outside?.(config) ?? []);
   const outside = outsideDigest(states);
   const wanted = {
@@ -84,6 +85,7 @@ export async function runInFolder<C, I extends InputSpecs>(
   const logs = await logsOf(out, digestFile);
   const key = sha256(canonicalJson({ ...wanted, program: program.sha256 }));
   const how = recordOf(made, watch, { key, program, config, inputs: wanted.inputs, outside, logs });
+  await lock.assertHeld();
   await writeText(join(out, RECORD_FILE), prettyJson(how));
   await writeText(join(out, MANIFEST_FILE), manifestText(made)); // last
   say(`done in ${duration(how.seconds)}`);
@@ -109,7 +111,7 @@ async function claim(out: string, folder: string, wanted: object): Promise<void>
   const path = join(out, STATE_FILE);
   const text = await readFile(path, "utf8").catch(() => undefined);
   if (text === undefined) {
-    const names = (await readdir(out)).filter((name) => name !== ".lock");
+    const names = (await readdir(out)).filter((name) => name !== ".lock" && !/^\..*\.tmp$/.test(name)); // of locks
     if (names.length > 0)
       throw new ConfigError(
         `Cannot write to ${JSON.stringify(folder)}: it holds ${names.length === 1 ? "a file" : `${names.length} files`} that no stage made ` +

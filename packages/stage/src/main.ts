@@ -1,7 +1,7 @@
 import { appendFile, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { DataError, sha256, Store, type Artifact, type Made } from "@madformer/artifacts";
+import { DataError, registerRoot, sha256, Store, type Artifact, type Made } from "@madformer/artifacts";
 import { ConfigError, parseConfig } from "./config.js";
 import { entryDigest, outputFolder, putOutput, readOutput } from "./output.js";
 import { readPipeline, type PipelineStage } from "./pipeline.js";
@@ -61,6 +61,7 @@ async function runEntry(bundle: string, folder: string, name: string, signal: Ab
   if (made.reused) process.stderr.write(`${name}: found in the store\n`);
   const { record, outside } = made;
   const checked = { key: record.key, entry: entryDigest(entry), program: program.sha256, outside };
+  await registerRoot(store, ".", { [`${pipeline.name}/${name}`]: record.key }); // before it is shown: nobody removes it
   await putOutput(folder, name, made, checked, store);
 }
 

@@ -6,6 +6,7 @@ import {
   DataError,
   exists,
   listFiles,
+  makeFolder,
   sha256,
   takeLock,
   type Artifact,
@@ -83,7 +84,7 @@ export interface StageResult extends Made {
  * Of two processes that want the same, one works and the other waits for it.
  *
  * @param config Complete, as parsed by the stage's schema.
- * @throws What the stage throws; `signal.reason` if aborted. Its work is kept.
+ * @throws What the stage throws; `signal.reason` if aborted, or an Error if another process took its lock over. Its work is kept.
  * @throws {DataError} If a finished file, an input or something outside was changed while the stage ran: nothing is kept of
  *   what may have come from it under the stage's key.
  */
@@ -93,7 +94,7 @@ export async function runStage<C, I extends InputSpecs>(
   inputs: Inputs<I>,
   options: RunOptions,
 ): Promise<StageResult> {
-  const { program, store, signal, title = stage.name } = options;
+  const { program, store, signal: asked, title = stage.name } = options;
   const outside = await lookOutside(stage.outside?.(config) ?? []);
   const key = stageKey(stage, program, config, inputs, outsideDigest(outside));
   const stream = options.stream ?? process.stderr;
@@ -111,7 +112,9 @@ export async function runStage<C, I extends InputSpecs>(
   if (found) return found;
 
   const work = store.workPath(key);
-  await using _lock = await takeLock(`${work}.lock`, { signal, onWait: say });
+  await makeFolder(store.root, "work");
+  await using lock = await takeLock(`${work}.lock`, { signal: asked, onWait: say });
+  const signal = AbortSignal.any([asked, lock.signal]); // whoever has taken the lock over works in the same folder
   const since = await known(); // another process may have made it while this one waited
   if (since) return since;
 
@@ -138,6 +141,7 @@ export async function runStage<C, I extends InputSpecs>(
   if (program.path !== undefined) await keepCopy(store, program.path, join(work, "program.mjs"));
   const told = { key, program, config, inputs: digestsOf(inputs), outside: outsideDigest(outside), logs };
   const record = recordOf(manifest, watch, told);
+  await lock.assertHeld();
   await store.remember({ manifest, record });
   await rm(work, { recursive: true, force: true });
   say(`done in ${duration(record.seconds)}`);

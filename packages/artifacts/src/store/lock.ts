@@ -1,105 +1,169 @@
-import { mkdir, open, readFile, rm, stat } from "node:fs/promises";
-import { hostname } from "node:os";
+import { lutimes, mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { z } from "zod";
 import { reasonOf } from "../file/byte-source.js";
+import { judge, look, names, obtain, POLL_MS, release, Watch } from "./lock-file.js";
+import { newHolder, type Holder } from "./lock-holder.js";
+import { nameOf, nextNotice, notice, watchNotice } from "./lock-notice.js";
 
-const Holder = z.object({ pid: z.int(), host: z.string(), started: z.string() });
-type Holder = z.infer<typeof Holder>;
+/** Time between two signs of life of a holder. */
+const BEAT_MS = 5000;
 
 /** A lock on a path: a file that names the process that holds it. */
 export interface Lock extends AsyncDisposable {
   readonly path: string;
+  /** Aborted, with an Error that says so, when this process finds that it has lost the lock. */
+  readonly signal: AbortSignal;
+  /** @throws {Error} If the file is gone, or names somebody else. */
+  assertHeld(): Promise<void>;
+}
+
+export interface LockOptions {
+  readonly signal?: AbortSignal;
+  /** Called at once if it must wait, and at growing intervals, with what is waited for. */
+  readonly onWait?: (message: string) => void;
+  /** A holder that cannot be looked up and shows no sign of life for so long is taken for dead; the same for all who lock. */
+  readonly silentMs?: number;
 }
 
 /**
  * Takes a lock, waiting while a living process holds it. A process that died, however it died, holds nothing: its number
- * is looked up, and the time it started (numbers are used again). A holder on another machine cannot be looked up and is
- * believed; the message says which file to remove.
+ * is looked up, and the time it started (numbers are used again). A holder on another machine, or in another container,
+ * cannot be looked up: it touches its lock every few seconds, and when it has not done so for two minutes, by the clock of
+ * who waits, its lock is taken over. Should it live all the same (its machine slept, or its event loop was busy for that
+ * long), its `signal` tells it.
  *
- * @param onWait Called once if it must wait, with what is waited for.
  * @throws `signal.reason` if aborted while waiting.
+ * @throws {Error} If the folder of the lock cannot be made or written to.
  */
-export async function takeLock(
-  path: string,
-  options: { readonly signal?: AbortSignal; readonly onWait?: (message: string) => void } = {},
-): Promise<Lock> {
-  await mkdir(dirname(path), { recursive: true });
-  const me: Holder = { pid: process.pid, host: hostname(), started: (await startOf(process.pid)) ?? "" };
-  for (let waiting = false; ;) {
-    options.signal?.throwIfAborted();
-    if (await create(path, JSON.stringify(me))) return { path, [Symbol.asyncDispose]: () => rm(path, { force: true }) };
-    const holder = await holderOf(path);
-    if (holder === undefined || (await isGone(holder))) {
-      await breakLock(path);
-      continue;
+export async function takeLock(path: string, options: LockOptions = {}): Promise<Lock> {
+  const { signal, onWait, silentMs = 120_000 } = options;
+  signal?.throwIfAborted();
+  await makeFolder(path);
+  const me = await newHolder();
+  const watch = new Watch(silentMs);
+  const begun = performance.now();
+  for (let nextMs = 0; ;) {
+    signal?.throwIfAborted();
+    const way = await obtain(path, me, watch);
+    if (way === "ours") return new HeldLock(path, me, silentMs);
+    const waitedMs = performance.now() - begun;
+    const message = way === "again" || waitedMs < nextMs ? undefined : notice(way, me, waitedMs);
+    if (message !== undefined) {
+      onWait?.(message);
+      nextMs = nextNotice(waitedMs);
     }
-    if (!waiting) {
-      waiting = true;
-      const where = holder.host === me.host ? "" : ` on ${holder.host} (if it is gone, remove ${JSON.stringify(path)})`;
-      options.onWait?.(`Waiting for process ${holder.pid}${where}, which is making the same`);
-    }
-    await sleep(200, undefined, options.signal ? { signal: options.signal } : {}).catch(() => undefined);
+    await sleep(way === "again" ? 10 : POLL_MS, undefined, signal && { signal }).catch(() => undefined);
   }
 }
 
-/** Creates a file with this text; false if it exists. */
-async function create(path: string, text: string): Promise<boolean> {
-  try {
-    const file = await open(path, "wx");
-    await file.writeFile(text).finally(() => file.close());
-    return true;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
-    throw new Error(`Cannot lock ${JSON.stringify(path)}: ${reasonOf(error)}`, { cause: error });
-  }
-}
+export type LookOptions = Pick<LockOptions, "silentMs" | "onWait">;
 
 /**
- * Removes the lock of a dead process. Of several that try, one does: a second could remove the lock that the first has
- * taken since. Who dies in here is forgotten after five seconds.
+ * Takes a lock unless somebody holds it. One whose holder cannot be looked up is watched until it shows a sign of life or has
+ * been silent for long enough.
+ *
+ * @returns undefined if it is held.
  */
-async function breakLock(path: string): Promise<void> {
-  const guard = `${path}.break`;
-  if (await create(guard, "")) {
-    const holder = await holderOf(path);
-    if (holder === undefined || (await isGone(holder))) await rm(path, { force: true });
-    await rm(guard, { force: true });
-    return;
+export async function tryLock(
+  path: string,
+  { silentMs = 120_000, onWait }: LookOptions = {},
+): Promise<Lock | undefined> {
+  await makeFolder(path);
+  const me = await newHolder();
+  const watch = new Watch(silentMs);
+  for (;;) {
+    if ((await stateOf(path, me, watch, onWait)) === "held") return undefined;
+    const way = await obtain(path, me, watch);
+    if (way === "ours") return new HeldLock(path, me, silentMs);
+    await sleep(10);
   }
-  const age = Date.now() - ((await stat(guard).catch(() => undefined))?.mtimeMs ?? Date.now());
-  if (age > 5000) await rm(guard, { force: true });
-  await sleep(50);
 }
 
-/** Who holds a lock; undefined if the file says nothing (its writer was killed on the way) for half a second. */
-async function holderOf(path: string): Promise<Holder | undefined> {
-  for (let attempt = 0; attempt < 5; attempt++) {
+export type LockState = "free" | "held" | "dead";
+
+/**
+ * Whether somebody holds a lock; "dead" if the one who did has died. One whose holder cannot be looked up is watched, as by
+ * `tryLock`. Changes nothing.
+ */
+export async function lockState(path: string, { silentMs = 120_000, onWait }: LookOptions = {}): Promise<LockState> {
+  return stateOf(path, await newHolder(), new Watch(silentMs), onWait);
+}
+
+async function stateOf(path: string, me: Holder, watch: Watch, onWait?: (message: string) => void): Promise<LockState> {
+  for (let said = false; ;) {
+    const found = await look(path);
+    if (found === undefined) return "free";
+    const { state, changed, quietMs } = await judge(path, found, me, watch);
+    if (state !== "unknown") return state;
+    if (changed && found.holder) return "held";
+    if (!said && (found.holder || found.unreadable !== undefined)) {
+      said = true;
+      onWait?.(watchNotice({ path, found, state, quietMs }, me, watch.silentMs));
+    }
+    await sleep(POLL_MS);
+  }
+}
+
+async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(dirname(path), { recursive: true });
+  } catch (cause) {
+    throw new Error(`Cannot lock ${JSON.stringify(path)}: its folder cannot be made: ${reasonOf(cause)}`, { cause });
+  }
+}
+
+class HeldLock implements Lock {
+  private readonly loss = new AbortController();
+  private readonly timer: NodeJS.Timeout;
+  private beating: Promise<void> | undefined;
+
+  constructor(
+    readonly path: string,
+    private readonly me: Holder & { readonly token: string },
+    silentMs: number,
+  ) {
+    const beat = (): void => void (this.beating ??= this.beat());
+    this.timer = setInterval(beat, Math.min(BEAT_MS, silentMs / 8)).unref();
+  }
+
+  get signal(): AbortSignal {
+    return this.loss.signal;
+  }
+
+  async assertHeld(): Promise<void> {
+    if (!(await names(this.path, this.me))) await this.lose();
+    if (this.signal.aborted) throw this.signal.reason;
+  }
+
+  /** Shows that this process lives. */
+  private async beat(): Promise<void> {
     try {
-      return Holder.parse(JSON.parse(await readFile(path, "utf8")));
+      if (!(await names(this.path, this.me))) return await this.lose();
+      const now = new Date();
+      await lutimes(this.path, now, now);
     } catch {
-      await sleep(100);
+      // the disk may be back the next time
+    } finally {
+      this.beating = undefined;
     }
   }
-  return undefined;
-}
 
-async function isGone(holder: Holder): Promise<boolean> {
-  if (holder.host !== hostname()) return false;
-  try {
-    process.kill(holder.pid, 0);
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "ESRCH";
+  private async lose(): Promise<void> {
+    clearInterval(this.timer);
+    if (this.signal.aborted) return;
+    const found = await look(this.path).catch(() => undefined);
+    const to = found?.holder
+      ? ` to ${nameOf(found.holder, this.me)}`
+      : found
+        ? ": it was overwritten"
+        : ": it was removed";
+    this.loss.abort(new Error(`lost the lock ${JSON.stringify(this.path)}${to}`));
   }
-  const started = await startOf(holder.pid);
-  if (started === "zombie") return true;
-  return started !== undefined && holder.started !== "" && started !== holder.started;
-}
 
-/** When a process started, in the kernel's clock ticks; "zombie" if it has ended; undefined where there is no /proc. */
-async function startOf(pid: number): Promise<string | undefined> {
-  const text = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => undefined);
-  const fields = text?.slice(text.lastIndexOf(")") + 2).split(" ");
-  return fields?.[0] === "Z" ? "zombie" : fields?.[19];
+  async [Symbol.asyncDispose](): Promise<void> {
+    clearInterval(this.timer);
+    await this.beating;
+    await release(this.path, this.me);
+  }
 }

@@ -79,7 +79,10 @@ export class Store {
   async add(file: string): Promise<ObjectRef> {
     const before = await stat(file, { bigint: true }).catch(() => undefined);
     const ref = await digestFile(file);
-    if (await this.intact(ref)) return ref;
+    if (await this.intact(ref)) {
+      await this.settle(ref.sha256); // its inode changes: to `collectGarbage` it is young
+      return ref;
+    }
     const path = this.objectPath(ref.sha256);
     try {
       await makeFolder(this.root, `objects/${ref.sha256.slice(0, 2)}`);

@@ -1,49 +1,66 @@
-import { join } from "node:path";
-import { readdir } from "node:fs/promises";
-import { collectGarbage, readManifest, readRecord, Store, type Made } from "@madformer/artifacts";
+import { collectGarbage, Store, type GcResult } from "@madformer/artifacts";
 import { ConfigError } from "@madformer/stage";
 import { Command } from "commander";
 import type { Io } from "../program.js";
-import { pipelineNames, workspaceRoot } from "../workspace.js";
+import { workspaceRoot } from "../workspace.js";
+
+/** So many files that are no objects are named. */
+const NAMED = 10;
 
 /** `madformer gc`: frees what no pipeline shows any more. */
 export function gcCommand(io: Io): Command {
   return new Command("gc")
     .summary("remove from the store what nothing needs")
     .description(
-      "Remove from the store what no pipeline shows as its output (pipelines/*/out) and what is older than some days, together\n" +
-        "with old work of interrupted stages. What is removed is made again when it is asked for.",
+      "Remove from the store what no workspace that uses it shows as its output (pipelines/*/out) and what is older than some\n" +
+        "days, together with old work of interrupted stages and locks of dead processes. What is removed is made again when it\n" +
+        "is asked for.",
     )
     .option("--older-than <days>", "keep what was made within so many days, although no pipeline shows it", "7")
-    .option("--dry-run", "only say what would be removed")
+    .option("--dry-run", "only say what would be removed, and whose outputs are kept")
     .option("--debug", "show where an error comes from (or set MADFORMER_DEBUG)")
     .helpOption("-h, --help", "print this help")
     .action(async ({ olderThan, dryRun = false }: { readonly olderThan: string; readonly dryRun?: boolean }) => {
       const days = Number(olderThan);
       if (!(Number.isFinite(days) && days >= 0 && olderThan.trim() !== ""))
         throw new ConfigError(`--older-than is ${JSON.stringify(olderThan)}, expected a number of days`);
-      const root = workspaceRoot();
+      const workspace = workspaceRoot();
       const since = new Date(Date.now() - days * 86_400_000);
-      const { removed, kept } = await collectGarbage(Store.at(root), { roots: await shown(root), since, dryRun });
-      const verb = dryRun ? "Would remove" : "Removed";
-      io.out(
-        `${verb} ${removed.objects} objects (${megabytes(removed.bytes)}), ${removed.keys} keys and ${removed.works} interrupted works; ` +
-          `${kept.objects} objects (${megabytes(kept.bytes)}) stay\n`,
-      );
+      const onWait = (message: string): void => io.err(`${message}\n`);
+      io.out(report(await collectGarbage(Store.at(workspace), { workspace, since, dryRun, onWait }), dryRun));
     });
+}
+
+/** What was done, or would be, in a few lines. */
+function report({ removed, kept, workspaces, gone, strangers }: GcResult, dryRun: boolean): string {
+  const parts = [
+    `${count(removed.objects, "object")} (${megabytes(removed.bytes)})`,
+    count(removed.keys, "key"),
+    count(removed.works, "interrupted work"),
+    count(removed.locks, "dead lock"),
+    count(removed.temporaries, "unfinished file"),
+  ];
+  const lines = [
+    `${dryRun ? "Would remove" : "Removed"} ${parts.slice(0, -1).join(", ")} and ${parts.at(-1)}`,
+    `${dryRun ? "Would keep" : "Kept"} ${count(kept.objects, "object")} (${megabytes(kept.bytes)}) and ${count(kept.keys, "key")}, ` +
+      `with all outputs of ${count(workspaces.length, "workspace")}`,
+  ];
+  const here = workspaces[0]?.host;
+  if (dryRun)
+    for (const { host, workspace, outputs } of workspaces)
+      lines.push(
+        `  ${JSON.stringify(workspace)}${host === here ? "" : ` on ${JSON.stringify(host)}`}: ${count(outputs, "output")}`,
+      );
+  for (const workspace of gone)
+    lines.push(`${dryRun ? "Would forget" : "Forgot"} ${JSON.stringify(workspace)}, which is gone`);
+  if (strangers.length > 0) {
+    const named = strangers.slice(0, NAMED).map((name) => JSON.stringify(name));
+    const more = strangers.length > NAMED ? ` and ${strangers.length - NAMED} more` : "";
+    lines.push(`Left alone what is not the store's: ${named.join(", ")}${more}`);
+  }
+  return `${lines.join("\n")}\n`;
 }
 
 const megabytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 
-/** What all pipelines show as their output. */
-async function shown(root: string): Promise<Made[]> {
-  const made: Made[] = [];
-  for (const pipeline of await pipelineNames(root)) {
-    const out = join(root, "pipelines", pipeline, "out");
-    for (const stage of await readdir(out).catch(() => [])) {
-      const [manifest, record] = [await readManifest(join(out, stage)), await readRecord(join(out, stage))];
-      if (manifest && record) made.push({ manifest, record });
-    }
-  }
-  return made;
-}
+const count = (number: number, what: string): string => `${number} ${what}${number === 1 ? "" : "s"}`;

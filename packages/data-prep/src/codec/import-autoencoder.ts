@@ -79,7 +79,8 @@ async function fileOf(
     const path = join(tmp, sha256 === undefined ? "config.json" : "weights.safetensors");
     const known = sha256 === undefined ? { maxBytes: MAX_CONFIG_BYTES } : { sha256 };
     const onProgress = (done: number, total = done): void => log.progress("bytes", done, total);
-    await download(urlOf(from, name), path, { signal, onProgress, ...known });
+    const onWait = (message: string): void => log.info(message);
+    await download(urlOf(from, name), path, { signal, onProgress, onWait, ...known });
     return path;
   }
   const path = join(from, name);

@@ -16,6 +16,8 @@ export interface HubRepository {
   readonly pattern: string;
   /** Those of `NETWORK_LIMITS` that are to be others. */
   readonly limits?: Partial<NetworkLimits>;
+  /** Told, now and then, that another process is getting the same file. */
+  readonly onWait?: (message: string) => void;
 }
 
 const Entry = z.object({
@@ -44,7 +46,7 @@ const sizeOf = (entry: Entry): number => entry.lfs?.size ?? entry.size;
  * @throws {DataError} If the hub does not list the repository, or none of its files fits.
  */
 export async function hubTars(repository: HubRepository, signal: AbortSignal): Promise<TarSource[]> {
-  const { repo, revision, pattern, limits = {} } = repository;
+  const { repo, revision, pattern, limits = {}, onWait } = repository;
   const endpoint = (process.env["HF_ENDPOINT"] ?? "https://huggingface.co").replace(/\/+$/, "");
   if (!URL.canParse(endpoint) || !/^https?:/.test(endpoint))
     throw new DataError(`Cannot use HF_ENDPOINT ${JSON.stringify(endpoint)}: it is no URL of a web server`);
@@ -61,6 +63,7 @@ export async function hubTars(repository: HubRepository, signal: AbortSignal): P
         : `the token in HF_TOKEN may not read ${repo}; a gated data set asks for consent on its page`,
     signal,
     limits,
+    onWait,
   };
   const at = encodeURIComponent(revision);
   const entries = await listFiles(`${endpoint}/api/datasets/${repo}/tree/${at}?recursive=true`, hub);
@@ -85,7 +88,7 @@ export async function hubTars(repository: HubRepository, signal: AbortSignal): P
   });
 }
 
-function tarSource(entry: Entry, url: string, { headers, credentials, signal, limits }: Hub): TarSource {
+function tarSource(entry: Entry, url: string, { headers, credentials, signal, limits, onWait }: Hub): TarSource {
   const bytes = sizeOf(entry);
   return {
     name: entry.path,
@@ -99,6 +102,7 @@ function tarSource(entry: Entry, url: string, { headers, credentials, signal, li
         credentials,
         signal,
         limits,
+        onWait,
         onProgress: (done) => onProgress(done / Math.max(1, bytes)),
       });
       if (!entry.lfs) await checkGitHash(path, bytes, entry);
@@ -123,6 +127,7 @@ interface Hub {
   readonly credentials: string;
   readonly signal: AbortSignal;
   readonly limits: Partial<NetworkLimits>;
+  readonly onWait: HubRepository["onWait"];
 }
 
 async function listFiles(first: string, { endpoint, headers, credentials, signal, limits }: Hub): Promise<Entry[]> {

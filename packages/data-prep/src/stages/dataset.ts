@@ -110,7 +110,10 @@ export const stage = defineStage({
       }
       case "huggingface": {
         const name = `${source.repo} at ${source.revision}`;
-        const tars = first(await hubTars(source, context.signal), source.limit);
+        const tars = first(
+          await hubTars({ ...source, onWait: (message) => context.log.info(message) }, context.signal),
+          source.limit,
+        );
         await requireRoomFor(name, sizesOf(tars), context.out);
         return { source: name, ...(await takeTars(tars, context)) };
       }

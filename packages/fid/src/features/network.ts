@@ -68,6 +68,8 @@ export interface InceptionLocation {
   readonly batchImages: number;
   readonly signal: AbortSignal;
   readonly progress?: (doneBytes: number, totalBytes: number | undefined) => void;
+  /** Told, now and then, that another process is getting the same file. */
+  readonly onWait?: (message: string) => void;
 }
 
 /** The published file has 91 MiB. */
@@ -122,7 +124,7 @@ export function inceptionFiles(weights: string | undefined): Outside[] {
 }
 
 /** Fetches weights, or finds them where they were fetched to before. */
-async function fetched(url: string, { folder, sha256, signal, progress }: InceptionLocation): Promise<string> {
+async function fetched(url: string, { folder, sha256, signal, progress, onWait }: InceptionLocation): Promise<string> {
   const path = join(folder, `inception${extname(new URL(url).pathname)}`);
   await mkdir(folder, { recursive: true });
   await download(url, path, {
@@ -130,6 +132,7 @@ async function fetched(url: string, { folder, sha256, signal, progress }: Incept
     maxBytes: MAX_WEIGHTS_BYTES,
     ...(sha256 === undefined ? {} : { sha256 }),
     ...(progress === undefined ? {} : { onProgress: progress }),
+    onWait,
   });
   return path;
 }

@@ -102,6 +102,7 @@ export const stage = defineStage({
             folder: join(context.out, "tmp"),
             signal,
             progress,
+            onWait: (message) => log.info(message),
           });
         }
       }

@@ -173,7 +173,7 @@ describe("stage sample", () => {
       await expect(sampleChanged(on, "ema.safetensors", "boi_block", large)).rejects.toThrow(
         "Cannot sample seed 7: its latents are not finite after step 1 of 2 of block 1 of 4: ",
       );
-      expect(await listFiles(join(on.root, "changed"), ["logs", "tmp"])).toEqual([]);
+      expect(await listFiles(join(on.root, "changed"), ["logs", "tmp", "steps"])).toEqual([]);
     }
     await using on = await bench();
     const basis = { data: new Float32Array(48).fill(3e38) };
