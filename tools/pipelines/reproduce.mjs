@@ -6,7 +6,7 @@
  *
  * What is there already is looked at first, by this process alone; Nx starts if there is something to do.
  */
-import { mkdtempSync, rmSync } from "node:fs";
+import { lstatSync, mkdtempSync, rmSync } from "node:fs";
 import { constants, tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -142,8 +142,9 @@ async function runWithNx() {
         console.error(
           "Nx fails, but no stage did: trying again without what it remembers of the workspace (.nx/workspace-data)",
         );
-        await run(NX, ["reset", "--onlyDaemon"]);
-        rmSync(".nx/workspace-data", { recursive: true, force: true });
+        await run(NX, ["reset", "--onlyDaemon"], "ignore");
+        const whole = lstatSync(".nx", { throwIfNoEntry: false })?.isDirectory() ?? false;
+        rmSync(whole ? ".nx/workspace-data" : ".nx", { recursive: true, force: true });
       }
     }
     console.error("Nx fails again: running the stages without it");
@@ -168,11 +169,12 @@ async function runAlone() {
 /**
  * @param {string} script
  * @param {readonly string[]} args
+ * @param {"inherit" | "ignore"} [stdio]
  * @returns {Promise<number>} Its exit code.
  */
-async function run(script, args) {
+async function run(script, args, stdio = "inherit") {
   const { $ } = await import("zx");
-  const child = $({ stdio: "inherit", nothrow: true })`${process.execPath} --no-warnings ${script} ${args}`;
+  const child = $({ stdio, nothrow: true })`${process.execPath} --no-warnings ${script} ${args}`;
   const forward = () => void child.kill("SIGTERM").catch(() => undefined);
   process.once("SIGTERM", forward);
   const { exitCode } = await child.finally(() => process.off("SIGTERM", forward));

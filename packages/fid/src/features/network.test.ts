@@ -1,5 +1,5 @@
 import { createServer } from "node:http";
-import { copyFile, readdir, readFile, utimes } from "node:fs/promises";
+import { copyFile, readdir, readFile } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
 import { basename, join } from "node:path";
 import { DataError, digestFile, writeSafetensors } from "@madformer/artifacts";
