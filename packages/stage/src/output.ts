@@ -1,4 +1,4 @@
-import { lstatSync, readdirSync, statSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { link, lstat, mkdir, readFile, rm, symlink } from "node:fs/promises";
 import { dirname, join, relative, resolve } from "node:path";
 import {
@@ -12,6 +12,7 @@ import {
   readRecord,
   RECORD_FILE,
   sha256,
+  statusAt,
   writeText,
   type Digest,
   type Made,
@@ -145,15 +146,15 @@ function shownFiles({ manifest, record }: Made): Map<string, Shown> {
 
 /** Whether a path shows an object that is as the store left it. A log that is lost is not shown. */
 function isShown(path: string, store: Store, { ref, log }: Shown): boolean {
-  const object = lstatSync(store.objectPath(ref.sha256), { throwIfNoEntry: false });
-  const shown = statSync(path, { throwIfNoEntry: false });
-  if (object === undefined) return log && lstatSync(path, { throwIfNoEntry: false }) === undefined;
+  const object = statusAt(store.objectPath(ref.sha256));
+  const shown = statusAt(path, true);
+  if (object === undefined) return log && statusAt(path) === undefined;
   return shown !== undefined && shown.ino === object.ino && shown.dev === object.dev && store.untouched(ref);
 }
 
 /** Paths of everything below a folder that is not a folder. */
 function namesBelow(out: string, folder: string): string[] {
-  const status = lstatSync(join(out, folder), { throwIfNoEntry: false });
+  const status = statusAt(join(out, folder));
   if (status === undefined) return [];
   if (!status.isDirectory()) return [folder];
   return readdirSync(join(out, folder), { withFileTypes: true }).flatMap((entry) => {

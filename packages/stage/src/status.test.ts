@@ -62,6 +62,15 @@ describe("pipelineStatus()", () => {
       await rm(outOf(on, "second/files/0.txt"));
       await writeFile(outOf(on, "second/files/0.txt"), "hi00");
     },
+    "the folder of objects replaced by a file": async (on) => {
+      await rm(join(on.store.root, "objects"), { recursive: true });
+      await writeFile(join(on.store.root, "objects"), "");
+      await on.words("hi");
+    },
+    "the folder of keys replaced by a file": async (on) => {
+      await rm(join(on.store.root, "keys"), { recursive: true });
+      await writeFile(join(on.store.root, "keys"), "");
+    },
     "a stranger in out": (on) => writeFile(outOf(on, "first/files/2.txt"), "me too"),
     "all of out removed": (on) => rm(outOf(on), { recursive: true }),
     "a folder of out that is a file": async (on) => {

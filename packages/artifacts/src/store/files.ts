@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
+import { createReadStream, lstatSync, statSync, type Stats } from "node:fs";
 import { lstat, mkdir, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { DataError } from "../data-error.js";
@@ -44,6 +44,20 @@ export async function makeFolder(root: string, below: string): Promise<string> {
     await mkdir(path, { recursive: true });
   }
   return path;
+}
+
+/**
+ * What lies at a path; undefined if nothing does, a file in the place of one of its folders included.
+ *
+ * @param follow Whether a link is what it leads to.
+ */
+export function statusAt(path: string, follow = false): Stats | undefined {
+  try {
+    return (follow ? statSync : lstatSync)(path, { throwIfNoEntry: false });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOTDIR") return undefined;
+    throw error;
+  }
 }
 
 /** Whether there is something at this path. */

@@ -1,11 +1,11 @@
-import { constants, lstatSync, type BigIntStats } from "node:fs";
+import { constants, type BigIntStats } from "node:fs";
 import { chmod, copyFile, link, lstat, readdir, readFile, rename, rm, stat, utimes } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { z } from "zod";
 import { DataError } from "../data-error.js";
 import { reasonOf } from "../file/byte-source.js";
 import type { Artifact } from "./artifact.js";
-import { digestFile, makeFolder, writeText } from "./files.js";
+import { digestFile, makeFolder, statusAt, writeText } from "./files.js";
 import { canonicalJson, Manifest, manifestDigest, type Digest } from "./manifest.js";
 import { isSealed, StageRecord } from "./record.js";
 
@@ -111,7 +111,7 @@ export class Store {
 
   /** Whether an object is there as the store left it, by its size and time alone. */
   untouched({ sha256, bytes }: ObjectRef): boolean {
-    const status = lstatSync(this.objectPath(sha256), { throwIfNoEntry: false });
+    const status = statusAt(this.objectPath(sha256));
     return status !== undefined && isUntouched(status, sha256, bytes);
   }
 
@@ -175,7 +175,7 @@ export class Store {
   /** The same, and changes nothing. */
   async peek(key: Digest): Promise<Made | "damaged" | undefined> {
     const text = await readFile(this.keyPath(key), "utf8").catch((error: unknown) => {
-      return (error as NodeJS.ErrnoException).code === "ENOENT" ? undefined : "";
+      return ["ENOENT", "ENOTDIR"].includes((error as NodeJS.ErrnoException).code ?? "") ? undefined : "";
     });
     if (text === undefined) return undefined;
     try {
