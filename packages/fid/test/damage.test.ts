@@ -1,9 +1,11 @@
 /** Whatever happens to files of a stage, the same command again makes the same manifest. */
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { openFolder } from "@madformer/artifacts";
+import { jest } from "@jest/globals";
+import { openFolder, writePng, type Artifact } from "@madformer/artifacts";
 import { facesNetStage, featuresStage, scoreStage } from "@madformer/fid";
 import { parseConfig, runInFolder, tryDamage } from "@madformer/stage";
-import { contextIn, inFolder, squareShards } from "../src/faces-net/testing.js";
+import { artifactOf, contextIn, inFolder, squarePixels, squareShards } from "../src/faces-net/testing.js";
 
 const program = { sha256: "0".repeat(64), externals: [] };
 const nowhere = { write: () => true } as unknown as NodeJS.WriteStream;
@@ -27,9 +29,11 @@ test("the stages make the same again, whichever of their files is damaged or los
     const inputs = { images: shards, net: await openFolder(join(folder, "made-net")) };
 
     const features = { stage: featuresStage, config: parseConfig(featuresStage, { batchImages: 16 }) };
-    expect(await tryDamage({ ...features, inputs }, join(folder, "features"))).toEqual({
-      files: ["images/features.npy", "images/statistics.npz"],
-      left: [],
+    const samples = { images: await samplesIn(join(folder, "samples")), net: inputs.net };
+    // It reports each batch: one in the first group, and the first of two in the second.
+    expect(await tryDamage({ ...features, inputs: samples, stopAfter: 2 }, join(folder, "features"))).toEqual({
+      files: [...filesOf("step-1"), ...filesOf("step-2")],
+      left: filesOf("step-1"),
       problems: [],
     });
     await runInFolder(features.stage, features.config, inputs, join(folder, "made-features"), options);
@@ -41,6 +45,35 @@ test("the stages make the same again, whichever of their files is damaged or los
       left: [],
       problems: [],
     });
+  }));
+
+/** What a sampler made of two checkpoints: 16 images, and 20. */
+async function samplesIn(folder: string): Promise<Artifact> {
+  const groups = [];
+  for (const [name, images] of [
+    ["step-1", 16],
+    ["step-2", 20],
+  ] as const) {
+    await mkdir(join(folder, name), { recursive: true });
+    for (let i = 0; i < images; i++)
+      await writePng(join(folder, name, `${String(i).padStart(8, "0")}.png`), squarePixels(i, 32).pixels, 32, 32);
+    groups.push({ name, folder: name });
+  }
+  return artifactOf(folder, "sample", { groups });
+}
+
+const filesOf = (group: string): string[] => [`${group}/features.npy`, `${group}/statistics.npz`];
+
+test("faces-net goes on from its state where it was killed after the last step", () =>
+  inFolder(async (folder) => {
+    const shards = await squareShards(join(folder, "shards"), 48, 32);
+    const config = parseConfig(facesNetStage, { steps: 4, dims: 64, batchImages: 4, checkpointSteps: 1 });
+    const context = await contextIn(join(folder, "net"));
+    jest.spyOn(context.files, "write").mockRejectedValueOnce(new Error("power cut"));
+    await expect(facesNetStage.run(config, { shards }, context)).rejects.toThrow("power cut");
+    const again = await contextIn(join(folder, "net"));
+    await facesNetStage.run(config, { shards }, again);
+    expect(again.lines).toContain("going on from step 3 of 4");
   }));
 
 test("faces-net does not train again because its losses were kept and nothing is wrong", () =>

@@ -1,4 +1,3 @@
-import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { canonicalJson, openSafetensors, sha256, writeSafetensors } from "@madformer/artifacts";
 import { compile, NonFiniteError, type SessionOptions } from "@madformer/engine";
@@ -9,8 +8,8 @@ import { sizeOf, type FacesNet, type FacesNetDescription } from "./file.js";
 import { initialWeights } from "./network.js";
 import { facesNetSignature, facesNetStep, finishedWeights, stepScalars } from "./train-step.js";
 
-/** While it trains. */
-const STATE_FILE = "tmp/state.safetensors";
+/** Where the state of a training is, until what it made is finished. */
+export const STATE_FILE = "tmp/state.safetensors";
 
 export interface TrainOptions {
   /** The stage's folder and files: the state is kept there from time to time, and found again. */
@@ -33,7 +32,7 @@ type Numbers = Readonly<Record<string, ArrayLike<number>>>;
 
 /**
  * Trains the network. Images and rate of a step are functions of the config and the step alone, and the state is kept
- * whole, so that a run that was cut off anywhere goes on to the same weights, bit for bit.
+ * whole, so that a run that was cut off anywhere goes on to the same weights, bit for bit. It is the caller's to remove.
  *
  * @throws {Error} If the loss is no longer finite, with the step.
  */
@@ -100,7 +99,5 @@ export async function trainFacesNet(
   }
 
   const { weights, running } = program.state.readAll() as unknown as { weights: Numbers; running: Numbers };
-  await files.drop(STATE_FILE);
-  await rm(join(out, STATE_FILE), { force: true });
   return { net: { description, weights: finishedWeights(dims, weights, running) }, losses };
 }

@@ -1,3 +1,4 @@
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { defineStage, type StageContext } from "@madformer/stage";
 import { accuracyOf } from "../faces-net/accuracy.js";
@@ -5,7 +6,7 @@ import { FacesNetConfig, rateShare } from "../faces-net/config.js";
 import { loadFaces, splitOf, type FacesData, type Split } from "../faces-net/data.js";
 import { FacesNetExtractor } from "../faces-net/extractor.js";
 import { readFacesNet, writeFacesNet, type FacesNet } from "../faces-net/file.js";
-import { trainFacesNet } from "../faces-net/train.js";
+import { STATE_FILE, trainFacesNet } from "../faces-net/train.js";
 
 /** Decimals of a logged loss: what one image more or less in a batch would change. */
 const LOSS_DIGITS = 6;
@@ -18,7 +19,7 @@ const LOSS_DIGITS = 6;
  *         while it runs tmp/state.safetensors
  *
  * What there is to learn is found in the attributes themselves (see `LabelCollector`). A run that was killed goes on from
- * its last kept state to the same weights, bit for bit.
+ * its last kept state, if that is whole, to the same weights, bit for bit.
  *
  * @throws {DataError} If the images have no attributes, or are not square and of one size from 32 to 128 pixels.
  */
@@ -76,5 +77,7 @@ async function makeNet(
   await files.write(LOSSES, lines.join(""));
   await writeFacesNet({ description: join(out, DESCRIPTION), weights: join(out, WEIGHTS) }, net);
   for (const file of [WEIGHTS, DESCRIPTION]) await files.keep(file);
+  await files.drop(STATE_FILE);
+  await rm(join(out, STATE_FILE), { force: true });
   return net;
 }

@@ -47,7 +47,7 @@ export type FeaturesConfig = z.infer<typeof FeaturesConfig>;
  *         pytorch-fid has them
  *
  * Images are read, and features written, as they come: memory does not grow with their number. A run that was killed goes
- * on with the first group that is not whole.
+ * on with the groups that are not finished, or were damaged since.
  *
  * @throws {DataError} If there are no images or fewer than two in a group, they differ in size, or the network is missing.
  */
