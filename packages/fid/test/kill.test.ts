@@ -38,12 +38,13 @@ test("killed at any moment, a training goes on to the same bytes", () =>
     const [whole, parted] = [join(folder, "whole"), join(folder, "parted")];
     expect((await run(shards, whole)).ended).toBe(0);
 
-    // Some of these fall into the writing of a state, which follows steps 3, 6, 9, ...
+    // Those at 9, 15 and 18 fall into the writing of a state, which follows steps 3, 6, 9, ...
     let last = 0;
     for (const [step, ms] of [
       [4, 0],
       [9, 2],
       [15, 6],
+      [18, 4],
     ] as const) {
       const { steps, ended } = await run(shards, parted, [step, ms]);
       expect(ended).toBe("SIGKILL");

@@ -82,6 +82,22 @@ describe("StageFiles", () => {
     expect((await attempt(() => undefined)).lost).toEqual(["losses.jsonl"]);
   });
 
+  test.each([
+    ["before the new one got its name", "old"],
+    ["after it, and before that was noted", "new"],
+  ])("has a file that was replaced when its process was killed %s", async (_, content) => {
+    await attempt((files) => files.write("tmp/state", "old", 1));
+    await attempt(async (files) => {
+      await writeFile(join(out, "tmp", "next"), "new");
+      await files.add(join(out, "tmp", "next"), "tmp/state", 2);
+    });
+    const journal = (await readFile(join(out, FINISHED_FILE), "utf8")).trimEnd().split("\n");
+    await writeFile(join(out, FINISHED_FILE), `${journal.slice(0, -1).join("\n")}\n`);
+    await writeFile(join(out, "tmp", "state"), content);
+    const { lost, result } = await attempt(async (files) => [files.note("tmp/state"), await files.path("tmp/state")]);
+    expect([lost, result]).toEqual([[], [content === "old" ? 1 : 2, join(out, "tmp", "state")]]);
+  });
+
   test("has nothing that nobody finished, and leaves it alone", async () => {
     await writeFile(join(out, "notes.txt"), "mine");
     const { result } = await attempt(async (files) => [files.has("notes.txt"), await names(files)]);

@@ -26,6 +26,8 @@ const Entry = z.strictObject({
     .optional(),
   bytes: z.int().nonnegative().optional(),
   note: z.json().optional(),
+  /** Whole, and about to take the place of a finished file: whoever is killed meanwhile has one or the other. */
+  coming: z.literal(true).optional(),
 });
 type Entry = z.infer<typeof Entry>;
 
@@ -61,7 +63,8 @@ export class StageFiles implements AsyncDisposable {
    */
   static async open(out: string, guard: () => Promise<void> = async () => undefined): Promise<StageFiles> {
     const path = join(out, FINISHED_FILE);
-    const [entries, lost] = [await readEntries(path), [] as string[]];
+    const [{ entries, coming }, lost] = [await readEntries(path), [] as string[]];
+    for (const [file, entry] of coming) if (await holds(join(out, file), entry)) entries.set(file, entry);
     for (const [file, { sha256, bytes }] of entries) {
       if (sha256 === undefined || bytes === undefined) continue;
       if (await restoreTo(join(out, file), { sha256, bytes })) continue;
@@ -107,13 +110,14 @@ export class StageFiles implements AsyncDisposable {
     await this.append({ file, ...(await digestFile(join(this.out, file))), ...(note === undefined ? {} : { note }) });
   }
 
-  /** A file is whole, and gets its name. */
+  /** A file is whole, and gets its name. Whatever had that name before is there until then, also for who is killed meanwhile. */
   async add(temporary: string, file: string, note?: Note): Promise<void> {
-    const ref = await digestFile(temporary);
+    const entry = { file, ...(await digestFile(temporary)), ...(note === undefined ? {} : { note }) };
     const path = join(this.out, file);
     await mkdir(dirname(path), { recursive: true });
+    await this.announce(entry);
     await rename(temporary, path);
-    await this.append({ file, ...ref, ...(note === undefined ? {} : { note }) });
+    await this.append(entry);
   }
 
   /** Writes a small file, whole or not at all. */
@@ -121,9 +125,10 @@ export class StageFiles implements AsyncDisposable {
     const bytes = typeof content === "string" ? Buffer.from(content) : content;
     const path = join(this.out, file);
     await mkdir(dirname(path), { recursive: true });
+    const entry = { file, sha256: sha256(bytes), bytes: bytes.length, ...(note === undefined ? {} : { note }) };
+    await this.announce(entry);
     await writeAtomically(path, (writer) => writer.append(bytes));
-    const ref = { sha256: sha256(bytes), bytes: bytes.length };
-    await this.append({ file, ...ref, ...(note === undefined ? {} : { note }) });
+    await this.append(entry);
   }
 
   /** Keeps a note under the name of a file that there is no need for. */
@@ -166,6 +171,12 @@ export class StageFiles implements AsyncDisposable {
     await this.journal.close();
   }
 
+  private async announce(entry: Entry): Promise<void> {
+    if (!this.entries.has(entry.file)) return;
+    await this.guard();
+    await this.journal.appendFile(lineOf({ ...entry, coming: true }));
+  }
+
   private async append(entry: Entry): Promise<void> {
     FilePath.parse(entry.file);
     await this.guard();
@@ -195,17 +206,22 @@ function lineOf(entry: Entry): string {
 
 const checkOf = (entry: Entry): Digest => sha256(canonicalJson(entry)).slice(0, 16);
 
-/** The last line about each file; lines that were cut off or damaged say nothing. */
-async function readEntries(path: string): Promise<Map<string, Entry>> {
-  const entries = new Map<string, Entry>();
+/** The last line about each file, and what was to come after it; lines that were cut off or damaged say nothing. */
+async function readEntries(path: string): Promise<{ entries: Map<string, Entry>; coming: Map<string, Entry> }> {
+  const [entries, coming] = [new Map<string, Entry>(), new Map<string, Entry>()];
   const text = await readFile(path, "utf8").catch(() => "");
   for (const line of text.split("\n")) {
-    const entry = entryOf(line);
-    if (entry === undefined) continue;
+    const { coming: announced, ...entry } = entryOf(line) ?? { file: "" };
+    if (entry.file === "") continue;
+    coming.delete(entry.file);
+    if (announced) {
+      coming.set(entry.file, entry);
+      continue;
+    }
     entries.delete(entry.file);
     if (entry.sha256 !== undefined || entry.note !== undefined) entries.set(entry.file, entry);
   }
-  return entries;
+  return { entries, coming };
 }
 
 function entryOf(line: string): Entry | undefined {
@@ -216,6 +232,11 @@ function entryOf(line: string): Entry | undefined {
   } catch {
     return undefined;
   }
+}
+
+async function holds(path: string, { sha256, bytes }: Entry): Promise<boolean> {
+  const status = await stat(path).catch(() => undefined);
+  return status?.isFile() === true && status.size === bytes && (await digestFile(path)).sha256 === sha256;
 }
 
 /** Whether a file holds what was finished, perhaps after what was appended since was cut off. One that does not is removed. */

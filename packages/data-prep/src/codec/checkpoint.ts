@@ -35,8 +35,9 @@ export async function writeCheckpoint(
   };
   for (const { name, shape } of state.fields)
     tensors[`state/${name}`] = { dtype: "float32", shape, data: () => read(name) };
-  await writeSafetensors(join(out, FILE), tensors, { step: String(step) });
-  await files.keep(FILE);
+  const temporary = join(out, "tmp", "next.safetensors");
+  await writeSafetensors(temporary, tensors, { step: String(step) });
+  await files.add(temporary, FILE); // the last one is there until this one is
 }
 
 /**

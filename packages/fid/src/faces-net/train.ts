@@ -61,12 +61,13 @@ export async function trainFacesNet(
     const state = program.state.fields.map(
       ({ name, shape }) => [name, { shape, data: program.state.read(name) as Float32Array }] as const,
     );
+    const temporary = join(out, "tmp", "next.safetensors");
     await writeSafetensors(
-      join(out, STATE_FILE),
+      temporary,
       { ...Object.fromEntries(state), losses: { shape: [step], data: losses.subarray(0, step) } },
       { step: String(step), identity },
     );
-    await files.keep(STATE_FILE);
+    await files.add(temporary, STATE_FILE);
   };
   const resume = async (): Promise<number> => {
     if (!files.has(STATE_FILE)) return 0;
