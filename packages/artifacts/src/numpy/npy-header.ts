@@ -1,8 +1,9 @@
-import { elementCount, type DType } from "../tensor/dtype.js";
+import { elementCount, type DType, type StoredDType } from "../tensor/dtype.js";
 
 /** What the header of a `.npy` file says. */
 export interface NpyHeader {
-  readonly dtype: DType;
+  /** What numpy writes as `descr`, if it is a type that is not read here: strings, complex numbers, dates, structures, objects. */
+  readonly dtype: StoredDType;
   readonly bigEndian: boolean;
   /** Elements are in column-major order. */
   readonly fortranOrder: boolean;
@@ -27,6 +28,9 @@ const KIND_OF = Object.fromEntries(Object.entries(BY_KIND).map(([kind, dtype]) =
   DType,
   string
 >;
+
+/** A list of fields, nested at most three deep; brackets in names of fields count, too, and are not expected there. */
+const STRUCTURE = /(\[(?:[^[\]]|\[(?:[^[\]]|\[[^[\]]*\])*\])*\])[ ]*/y;
 
 /** numpy's own limit. */
 const MAX_DIMS = 64;
@@ -63,8 +67,8 @@ export function parseNpyHeader(text: string, fail: (problem: string) => Error): 
     if (key in found) throw fail(`its header has ${JSON.stringify(key)} twice`);
     switch (key) {
       case "descr":
-        if (text[at] === "[") throw fail("it holds a structured array, expected plain numbers");
-        found.descr = need(/'([^'\\\n]{0,100})'[ ]*|"([^"\\\n]{0,100})"[ ]*/y, "a quoted dtype");
+        if (text[at] === "[") found.descr = need(STRUCTURE, "a list of fields");
+        else found.descr = need(/'([^'\\\n]{0,100})'[ ]*|"([^"\\\n]{0,100})"[ ]*/y, "a quoted dtype");
         break;
       case "fortran_order":
         found.fortran_order = need(/(True|False)[ ]*/y, "True or False") === "True";
@@ -90,17 +94,19 @@ export function parseNpyHeader(text: string, fail: (problem: string) => Error): 
   const { descr, fortran_order: fortranOrder, shape } = found;
   if (descr === undefined || fortranOrder === undefined || shape === undefined)
     throw fail("its header lacks one of descr, fortran_order and shape");
-  if (/^.?O/.test(descr))
-    throw fail(`it holds Python objects (dtype ${JSON.stringify(descr)}), which only Python can read`);
-  const dtype = BY_KIND[descr.slice(1)];
-  const bigEndian = descr[0] === ">";
-  if (!dtype || !"<>|=".includes(descr[0] ?? "?"))
-    throw fail(
-      `its dtype ${JSON.stringify(descr)} is not supported, expected one of ${Object.keys(BY_KIND).join(", ")}`,
-    );
+  const plain = /^[<>|=]/.test(descr) && Object.hasOwn(BY_KIND, descr.slice(1)) ? BY_KIND[descr.slice(1)] : undefined;
+  const dtype = plain ?? descr;
+  const bigEndian = plain !== undefined && descr.startsWith(">");
   if (Number.isNaN(elementCount(shape)))
     throw fail(`its shape (${shape.join(", ")}) has more elements than can be counted`);
   return { dtype, bigEndian, fortranOrder, shape };
+}
+
+/** Why an array of a type that is not read here cannot be read. */
+export function unreadable(descr: StoredDType): string {
+  if (descr.startsWith("[")) return "it holds a structured array, expected plain numbers";
+  if (/^.?O/.test(descr)) return `it holds Python objects (dtype ${JSON.stringify(descr)}), which only Python can read`;
+  return `its dtype ${JSON.stringify(descr)} is not supported, expected one of ${Object.keys(BY_KIND).join(", ")}`;
 }
 
 /**

@@ -8,13 +8,14 @@ import {
   elementsOf,
   formatShape,
   isDataOf,
+  isDType,
   swapBytes,
   type DType,
   type TensorData,
   type TensorValue,
 } from "../tensor/dtype.js";
 import { gather } from "../tensor/strided.js";
-import { formatNpyHeader, parseNpyHeader, type NpyHeader } from "./npy-header.js";
+import { formatNpyHeader, parseNpyHeader, unreadable, type NpyHeader } from "./npy-header.js";
 
 /** An array of a `.npy` or `.npz` file: little-endian and row-major, whatever the file was. */
 export type NpyArray = TensorValue;
@@ -39,9 +40,10 @@ export interface NpyLayout extends NpyHeader {
  * Reads the header of a `.npy` file.
  *
  * @param start The first bytes: up to `MAX_HEADER_BYTES` and 12 more.
+ * @param sizeBytes Of the whole file: the data of a type that is not read here is all that follows the header.
  * @throws {FormatError} If they are no header that is supported.
  */
-export function readNpyLayout(start: Uint8Array, source: ByteSource, what: string): NpyLayout {
+export function readNpyLayout(start: Uint8Array, sizeBytes: number, source: ByteSource, what: string): NpyLayout {
   const fail = (problem: string): Error => source.error(what ? `${what}: ${problem}` : problem);
   if (start.length < 12 || Buffer.from(start.subarray(0, 6)).toString("latin1") !== "\x93NUMPY")
     throw fail("it does not start as a .npy file does");
@@ -55,12 +57,15 @@ export function readNpyLayout(start: Uint8Array, source: ByteSource, what: strin
   if (dataOffset > start.length) throw fail(`its header ends at byte ${dataOffset}, but it holds ${start.length}`);
   const text = Buffer.from(start.subarray(textOffset, dataOffset)).toString(major === 3 ? "utf8" : "latin1");
   const header = parseNpyHeader(text, fail);
-  return { ...header, dataOffset, dataBytes: elementCount(header.shape) * dtypeBytes(header.dtype) };
+  const { dtype, shape } = header;
+  const dataBytes = isDType(dtype) ? elementCount(shape) * dtypeBytes(dtype) : sizeBytes - dataOffset;
+  return { ...header, dataOffset, dataBytes };
 }
 
 /** Data as it is in a file, made little-endian and row-major. `bytes` is used up: swapped in place, or returned. */
-export function decodeNpy(layout: NpyLayout, bytes: Uint8Array, source: ByteSource): NpyArray {
+export function decodeNpy(layout: NpyLayout, bytes: Uint8Array, source: ByteSource, what = ""): NpyArray {
   const { dtype, bigEndian, fortranOrder, shape } = layout;
+  if (!isDType(dtype)) throw source.error(what ? `${what}: ${unreadable(dtype)}` : unreadable(dtype));
   const size = dtypeBytes(dtype);
   if (bigEndian) swapBytes(bytes, size);
   const rowMajor = fortranOrder && shape.length > 1 ? transposed(bytes, shape, size, source) : bytes;
@@ -99,7 +104,12 @@ export class NpyFile implements AsyncDisposable {
 
   /** @param source Owned from now on: closed with the file. */
   static async from(source: ByteSource): Promise<NpyFile> {
-    const layout = readNpyLayout(await source.read(0, Math.min(source.size, MAX_HEADER_BYTES + 12)), source, "");
+    const layout = readNpyLayout(
+      await source.read(0, Math.min(source.size, MAX_HEADER_BYTES + 12)),
+      source.size,
+      source,
+      "",
+    );
     const { dataOffset, dataBytes } = layout;
     if (dataOffset + dataBytes !== source.size)
       throw source.error(`its data ends at byte ${dataOffset + dataBytes}, but the file holds ${source.size}`);

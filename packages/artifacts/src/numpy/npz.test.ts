@@ -122,6 +122,28 @@ test("readNpz() reads column-major arrays wherever their data starts", async () 
   }
 });
 
+test.each([
+  ["strings", "'<U5'", "<U5", /dtype "<U5" is not supported/],
+  ["complex numbers", "'<c8'", "<c8", /dtype "<c8" is not supported/],
+  ["dates", "'<M8[ns]'", "<M8[ns]", /is not supported/],
+  ["objects", "'|O'", "|O", /Python objects/],
+  [
+    "structures",
+    "[('a', '<f8'), ('b', [('c', '<i4', (2,))])]",
+    "[('a', '<f8'), ('b', [('c', '<i4', (2,))])]",
+    /structured/,
+  ],
+])("openNpz() lists %s, reads the arrays beside them, and refuses to read them", async (_, descr, dtype, message) => {
+  const odd = npy(`{'descr': ${descr}, 'fortran_order': False, 'shape': (2,)}`, bytes(1, 2, 3, 4));
+  const mu = npy("{'descr': '|u1', 'fortran_order': False, 'shape': (1,)}", bytes(7));
+  const archive = ByteSource.of(await zipOf({ "odd.npy": odd, "mu.npy": mu }));
+  await using file = await NpzFile.from(archive);
+  expect(file.array("odd")).toMatchObject({ dtype, shape: [2], dataBytes: 4 });
+  expect((await file.read("mu")).data).toEqual(bytes(7));
+  await expect(file.read("odd")).rejects.toThrow(message);
+  await expect(file.read("odd")).rejects.toThrow('array "odd.npy"');
+});
+
 test("readNpz() counts all arrays against maxBytes", async () => {
   const path = join(folder, "two.npz");
   const array = { shape: [500], data: new Uint8Array(500) }; // 628 bytes with its header

@@ -51,7 +51,7 @@ export async function readNpzFrom(source: ByteSource, options: ReadNpzOptions = 
     const bytes = await readZipEntry(source, entry, left);
     left -= bytes.length;
     const layout = layoutOf(bytes, entry, source);
-    arrays[arrayName(entry, source)] = decodeNpy(layout, bytes.subarray(layout.dataOffset), source);
+    arrays[arrayName(entry, source)] = decoded(layout, bytes, entry, source);
   }
   return arrays;
 }
@@ -107,7 +107,7 @@ export class NpzFile implements AsyncDisposable {
     const { entry } = this.find(name);
     const bytes = await readZipEntry(this.source, entry, maxBytes);
     const layout = layoutOf(bytes, entry, this.source);
-    return decodeNpy(layout, bytes.subarray(layout.dataOffset), this.source);
+    return decoded(layout, bytes, entry, this.source);
   }
 
   async close(): Promise<void> {
@@ -130,8 +130,12 @@ function arrayName({ name }: ZipEntry, source: ByteSource): string {
   return name.slice(0, -4);
 }
 
+function decoded(layout: NpyLayout, bytes: Uint8Array, entry: ZipEntry, source: ByteSource): NpyArray {
+  return decodeNpy(layout, bytes.subarray(layout.dataOffset), source, `array ${quote(entry.name)}`);
+}
+
 function layoutOf(start: Uint8Array, entry: ZipEntry, source: ByteSource): NpyLayout {
-  const layout = readNpyLayout(start, source, `array ${quote(entry.name)}`);
+  const layout = readNpyLayout(start, entry.sizeBytes, source, `array ${quote(entry.name)}`);
   const end = layout.dataOffset + layout.dataBytes;
   if (end !== entry.sizeBytes)
     throw source.error(`array ${quote(entry.name)} ends at byte ${end}, but its entry holds ${entry.sizeBytes}`);

@@ -1,9 +1,10 @@
 import { quote } from "../format-error.js";
-import { dtypeBytes, elementCount, formatShape, type DType } from "../tensor/dtype.js";
+import { dtypeBytes, elementCount, formatShape, type DType, type StoredDType } from "../tensor/dtype.js";
 
 /** Where a tensor lies in a safetensors file, and what it is. */
 export interface SafetensorsEntry {
-  readonly dtype: DType;
+  /** The file's own name of it, if it is a type that is not read here. */
+  readonly dtype: StoredDType;
   readonly shape: readonly number[];
   /** First byte and end, counted from the end of the header. */
   readonly start: number;
@@ -32,6 +33,12 @@ export const DTYPE_NAMES = {
   U8: "uint8",
   BOOL: "bool",
 } as const satisfies Record<string, DType>;
+
+/** Types of the format that are not read here, and bits of an element. A type that is not even here may take any space. */
+const FOREIGN_BITS: Readonly<Record<string, number>> = {
+  ...{ F4: 4, F6_E2M3: 6, F6_E3M2: 6, C64: 64 },
+  ...Object.fromEntries(["E4M3", "E5M2", "E8M0", "E4M3FNUZ", "E5M2FNUZ"].map((kind) => [`F8_${kind}`, 8])),
+};
 
 /**
  * Parses the JSON of a header. A parser of its own for this one grammar, because `JSON.parse` takes the last of two equal
@@ -84,15 +91,17 @@ function tensorOf(json: StrictJson, name: string, fail: (problem: string) => Err
   const { dtype: dtypeName, shape, offsets } = found;
   if (dtypeName === undefined || shape === undefined || offsets === undefined)
     throw fail(`${tensor} lacks one of dtype, shape and data_offsets`);
-  if (!Object.hasOwn(DTYPE_NAMES, dtypeName))
-    throw fail(`${tensor} has the dtype ${quote(dtypeName)}, expected one of ${Object.keys(DTYPE_NAMES).join(", ")}`);
-  const dtype = DTYPE_NAMES[dtypeName as keyof typeof DTYPE_NAMES];
+  if (!/^[A-Z][A-Z0-9_]{0,31}$/.test(dtypeName)) throw fail(`${tensor} has the dtype ${quote(dtypeName)}`);
   const [start = 0, end = 0] = offsets;
   if (offsets.length !== 2 || start > end)
     throw fail(`${tensor} has the data_offsets [${offsets.slice(0, 3).join(", ")}]`);
-  const size = dtypeBytes(dtype);
-  const needed = elementCount(shape) * size;
-  if (!Number.isSafeInteger(needed))
+  const dtype = Object.hasOwn(DTYPE_NAMES, dtypeName) ? DTYPE_NAMES[dtypeName as keyof typeof DTYPE_NAMES] : undefined;
+  const size = dtype === undefined ? 1 : dtypeBytes(dtype);
+  const bits =
+    dtype === undefined ? (Object.hasOwn(FOREIGN_BITS, dtypeName) ? FOREIGN_BITS[dtypeName] : undefined) : size * 8;
+  const needed =
+    bits === undefined && !Number.isNaN(elementCount(shape)) ? end - start : (elementCount(shape) * (bits ?? NaN)) / 8;
+  if (!(needed <= Number.MAX_SAFE_INTEGER))
     throw fail(`${tensor} has the shape ${formatShape(shape)}, more than can be counted`);
   if (end - start !== needed)
     throw fail(
@@ -101,7 +110,7 @@ function tensorOf(json: StrictJson, name: string, fail: (problem: string) => Err
   // The format's own writer sorts by element size, so that this holds; a file that breaks it was made by something else.
   if (start % size !== 0)
     throw fail(`${tensor} is misaligned: it starts at byte ${start}, not at a multiple of ${size}`);
-  return { dtype, shape, start, end };
+  return { dtype: dtype ?? dtypeName, shape, start, end };
 }
 
 /** Just enough JSON: objects without repeated keys, strings, arrays of non-negative integers. */

@@ -1,9 +1,9 @@
 import { ByteSource } from "../file/byte-source.js";
 import { quote } from "../format-error.js";
 import { toFloat32 } from "../tensor/convert.js";
-import { dtypeBytes, elementsOf, type DType, type TensorValue } from "../tensor/dtype.js";
+import { dtypeBytes, elementsOf, isDType, type DType, type StoredDType, type TensorValue } from "../tensor/dtype.js";
 import { notFinite } from "../tensor/finite.js";
-import { parseSafetensorsHeader, type SafetensorsEntry, type SafetensorsHeader } from "./header.js";
+import { DTYPE_NAMES, parseSafetensorsHeader, type SafetensorsEntry, type SafetensorsHeader } from "./header.js";
 
 /** The limit of the format's own reader. */
 const MAX_HEADER_BYTES = 100_000_000;
@@ -71,14 +71,18 @@ export class SafetensorsFile implements AsyncDisposable {
    *
    * @throws {FormatError} If the file has no such tensor.
    */
-  tensor(name: string): { readonly dtype: DType; readonly shape: readonly number[] } {
-    const { dtype, shape } = this.entry(name);
-    return { dtype, shape };
+  tensor(name: string): { readonly dtype: StoredDType; readonly shape: readonly number[]; readonly sizeBytes: number } {
+    const { dtype, shape, start, end } = this.entry(name);
+    return { dtype, shape, sizeBytes: end - start };
   }
 
-  /** Reads a tensor. Each call reads it again; the array is yours. */
+  /**
+   * Reads a tensor. Each call reads it again; the array is yours.
+   *
+   * @throws {FormatError} If the file has no such tensor, or it is of a type that is not read here.
+   */
   async read(name: string): Promise<TensorValue> {
-    const { dtype, shape, start, end } = this.entry(name);
+    const { dtype, shape, start, end } = this.readable(name);
     const bytes = await this.source.read(this.dataOffset + start, end - start, `tensor ${quote(name)}`);
     return { dtype, shape, data: elementsOf(dtype, bytes) };
   }
@@ -89,7 +93,7 @@ export class SafetensorsFile implements AsyncDisposable {
    * @throws {RangeError} If they are not all there, or the tensor is a scalar.
    */
   async readRows(name: string, from: number, to: number): Promise<TensorValue> {
-    const { dtype, shape, start } = this.entry(name);
+    const { dtype, shape, start } = this.readable(name);
     const [rows, ...rest] = shape;
     if (
       rows === undefined ||
@@ -136,6 +140,14 @@ export class SafetensorsFile implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+
+  private readable(name: string): SafetensorsEntry & { readonly dtype: DType } {
+    const { dtype, ...entry } = this.entry(name);
+    if (isDType(dtype)) return { dtype, ...entry };
+    throw this.source.error(
+      `tensor ${quote(name)} has the dtype ${quote(dtype)}, expected one of ${Object.keys(DTYPE_NAMES).join(", ")}`,
+    );
   }
 
   private entry(name: string): SafetensorsEntry {

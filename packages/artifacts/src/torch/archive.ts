@@ -1,8 +1,8 @@
 import type { ByteSource } from "../file/byte-source.js";
 import { quote } from "../format-error.js";
 import { unpickle } from "../pickle/machine.js";
-import { dtypeBytes } from "../tensor/dtype.js";
 import { checkCrc, entryDataOffset, readZipDirectory, readZipEntry, type ZipEntry } from "../zip/read.js";
+import { torchBytes } from "./element-type.js";
 import { buildTorchObject, findTorchGlobal } from "./globals.js";
 import { storageId } from "./storage-id.js";
 import { TorchStorage, type StorageRecord } from "./storage.js";
@@ -55,7 +55,7 @@ export async function readTorchArchive(source: ByteSource): Promise<unknown> {
     const { key, dtype, elements } = storageId(id, fail);
     const entry = byName.get(`${root}data/${key}`);
     if (!entry) throw fail(`it lacks the record of storage ${quote(key)}`);
-    if (entry.sizeBytes < elements * dtypeBytes(dtype))
+    if (entry.sizeBytes < elements * torchBytes(dtype))
       throw fail(`storage ${quote(key)} holds ${entry.sizeBytes} bytes, too few for ${elements} elements of ${dtype}`);
     const record = records.get(key) ?? new ZipRecord(source, entry);
     records.set(key, record);

@@ -1,6 +1,6 @@
 import { PickleGlobal } from "../pickle/global.js";
 import { OrderedDict } from "../pickle/ordered-dict.js";
-import type { DType } from "../tensor/dtype.js";
+import { FOREIGN_BYTES, type ElementType } from "./element-type.js";
 import { TorchStorage } from "./storage.js";
 import { MAX_DIMS, TorchTensor } from "./tensor.js";
 import type { Namespace, TorchDType } from "./value.js";
@@ -8,7 +8,7 @@ import type { Namespace, TorchDType } from "./value.js";
 type Call = (args: readonly unknown[]) => unknown;
 
 /** PyTorch's classes of storages, by what they hold. */
-export const STORAGE_DTYPES: Readonly<Record<string, DType>> = {
+export const STORAGE_DTYPES: Readonly<Record<string, ElementType>> = {
   "torch.DoubleStorage": "float64",
   "torch.FloatStorage": "float32",
   "torch.HalfStorage": "float16",
@@ -19,14 +19,17 @@ export const STORAGE_DTYPES: Readonly<Record<string, DType>> = {
   "torch.CharStorage": "int8",
   "torch.ByteStorage": "uint8",
   "torch.BoolStorage": "bool",
+  "torch.ComplexFloatStorage": "complex64",
+  "torch.ComplexDoubleStorage": "complex128",
   "torch.UntypedStorage": "uint8",
   "torch.storage.UntypedStorage": "uint8",
   "torch.storage._UntypedStorage": "uint8",
 };
 
-const DTYPES: readonly DType[] = [
+const DTYPES: readonly ElementType[] = [
   ...(["float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8"] as const),
   ...(["uint64", "uint32", "uint16", "uint8", "bool"] as const),
+  ...(Object.keys(FOREIGN_BYTES) as ElementType[]),
 ];
 
 const isTuple = (value: unknown): value is readonly unknown[] => Array.isArray(value) && Object.isFrozen(value);
@@ -41,8 +44,8 @@ function rebuildTensor(args: readonly unknown[], dtypeAt?: number): TorchTensor 
   if (!(storage instanceof TorchStorage) || typeof offset !== "number" || !isSizes(shape) || !isSizes(strides))
     return undefined;
   const dtype = dtypeAt === undefined ? storage.dtype : (args[dtypeAt] as TorchDType | undefined)?.name;
-  if (typeof requiresGrad !== "boolean" || !DTYPES.includes(dtype as DType)) return undefined;
-  return new TorchTensor(storage, dtype as DType, offset, shape, strides, requiresGrad);
+  if (typeof requiresGrad !== "boolean" || !DTYPES.includes(dtype as ElementType)) return undefined;
+  return new TorchTensor(storage, dtype as ElementType, offset, shape, strides, requiresGrad);
 }
 
 function parameter([tensor, requiresGrad = true]: readonly unknown[]): TorchTensor | undefined {

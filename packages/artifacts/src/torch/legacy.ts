@@ -15,7 +15,7 @@
 import type { ByteSource } from "../file/byte-source.js";
 import { quote } from "../format-error.js";
 import { PickleStream, PLAIN_VALUES } from "../pickle/stream.js";
-import { dtypeBytes, type DType } from "../tensor/dtype.js";
+import { torchBytes, type ElementType } from "./element-type.js";
 import { MAX_PICKLE_BYTES } from "./archive.js";
 import { buildTorchObject, findTorchGlobal } from "./globals.js";
 import { storageId } from "./storage-id.js";
@@ -100,7 +100,7 @@ class LegacyStorages {
   load(id: unknown): TorchStorage {
     const { key, dtype, elements, rest } = storageId(id, (problem) => this.source.error(problem));
     // Before anything is computed with it: past 2^53 that would be wrong.
-    if (!(elements * dtypeBytes(dtype) <= this.source.size))
+    if (!(elements * torchBytes(dtype) <= this.source.size))
       throw this.source.error(
         `storage ${quote(key)} is of ${elements} elements of ${dtype}, but the file holds ${this.source.size} bytes`,
       );
@@ -120,7 +120,7 @@ class LegacyStorages {
   }
 
   /** A part of a record, `(key, first element, elements)`. */
-  private view(view: unknown, record: LegacyRecord, dtype: DType): TorchStorage {
+  private view(view: unknown, record: LegacyRecord, dtype: ElementType): TorchStorage {
     const [key, first, elements] = (Array.isArray(view) ? view : []) as unknown[];
     if (typeof key !== "string" || !isCount(first) || !isCount(elements))
       throw this.source.error(`storage ${quote(record.key)} has a view that is none`);
@@ -128,7 +128,7 @@ class LegacyStorages {
       throw this.source.error(
         `storage ${quote(key)} is of elements ${first} to ${first + elements} of storage ${quote(record.key)}, which has ${record.elements}`,
       );
-    const size = dtypeBytes(dtype);
+    const size = torchBytes(dtype);
     const part = { start: first * size, sizeBytes: elements * size };
     const storage = this.views.get(key) ?? new TorchStorage(this.source, record, key, dtype, part);
     const same = storage.record === record && storage.start === part.start && storage.sizeBytes === part.sizeBytes;
@@ -176,10 +176,10 @@ class LegacyRecord implements StorageRecord {
   constructor(
     private readonly source: ByteSource,
     readonly key: string,
-    readonly dtype: DType,
+    readonly dtype: ElementType,
     readonly elements: number,
   ) {
-    this.sizeBytes = elements * dtypeBytes(dtype);
+    this.sizeBytes = elements * torchBytes(dtype);
   }
 
   read(offset: number, length: number, what: string): Promise<Uint8Array<ArrayBuffer>> {

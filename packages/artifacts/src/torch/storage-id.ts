@@ -1,12 +1,12 @@
 import { PickleGlobal } from "../pickle/global.js";
-import type { DType } from "../tensor/dtype.js";
+import type { ElementType } from "./element-type.js";
 import { STORAGE_DTYPES } from "./globals.js";
 
 /** What a pickle says of a storage, in place of the storage. */
 export interface StorageId {
   readonly key: string;
   /** `uint8` for one without a type. */
-  readonly dtype: DType;
+  readonly dtype: ElementType;
   /** 0 or more, maybe more than any file holds. */
   readonly elements: number;
   /** What follows: nothing in an archive, the view in the format before it. */

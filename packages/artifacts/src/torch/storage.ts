@@ -1,6 +1,7 @@
 import type { ByteSource } from "../file/byte-source.js";
 import { quote } from "../format-error.js";
-import { dtypeBytes, swapBytes, type DType } from "../tensor/dtype.js";
+import { swapBytes } from "../tensor/dtype.js";
+import { torchBytes, type ElementType } from "./element-type.js";
 
 /** A piece of the file that holds the memory of tensors. Two storages of one record are one memory. */
 export interface StorageRecord {
@@ -40,7 +41,7 @@ export class TorchStorage {
     /** The name that the file gives it. */
     readonly key: string,
     /** `uint8` for one without a type. */
-    readonly dtype: DType,
+    readonly dtype: ElementType,
     { bigEndian = false, start = 0, sizeBytes = record.sizeBytes - start }: StorageOptions = {},
   ) {
     this.bigEndian = bigEndian;
@@ -55,12 +56,12 @@ export class TorchStorage {
    *
    * @param dtype Of the elements there: what is swapped in a big-endian file.
    */
-  async read(offset: number, length: number, dtype: DType = this.dtype): Promise<Uint8Array<ArrayBuffer>> {
+  async read(offset: number, length: number, dtype: ElementType = this.dtype): Promise<Uint8Array<ArrayBuffer>> {
     const what = `storage ${quote(this.key)}`;
     if (!(offset >= 0 && length >= 0 && offset + length <= this.sizeBytes))
       throw this.error(`${what} has ${this.sizeBytes} bytes, but byte ${offset + length} is asked for`);
     const bytes = await this.record.read(this.start + offset, length, what);
-    if (this.bigEndian) swapBytes(bytes, dtypeBytes(dtype));
+    if (this.bigEndian) swapBytes(bytes, torchBytes(dtype));
     return bytes;
   }
 

@@ -1,7 +1,8 @@
 import { quote } from "../format-error.js";
 import { toFloat32 } from "../tensor/convert.js";
-import { dtypeBytes, elementCount, elementsOf, formatShape, type DType, type TensorValue } from "../tensor/dtype.js";
+import { elementCount, elementsOf, formatShape, isDType, type TensorValue } from "../tensor/dtype.js";
 import { gather, rowMajorStrides } from "../tensor/strided.js";
+import { torchBytes, type ElementType } from "./element-type.js";
 import type { TorchStorage } from "./storage.js";
 
 /** PyTorch's own limit. */
@@ -25,7 +26,7 @@ export class TorchTensor {
    */
   constructor(
     readonly storage: TorchStorage,
-    readonly dtype: DType,
+    readonly dtype: ElementType,
     readonly offset: number,
     readonly shape: readonly number[],
     readonly strides: readonly number[],
@@ -43,13 +44,18 @@ export class TorchTensor {
       throw storage.error(`it has ${described}`);
     if (shape.length !== strides.length || shape.length > MAX_DIMS)
       throw storage.error(`it has ${described}, expected as many strides as axes, and at most ${MAX_DIMS}`);
-    if (storage.start % dtypeBytes(dtype))
+    if (storage.start % torchBytes(dtype))
       throw storage.error(
         `it has ${described}, but storage ${quote(storage.key)} starts at byte ${storage.start}, no multiple of ${dtype}`,
       );
-    const held = Math.floor(storage.sizeBytes / dtypeBytes(dtype));
+    const held = Math.floor(storage.sizeBytes / torchBytes(dtype));
     if (this.elements > 0 && !(offset + this.span <= held))
       throw storage.error(`it has ${described}, but storage ${quote(storage.key)} holds ${held} elements of ${dtype}`);
+  }
+
+  /** Bytes of an element. */
+  get elementBytes(): number {
+    return torchBytes(this.dtype);
   }
 
   /** Elements of the storage from its first one to its last. */
@@ -57,10 +63,16 @@ export class TorchTensor {
     return this.shape.reduce((sum, size, axis) => sum + (size - 1) * (this.strides[axis] ?? 0), 1);
   }
 
-  /** Reads it, row-major whatever its strides are. Each call reads it again; the array is yours. */
+  /**
+   * Reads it, row-major whatever its strides are. Each call reads it again; the array is yours.
+   *
+   * @throws {FormatError} If its elements are of a type that is not read here.
+   */
   async read(): Promise<TensorValue> {
     const { dtype, shape, strides, elements } = this;
-    const size = dtypeBytes(dtype);
+    if (!isDType(dtype))
+      throw this.storage.error(`a tensor of shape ${formatShape(shape)} is of ${dtype}, which cannot be read here`);
+    const size = torchBytes(dtype);
     if (elements === 0) return { dtype, shape, data: elementsOf(dtype, new Uint8Array(0)) };
     const bytes = await this.storage.read(this.offset * size, this.span * size, dtype);
     if (this.isContiguous()) return { dtype, shape, data: elementsOf(dtype, bytes) };

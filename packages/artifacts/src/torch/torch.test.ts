@@ -325,17 +325,22 @@ describe("openTorch() refuses", () => {
       [tensor("FloatStorage", 4, 0, Array<number>(65).fill(1), Array<number>(65).fill(1))],
       "arguments that it does not take",
     ],
-    [
-      "another storage",
-      [tensor("ComplexFloatStorage", 1, 0, [1], [1])],
-      '"torch.ComplexFloatStorage", which is not allowed',
-    ],
+    ["another storage", [tensor("QUInt8Storage", 1, 0, [1], [1])], '"torch.QUInt8Storage", which is not allowed'],
     ["what is no storage class", [tensor("Tensor", 1, 0, [1], [1])], "a storage of the class torch.Tensor"],
   ];
   test.each(attacks)("%s", async (_, pickle, message) => {
     const opening = openPickle(pickle, { "x/data/0": Buffer.alloc(16) });
     await expect(opening).rejects.toThrow(FormatError);
     await expect(opening).rejects.toThrow(message);
+  });
+
+  test("a complex tensor, when it is read", async () => {
+    await using file = await openPickle([tensor("ComplexFloatStorage", 2, 0, [2], [1])], {
+      "x/data/0": Buffer.alloc(16),
+    });
+    const value = file.value as TorchTensor;
+    expect([value.dtype, value.shape, value.elementBytes]).toEqual(["complex64", [2], 8]);
+    await expect(value.read()).rejects.toThrow("a tensor of shape (2,) is of complex64, which cannot be read here");
   });
 
   test("a small file that expands to a huge tensor, when it is read", async () => {

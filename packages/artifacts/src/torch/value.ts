@@ -1,6 +1,6 @@
 import type { PickleGlobal } from "../pickle/global.js";
 import type { OrderedDict } from "../pickle/ordered-dict.js";
-import type { DType } from "../tensor/dtype.js";
+import type { ElementType } from "./element-type.js";
 import type { TorchStorage } from "./storage.js";
 import type { TorchTensor } from "./tensor.js";
 
@@ -59,7 +59,7 @@ export interface TorchDevice {
 /** `torch.float32` */
 export interface TorchDType {
   readonly kind: "dtype";
-  readonly name: DType;
+  readonly name: ElementType;
 }
 
 /** `torch.strided` */

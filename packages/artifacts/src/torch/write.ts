@@ -2,7 +2,7 @@ import { writeAtomically } from "../file/atomic-file.js";
 import { PickleGlobal } from "../pickle/global.js";
 import { OrderedDict } from "../pickle/ordered-dict.js";
 import { PersistentId, PickleCall, PickleWriter, type PyFloat } from "../pickle/write.js";
-import { dtypeBytes, type DType } from "../tensor/dtype.js";
+import { dtypeBytes, isDType, type DType } from "../tensor/dtype.js";
 import { bytesOfInput, checkInput, type TensorInput } from "../tensor/input.js";
 import { rowMajorStrides } from "../tensor/strided.js";
 import { ZipWriter } from "../zip/write.js";
@@ -68,7 +68,7 @@ const ALIGN_BYTES = 64;
 /** Storages are copied from file to file in pieces of this size. */
 const COPY_BYTES = 16 * 2 ** 20;
 
-const STORAGE_CLASS = new Map<DType, string>(
+const STORAGE_CLASS = new Map<string, string>(
   Object.entries(STORAGE_DTYPES)
     .filter(([name]) => !name.includes("ntyped"))
     .map(([name, dtype]) => [dtype, name]),
@@ -124,6 +124,7 @@ function pickleOf(value: TorchInput, storages: Storage[]): Uint8Array {
   const writer: PickleWriter = new PickleWriter((object) => {
     if (object instanceof TorchTensor) {
       const { storage, dtype, offset, shape, strides } = object;
+      if (!isDType(dtype)) throw new TypeError(`Cannot write a tensor of ${dtype}`);
       const copy = storageOf(storage.record, dtype, () => ({
         sizeBytes: storage.record.sizeBytes,
         chunks: () => copyOf(storage.whole(), dtype),

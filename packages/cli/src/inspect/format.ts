@@ -43,7 +43,7 @@ export function formatSummary(summary: Summary): string {
 const STATS = ["min", "max", "mean", "std"];
 
 function tensorRow({ dtype, shape, elements, stats }: TensorSummary, depth: number, name: string): Row {
-  const cells = [dtype, formatShape(shape), elements.toLocaleString("en")];
+  const cells = [printable(dtype), formatShape(shape), elements.toLocaleString("en")];
   if (stats === null) cells.push("", "", "", "", "no finite element");
   else if (stats) {
     cells.push(...[stats.min, stats.max, stats.mean, stats.std].map(formatNumber));

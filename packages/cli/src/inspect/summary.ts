@@ -1,10 +1,11 @@
 import {
-  dtypeBytes,
   elementCount,
+  isDType,
   isNamespace,
   TorchTensor,
   type ArtifactFile,
-  type DType,
+  type NpyLayout,
+  type StoredDType,
   type TensorValue,
   type TorchFile,
   type TorchValue,
@@ -16,11 +17,11 @@ import { statsOf, type Stats } from "./stats.js";
 export interface TensorSummary {
   /** Of a PyTorch file: the keys that lead to it, joined by dots. */
   readonly name: string;
-  readonly dtype: DType;
+  readonly dtype: StoredDType;
   readonly shape: readonly number[];
   readonly elements: number;
   readonly sizeBytes: number;
-  /** Undefined if it was not asked for, null if no element is finite. */
+  /** Undefined if it was not asked for or its elements cannot be read, null if no element is finite. */
   readonly stats: Stats | null | undefined;
 }
 
@@ -45,8 +46,9 @@ export interface SummarizeOptions {
 
 interface Item {
   readonly name: string;
-  readonly dtype: DType;
+  readonly dtype: StoredDType;
   readonly shape: readonly number[];
+  readonly sizeBytes: number;
   readonly read: () => Promise<TensorValue>;
 }
 
@@ -59,10 +61,9 @@ export async function summarize(
   const all = itemsOf(opened);
   const kept = keep ? all.filter(({ name }) => keep(name)) : all;
   const tensors: TensorSummary[] = [];
-  for (const { name, dtype, shape, read } of kept) {
-    const elements = elementCount(shape);
-    const figures = stats ? (statsOf(await read()) ?? null) : undefined;
-    tensors.push({ name, dtype, shape, elements, sizeBytes: elements * dtypeBytes(dtype), stats: figures });
+  for (const { name, dtype, shape, sizeBytes, read } of kept) {
+    const figures = stats && isDType(dtype) ? (statsOf(await read()) ?? null) : undefined;
+    tensors.push({ name, dtype, shape, elements: elementCount(shape), sizeBytes, stats: figures });
   }
   return {
     path,
@@ -86,11 +87,11 @@ function itemsOf(opened: ArtifactFile): Item[] {
     case "npz":
       return opened.file.names.map((name) => ({
         name,
-        ...opened.file.array(name),
+        ...listed(opened.file.array(name)),
         read: () => opened.file.read(name),
       }));
     case "npy":
-      return [{ name: "", ...opened.file.layout, read: () => opened.file.read() }];
+      return [{ name: "", ...listed(opened.file.layout), read: () => opened.file.read() }];
     case "torch":
       return torchItems(opened.file);
     default:
@@ -98,11 +99,19 @@ function itemsOf(opened: ArtifactFile): Item[] {
   }
 }
 
+const listed = ({ dtype, shape, dataBytes }: NpyLayout) => ({ dtype, shape, sizeBytes: dataBytes });
+
 function torchItems(file: TorchFile): Item[] {
   const items: Item[] = [];
   const walk = (value: TorchValue, name: string): void => {
     if (value instanceof TorchTensor)
-      items.push({ name, dtype: value.dtype, shape: value.shape, read: () => value.read() });
+      items.push({
+        name,
+        dtype: value.dtype,
+        shape: value.shape,
+        sizeBytes: value.elements * value.elementBytes,
+        read: () => value.read(),
+      });
     else for (const [key, child] of childrenOf(value)) walk(child, name === "" ? key : `${name}.${key}`);
   };
   walk(file.value, "");

@@ -1,4 +1,4 @@
-import { notFinite, readNpz, toFloat64, writeNpz } from "@madformer/artifacts";
+import { notFinite, openNpz, toFloat64, writeNpz } from "@madformer/artifacts";
 import type { Gaussian } from "../frechet.js";
 
 /**
@@ -8,24 +8,25 @@ import type { Gaussian } from "../frechet.js";
  * @throws {RangeError} If an array is missing, has another shape or is not finite.
  */
 export async function readStatistics(path: string): Promise<Gaussian> {
-  const arrays = await readNpz(path);
-  const array = (name: string, shapeOf: (dims: number) => number[]): Float64Array => {
-    const found = arrays[name];
-    if (!found)
+  await using file = await openNpz(path);
+  for (const name of ["mu", "sigma"])
+    if (!file.names.includes(name))
       throw new RangeError(
-        `Cannot read statistics from "${path}": it holds ${Object.keys(arrays).join(", ") || "nothing"}, expected mu and sigma`,
+        `Cannot read statistics from "${path}": it holds ${file.names.join(", ") || "nothing"}, expected mu and sigma`,
       );
-    const expected = shapeOf(arrays["mu"]?.shape[0] ?? 0);
+  const [dims = 0] = file.array("mu").shape;
+  const array = async (name: string, expected: readonly number[]): Promise<Float64Array> => {
+    const found = file.array(name);
     if (found.shape.length !== expected.length || found.shape.some((size, axis) => size !== expected[axis]))
       throw new RangeError(
         `Cannot read statistics from "${path}": ${name} has shape (${found.shape.join(", ")}), expected (${expected.join(", ")})`,
       );
-    const values = toFloat64(found);
+    const values = toFloat64(await file.read(name));
     const bad = notFinite(values);
     if (bad) throw new RangeError(`Cannot read statistics from "${path}": ${name} is not finite: ${bad}`);
     return values;
   };
-  return { mu: array("mu", (dims) => [dims]), sigma: array("sigma", (dims) => [dims, dims]) };
+  return { mu: await array("mu", [dims]), sigma: await array("sigma", [dims, dims]) };
 }
 
 /**
