@@ -1,5 +1,5 @@
 import {
-  autoencoderConfigFromDiffusers,
+  autoencoderFromDiffusers,
   autoencoderSpecs,
   compileDecoder,
   compileEncoder,
@@ -22,7 +22,7 @@ const image = (tensor: GoldenTensor): GoldenTensor => {
 };
 
 describe.each(Object.keys(META as object).filter((name) => /^vae\d+$/.test(name)))("autoencoder %s", (name) => {
-  const config = autoencoderConfigFromDiffusers(goldenJson(`${name}/config.json`));
+  const { config } = autoencoderFromDiffusers(goldenJson(`${name}/config.json`));
   const file = goldenTensors(`${name}/diffusion_pytorch_model.safetensors`) as Record<string, FileTensor>;
   const weights = fromStateDict(autoencoderSpecs(config), withPresentKeys(file));
   const io = goldenTensors(`${name}/io.safetensors`);

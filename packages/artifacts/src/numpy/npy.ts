@@ -1,5 +1,6 @@
 import { writeAtomically } from "../file/atomic-file.js";
 import { allocate, ByteSource } from "../file/byte-source.js";
+import type { FormatError } from "../format-error.js";
 import {
   bytesOf,
   dtypeBytes,
@@ -120,6 +121,11 @@ export class NpyFile implements AsyncDisposable {
   async read(): Promise<NpyArray> {
     const { dataOffset, dataBytes } = this.layout;
     return decodeNpy(this.layout, await this.source.read(dataOffset, dataBytes, "its data"), this.source);
+  }
+
+  /** The error to throw about this file. */
+  error(problem: string): FormatError {
+    return this.source.error(problem);
   }
 
   async close(): Promise<void> {

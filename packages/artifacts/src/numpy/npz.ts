@@ -1,6 +1,6 @@
 import { writeAtomically } from "../file/atomic-file.js";
 import { ByteSource } from "../file/byte-source.js";
-import { quote } from "../format-error.js";
+import { quote, type FormatError } from "../format-error.js";
 import { dtypeBytes, elementCount, type DType } from "../tensor/dtype.js";
 import { readZipDirectory, readZipEntry, readZipEntryStart, type ZipEntry } from "../zip/read.js";
 import { ZipWriter } from "../zip/write.js";
@@ -108,6 +108,11 @@ export class NpzFile implements AsyncDisposable {
     const bytes = await readZipEntry(this.source, entry, maxBytes);
     const layout = layoutOf(bytes, entry, this.source);
     return decoded(layout, bytes, entry, this.source);
+  }
+
+  /** The error to throw about this file. */
+  error(problem: string): FormatError {
+    return this.source.error(problem);
   }
 
   async close(): Promise<void> {

@@ -1,5 +1,5 @@
 import { ByteSource } from "../file/byte-source.js";
-import { quote } from "../format-error.js";
+import { quote, type FormatError } from "../format-error.js";
 import { toFloat32 } from "../tensor/convert.js";
 import { dtypeBytes, elementsOf, isDType, type DType, type StoredDType, type TensorValue } from "../tensor/dtype.js";
 import { notFinite } from "../tensor/finite.js";
@@ -132,6 +132,11 @@ export class SafetensorsFile implements AsyncDisposable {
     for (const name of this.names)
       entries.push([name, { shape: this.tensor(name).shape, data: await this.readWeights(name) }] as const);
     return Object.fromEntries(entries);
+  }
+
+  /** The error to throw about this file. */
+  error(problem: string): FormatError {
+    return this.source.error(problem);
   }
 
   async close(): Promise<void> {

@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { DataError, openSafetensors, writeSafetensors, writeText, type Artifact } from "@madformer/artifacts";
+import { DataError, openWeights, writeSafetensors, writeText, type Artifact } from "@madformer/artifacts";
 import {
   codecConfig,
   codecSpecs,
@@ -68,8 +68,9 @@ export async function readWeights(
   codec: CodecConfig,
   rename = (tensors: Record<string, FileTensor>): Record<string, FileTensor> => tensors,
 ): Promise<CodecWeights> {
-  await using file = await openSafetensors(path);
-  const tensors = await file.readAllWeights();
+  await using file = await openWeights(path);
+  const tensors: Record<string, FileTensor> = {};
+  for (const name of file.names) tensors[name] = { shape: file.tensor(name).shape, data: await file.readWeights(name) };
   try {
     return fromStateDict(codecSpecs(codec), rename(tensors));
   } catch (cause) {

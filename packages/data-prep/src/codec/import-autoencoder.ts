@@ -3,10 +3,10 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { DataError, digestFile, download, reasonOf } from "@madformer/artifacts";
 import {
-  autoencoderConfigFromDiffusers,
+  autoencoderFromDiffusers,
   withPresentKeys,
-  type AutoencoderConfig,
   type CodecWeights,
+  type PublishedAutoencoder,
 } from "@madformer/model";
 import type { Outside, StageContext } from "@madformer/stage";
 import { readWeights } from "./files.js";
@@ -18,8 +18,8 @@ export interface AutoencoderSource {
   readonly from: string;
   /** Name of the weights' file in it. */
   readonly weights: string;
-  /** SHA-256 of the weights' file. */
-  readonly sha256: string;
+  /** SHA-256 of the weights' file; there for a URL. */
+  readonly sha256?: string | undefined;
 }
 
 /** The files that are imported, if they are on this machine. */
@@ -37,7 +37,7 @@ export function filesHere({ from, weights }: AutoencoderSource): Outside[] {
 const MAX_CONFIG_BYTES = 1 << 20;
 
 /**
- * Imports an autoencoder that diffusers saved: `config.json` and a safetensors file, with today's or older names.
+ * Imports an autoencoder that diffusers saved: `config.json` and weights, with today's or older names.
  *
  * @param tmp Where downloads go; what is there already is used.
  * @throws {DataError} If a file is missing, its SHA-256 is another one, or it is no such autoencoder.
@@ -46,38 +46,45 @@ export async function importAutoencoder(
   { from, weights, sha256 }: AutoencoderSource,
   tmp: string,
   context: StageContext,
-): Promise<{ readonly config: AutoencoderConfig; readonly weights: CodecWeights }> {
-  const json = await fileOf(from, "config.json", tmp, context);
-  const config = await readConfig(json);
-  const path = await fileOf(from, weights, tmp, context, sha256);
-  return { config, weights: await readWeights(path, unscaled(config), withPresentKeys) };
+): Promise<PublishedAutoencoder & { readonly weights: CodecWeights }> {
+  const json = await fileOf({ from, name: "config.json", as: "config.json", maxBytes: MAX_CONFIG_BYTES }, tmp, context);
+  const published = await readConfig(json);
+  const path = await fileOf({ from, name: weights, as: "weights", sha256 }, tmp, context);
+  return { ...published, weights: await readWeights(path, unscaled(published.config), withPresentKeys) };
 }
 
-async function readConfig(path: string): Promise<AutoencoderConfig> {
+async function readConfig(path: string): Promise<PublishedAutoencoder> {
   try {
     const { size } = await stat(path);
     if (size > MAX_CONFIG_BYTES) throw new RangeError(`it holds ${size} bytes, expected ${MAX_CONFIG_BYTES} at most`);
-    return autoencoderConfigFromDiffusers(JSON.parse(await readFile(path, "utf8")));
+    return autoencoderFromDiffusers(JSON.parse(await readFile(path, "utf8")));
   } catch (cause) {
     throw new DataError(`Cannot import ${JSON.stringify(path)}: ${reasonOf(cause)}`, { cause });
   }
 }
 
-const isUrl = (from: string): boolean => /^[a-z]+:\/\//i.test(from);
+export const isUrl = (from: string): boolean => /^[a-z]+:\/\//i.test(from);
 
 const urlOf = (from: string, name: string): string => `${from.replace(/\/+$/, "")}/${name}`;
 
+interface FileToImport {
+  readonly from: string;
+  readonly name: string;
+  /** Its name here, if it is downloaded. */
+  readonly as: string;
+  readonly sha256?: string | undefined;
+  readonly maxBytes?: number;
+}
+
 /** A local path of a file; it is downloaded if it is elsewhere. */
 async function fileOf(
-  from: string,
-  name: string,
+  { from, name, as, sha256, maxBytes }: FileToImport,
   tmp: string,
   { signal, log }: StageContext,
-  sha256?: string,
 ): Promise<string> {
   if (isUrl(from)) {
-    const path = join(tmp, sha256 === undefined ? "config.json" : "weights.safetensors");
-    const known = sha256 === undefined ? { maxBytes: MAX_CONFIG_BYTES } : { sha256 };
+    const path = join(tmp, as);
+    const known = { ...(sha256 === undefined ? {} : { sha256 }), ...(maxBytes === undefined ? {} : { maxBytes }) };
     const onProgress = (done: number, total = done): void => log.progress("bytes", done, total);
     const onWait = (message: string): void => log.info(message);
     await download(urlOf(from, name), path, { signal, onProgress, onWait, ...known });

@@ -7,12 +7,13 @@ import {
   latentSize,
   OptimizerConfig,
   parameterCount,
+  type PublishedAutoencoder,
 } from "@madformer/model";
 import { defineStage, type StageContext, type StageFiles } from "@madformer/stage";
 import { z } from "zod";
 import { finishCodec, hasCodec, readCodec, type Codec } from "../codec/files.js";
 import { HeldImages } from "../codec/images.js";
-import { filesHere, importAutoencoder } from "../codec/import-autoencoder.js";
+import { filesHere, importAutoencoder, isUrl } from "../codec/import-autoencoder.js";
 import { measureScale, reconstruct, unscaled, writePairs } from "../codec/measure.js";
 import { trainAutoencoder } from "../codec/train-autoencoder.js";
 
@@ -67,7 +68,8 @@ const ImportConfig = z.strictObject({
   sha256: z
     .string()
     .regex(/^[0-9a-f]{64}$/, "expected 64 lower-case hex digits")
-    .describe("SHA-256 of the weights' file, which decides what is imported"),
+    .optional()
+    .describe("SHA-256 of the weights' file, which decides what is imported; needed for a URL"),
   scale: z
     .enum(["measured", "published"])
     .default("measured")
@@ -81,7 +83,10 @@ export const VaeConfig = z.discriminatedUnion("source", [
     path: ["groups"],
     error: "groups must divide the channels of every level",
   }),
-  ImportConfig,
+  ImportConfig.refine((c) => c.sha256 !== undefined || !isUrl(c.from), {
+    path: ["sha256"],
+    error: "needed for a URL: SHA-256 of the weights' file, 64 hex digits, which decides what is imported",
+  }),
 ]);
 export type VaeConfig = z.infer<typeof VaeConfig>;
 
@@ -140,19 +145,19 @@ async function finishedCodec({ source }: VaeConfig, files: StageFiles): Promise<
 
 async function makeCodec(config: VaeConfig, images: HeldImages, context: StageContext): Promise<Codec> {
   const { out, signal, log } = context;
-  const made =
+  const made: Partial<PublishedAutoencoder> & Awaited<ReturnType<typeof train>> =
     config.source === "train"
       ? await train(config, images, context)
       : await importAutoencoder(config, join(out, "tmp"), context);
   const plain = { ...made, codec: unscaled(made.config) };
+  const published = config.source === "import" && config.scale === "published" ? made.scale : undefined;
   const scale =
-    config.source === "import" && config.scale === "published"
-      ? plain.codec.scale
-      : await measureScale(plain, images, images.spread(config.scaleImages), {
-          batchImages: config.batchImages,
-          signal,
-          onProgress: (done, total) => log.progress("measured", done, total),
-        });
+    published ??
+    (await measureScale(plain, images, images.spread(config.scaleImages), {
+      batchImages: config.batchImages,
+      signal,
+      onProgress: (done, total) => log.progress("measured", done, total),
+    }));
   const codec = { codec: codecConfig({ ...plain.codec, scale }), weights: made.weights };
   await finishCodec(context, codec);
   return codec;

@@ -10,7 +10,7 @@ import {
   sampleLatents,
   withPresentKeys,
 } from "./autoencoder.js";
-import { autoencoderConfigFromDiffusers, AutoencoderConfig, downsamplingFactor, SD_VAE } from "./config.js";
+import { autoencoderFromDiffusers, AutoencoderConfig, downsamplingFactor, SD_VAE } from "./config.js";
 import { compileDecoder, compileEncoder } from "./programs.js";
 
 const TINY = AutoencoderConfig.parse({
@@ -147,7 +147,19 @@ describe("compileEncoder() and compileDecoder()", () => {
   });
 });
 
-describe("autoencoderConfigFromDiffusers()", () => {
+const LATENTS = { latents_mean: [1, -2, 3, 4], latents_std: [1, 2, 4, 8] };
+
+describe("autoencoderFromDiffusers()", () => {
+  test.each([
+    ["nothing", {}, [0, 0, 0, 0], [1, 1, 1, 1]],
+    ["a shift of 0", { shift_factor: 0 }, [0, 0, 0, 0], [1, 1, 1, 1]],
+    ["a shift", { shift_factor: 0.5 }, [0.25, 0.25, 0.25, 0.25], [1, 1, 1, 1]],
+    ["means and deviations", LATENTS, [0.5, -1, 1.5, 2], [1, 2, 4, 8]],
+  ])("takes the units of latents from %s", (_, fields, mean, std) => {
+    const json = { block_out_channels: [4, 8], norm_num_groups: 2, scaling_factor: 0.5, ...fields };
+    expect(autoencoderFromDiffusers(json).scale).toEqual({ mean, std });
+  });
+
   test("takes every field that matters and ignores the others", () => {
     const json = {
       _class_name: "AutoencoderKL",
@@ -161,8 +173,8 @@ describe("autoencoderConfigFromDiffusers()", () => {
       scaling_factor: 0.5,
       use_quant_conv: false,
     };
-    expect(autoencoderConfigFromDiffusers(json)).toEqual({ ...TINY, quantConv: false });
-    expect(autoencoderConfigFromDiffusers({ block_out_channels: [128, 256, 512, 512], layers_per_block: 2 })).toEqual(
+    expect(autoencoderFromDiffusers(json).config).toEqual({ ...TINY, quantConv: false });
+    expect(autoencoderFromDiffusers({ block_out_channels: [128, 256, 512, 512], layers_per_block: 2 }).config).toEqual(
       SD_VAE,
     );
   });
@@ -171,13 +183,21 @@ describe("autoencoderConfigFromDiffusers()", () => {
     ["another network", { _class_name: "VQModel" }, /_class_name/],
     ["another activation", { act_fn: "relu" }, /act_fn/],
     ["another kind of level", { down_block_types: ["AttnDownEncoderBlock2D"] }, /down_block_types/],
-    ["a shift of the latents", { shift_factor: 0.1 }, /shift_factor/],
-    ["another number of channels that go out", { out_channels: 1 }, /out_channels/],
+    ["a shift of the latents beside their mean", { shift_factor: 0.1, ...LATENTS }, /shift_factor/],
+    ["a mean without a deviation", { latents_mean: [0, 0, 0, 0] }, /must come together/],
+    ["means of another number of channels", { latents_mean: [0], latents_std: [1] }, /one number for each channel/],
+    [
+      "images with one channel",
+      { in_channels: 1, out_channels: 1 },
+      /images of 1 channels and makes 1, expected 3 and 3/,
+    ],
+    ["levels of which some are not said", { down_block_types: ["DownEncoderBlock2D"] }, /must be equally long/],
+    ["another number of channels that go out", { out_channels: 1 }, /makes 1, expected 3/],
     ["groups that do not divide the channels", { norm_num_groups: 3 }, /groups: groups must divide/],
     ["no channels", { block_out_channels: undefined }, /block_out_channels/],
   ])("names %s", (_, change, message) => {
     const attempt = (): unknown =>
-      autoencoderConfigFromDiffusers({ block_out_channels: [4, 8], norm_num_groups: 2, ...change });
+      autoencoderFromDiffusers({ block_out_channels: [4, 8], norm_num_groups: 2, ...change });
     expect(attempt).toThrow(ConfigError);
     expect(attempt).toThrow(message);
   });

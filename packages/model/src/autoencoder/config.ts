@@ -59,19 +59,61 @@ const DiffusersConfig = z
     use_quant_conv: z.boolean().default(true),
     use_post_quant_conv: z.boolean().default(true),
     scaling_factor: z.number().positive().default(0.18215),
-    shift_factor: z.null().optional(),
+    shift_factor: z.number().nullable().default(null),
+    latents_mean: z.array(z.number()).nullable().default(null),
+    latents_std: z.array(z.number().positive()).nullable().default(null),
   })
-  .refine((c) => c.in_channels === c.out_channels, {
-    path: ["out_channels"],
-    error: "out_channels must equal in_channels",
+  .refine((c) => c.in_channels === 3 && c.out_channels === 3, {
+    path: ["in_channels"],
+    error: (issue) => {
+      const { in_channels, out_channels } = issue.input as { in_channels: number; out_channels: number };
+      return `it takes images of ${in_channels} channels and makes ${out_channels}, expected 3 and 3: images are RGB here`;
+    },
+  })
+  .refine(
+    (c) =>
+      [c.down_block_types, c.up_block_types].every(
+        (t) => (t?.length ?? c.block_out_channels.length) === c.block_out_channels.length,
+      ),
+    {
+      path: ["block_out_channels"],
+      error: "down_block_types, up_block_types and block_out_channels must be equally long",
+    },
+  )
+  .refine(
+    (c) => [c.latents_mean, c.latents_std].every((values) => values === null || values.length === c.latent_channels),
+    {
+      path: ["latents_mean"],
+      error: "latents_mean and latents_std must have one number for each channel of a latent",
+    },
+  )
+  .refine((c) => (c.latents_mean === null) === (c.latents_std === null), {
+    path: ["latents_mean"],
+    error: "latents_mean and latents_std must come together",
+  })
+  .refine((c) => !c.shift_factor || c.latents_mean === null, {
+    path: ["shift_factor"],
+    error: "shift_factor and latents_mean cannot both be used",
   });
 
+/** An autoencoder that diffusers saved: its config, and the units of latents that were published with it. */
+export interface PublishedAutoencoder {
+  readonly config: AutoencoderConfig;
+  /**
+   * What models of these latents see, (z - mean) / std by channel, where z is the latent x times the scaling factor s:
+   *
+   *     s (x - shift)             with `shift_factor`
+   *     s (x - mean) / std        with `latents_mean` and `latents_std`
+   */
+  readonly scale: { readonly mean: readonly number[]; readonly std: readonly number[] };
+}
+
 /**
- * The config of an autoencoder from the `config.json` that diffusers wrote beside its weights.
+ * An autoencoder from the `config.json` that diffusers wrote beside its weights.
  *
  * @throws {ConfigError} If it is no AutoencoderKL, or has a part that this one has not.
  */
-export function autoencoderConfigFromDiffusers(json: unknown): AutoencoderConfig {
+export function autoencoderFromDiffusers(json: unknown): PublishedAutoencoder {
   const parsed = DiffusersConfig.safeParse(json);
   const result = parsed.success
     ? AutoencoderConfig.safeParse({
@@ -86,9 +128,20 @@ export function autoencoderConfigFromDiffusers(json: unknown): AutoencoderConfig
         scalingFactor: parsed.data.scaling_factor,
       })
     : parsed;
-  if (result.success) return result.data;
-  const problems = result.error.issues.map(({ path, message }) => `${path.join(".") || "config"}: ${message}`);
+  if (result.success && parsed.success) {
+    const { latentChannels: C, scalingFactor } = result.data;
+    const { shift_factor: shift, latents_mean: mean, latents_std: std } = parsed.data;
+    return {
+      config: result.data,
+      scale: {
+        mean: (mean ?? Array<number>(C).fill(shift ?? 0)).map((x) => x * scalingFactor),
+        std: std ?? Array<number>(C).fill(1),
+      },
+    };
+  }
+  const error = parsed.error ?? result.error!;
+  const problems = error.issues.map(({ path, message }) => `${path.join(".") || "config"}: ${message}`);
   throw new ConfigError(`The autoencoder's config is not one that can be used: ${problems.join("; ")}`, {
-    cause: result.error,
+    cause: error,
   });
 }
