@@ -1,6 +1,6 @@
 import type { ShardImage } from "../arrow/image-shards.js";
 import { DataError } from "../data-error.js";
-import { readRgb } from "./png.js";
+import { readRgb } from "./read-rgb.js";
 
 /**
  * The pixels of an image from a shard, decoded if they have to be.

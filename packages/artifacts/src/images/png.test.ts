@@ -1,10 +1,9 @@
-import { readFile, writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import sharp from "sharp";
-import { DataError } from "../data-error.js";
 import { inFolder } from "../testing.js";
 import { pixelsOfImage } from "./pixels.js";
-import { encodePng, imageGrid, readRgb, writePng } from "./png.js";
+import { encodePng, imageGrid, writePng } from "./png.js";
+import { readRgb } from "./read-rgb.js";
 
 const pixelsOf = (width: number, height: number): Uint8Array =>
   Uint8Array.from({ length: width * height * 3 }, (_, i) => (i * i * 31 + 5 * i) % 256);
@@ -23,65 +22,6 @@ describe("writePng()", () => {
 
   test("refuses pixels that do not fit", async () => {
     await expect(writePng("nowhere.png", pixelsOf(7, 5), 5, 8)).rejects.toThrow("105 bytes are not 5 x 8 pixels of 3");
-  });
-});
-
-describe("readRgb()", () => {
-  test("turns grey, alpha, sixteen bits and other colour spaces into three bytes", async () => {
-    const raw = { width: 2, height: 1 };
-    const grey = await sharp(Uint8Array.of(10, 200), { raw: { ...raw, channels: 1 } })
-      .toColourspace("b-w")
-      .png()
-      .toBuffer();
-    expect([...(await readRgb(grey)).pixels]).toEqual([10, 10, 10, 200, 200, 200]);
-    const alpha = await sharp(Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 255), { raw: { ...raw, channels: 4 } })
-      .png()
-      .toBuffer();
-    expect([...(await readRgb(alpha)).pixels]).toEqual([1, 2, 3, 5, 6, 7]);
-    const deep = await sharp(Uint8Array.of(1, 2, 3, 250, 251, 252), { raw: { ...raw, channels: 3 } })
-      .toColourspace("rgb16")
-      .png()
-      .toBuffer();
-    expect((await sharp(deep).metadata()).depth).toBe("ushort");
-    expect([...(await readRgb(deep)).pixels]).toEqual([1, 2, 3, 250, 251, 252]);
-    const cmyk = await sharp({ create: { width: 2, height: 1, channels: 3, background: "red" } })
-      .toColourspace("cmyk")
-      .jpeg()
-      .toBuffer();
-    expect((await readRgb(cmyk)).pixels).toHaveLength(6);
-  });
-
-  test("says in a sentence what it cannot read", () =>
-    inFolder(async (folder) => {
-      const path = join(folder, "a.png");
-      await expect(readRgb(path)).rejects.toThrow(/^Cannot read ".*a\.png": there is no such file$/);
-      await writeFile(path, "no image");
-      await expect(readRgb(path)).rejects.toThrow(DataError);
-      await expect(readRgb(path)).rejects.toThrow(
-        /^Cannot read ".*a\.png": it is damaged, or an image of no known format/,
-      );
-      const png = await encodePng(pixelsOf(30, 30), 30, 30);
-      await expect(readRgb(png.subarray(0, png.length / 2), "the second half")).rejects.toThrow(
-        "Cannot read the second half: its png data is damaged or ends early",
-      );
-    }));
-
-  test("decodes no image of more pixels than it allows", async () => {
-    // A PNG header of 65,500 x 65,500 pixels, and nothing behind it.
-    const png = Buffer.from(await encodePng(pixelsOf(1, 1), 1, 1));
-    png.writeUInt32BE(65_500, 16);
-    png.writeUInt32BE(65_500, 20);
-    await expect(readRgb(png)).rejects.toThrow(
-      "Cannot read an image: it is 65500 x 65500 pixels, more than 268435456 together",
-    );
-  });
-
-  test("reads the first frame of an animation", async () => {
-    const frames = Uint8Array.from([...new Uint8Array(12).fill(9), ...new Uint8Array(12).fill(200)]);
-    const raw = { width: 2, height: 4, channels: 3, pageHeight: 2 } as const;
-    const animation = await sharp(frames, { raw }).gif().toBuffer();
-    expect((await sharp(animation).metadata()).pages).toBe(2);
-    expect(await readRgb(animation)).toEqual({ width: 2, height: 2, pixels: new Uint8Array(12).fill(9) });
   });
 });
 

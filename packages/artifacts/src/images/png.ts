@@ -1,17 +1,5 @@
-import { readFile } from "node:fs/promises";
-import { DataError } from "../data-error.js";
 import { writeAtomically } from "../file/atomic-file.js";
-import { reasonOf } from "../file/byte-source.js";
-
-/** Pixels: (height, width, 3) uint8, RGB. */
-export interface RgbImage {
-  readonly width: number;
-  readonly height: number;
-  readonly pixels: Uint8Array;
-}
-
-/** Of an image that is read whole: 16,384 x 16,384. */
-const MAX_PIXELS = 2 ** 28;
+import type { RgbImage } from "./rgb-image.js";
 
 /**
  * Pixels as a PNG file's bytes. Equal pixels give equal bytes.
@@ -38,46 +26,6 @@ export async function encodePng(pixels: Uint8Array, width: number, height: numbe
 export async function writePng(path: string, pixels: Uint8Array, width: number, height: number): Promise<void> {
   const png = await encodePng(pixels, width, height);
   await writeAtomically(path, (file) => file.append(png));
-}
-
-/**
- * Reads an image file of any kind that sharp knows, as it is stored: no orientation, no resize; colours to sRGB, an alpha
- * channel dropped; of an animation, the first frame.
- *
- * @param file A path, or the file's bytes (borrowed).
- * @param name For messages.
- * @throws {DataError} If it is no such image, or has more than 2²⁸ pixels. {Error} If the file cannot be read.
- */
-export async function readRgb(
-  file: string | Uint8Array,
-  name = typeof file === "string" ? JSON.stringify(file) : "an image",
-): Promise<RgbImage> {
-  const bytes = typeof file === "string" ? await readWhole(file) : file;
-  const { default: sharp } = await import("sharp");
-  const problem = (reason: string, cause?: unknown): DataError =>
-    new DataError(`Cannot read ${name}: ${reason}`, { cause });
-  // What libvips says is only the cause: its threads write to one text, so it may be about another image.
-  const { width, height, format } = await sharp(bytes, { limitInputPixels: false })
-    .metadata()
-    .catch((cause: unknown) => {
-      throw problem("it is damaged, or an image of no known format", cause);
-    });
-  if (width * height > MAX_PIXELS) throw problem(`it is ${width} x ${height} pixels, more than ${MAX_PIXELS} together`);
-  try {
-    const image = sharp(bytes, { failOn: "warning", limitInputPixels: MAX_PIXELS }).removeAlpha().raw();
-    const { data, info } = await image.toBuffer({ resolveWithObject: true });
-    return { width: info.width, height: info.height, pixels: new Uint8Array(data) };
-  } catch (cause) {
-    throw problem(`its ${format} data is damaged or ends early`, cause);
-  }
-}
-
-async function readWhole(path: string): Promise<Uint8Array> {
-  try {
-    return await readFile(path);
-  } catch (cause) {
-    throw new Error(`Cannot read ${JSON.stringify(path)}: ${reasonOf(cause)}`, { cause });
-  }
 }
 
 /**
