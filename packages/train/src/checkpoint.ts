@@ -14,6 +14,7 @@ import {
   fromStateDict,
   madformerSpecs,
   toStateDict,
+  unlikeReference,
   type FileTensor,
   type MadformerConfig,
   type ParameterSpecs,
@@ -49,7 +50,8 @@ export class CheckpointError extends DataError {}
 /**
  * Writes a checkpoint: a folder with `weights.safetensors` and `ema.safetensors` (the reference's keys and layouts) and
  * `state.safetensors` (AdamW's moments). It appears under its name when it is complete and on the disk. Each file says in
- * its metadata which step it is of and what its tensors' SHA-256 is.
+ * its metadata which step it is of and what its tensors' SHA-256 is, and, where the released code would compute something else
+ * with tensors of these names and shapes, how (`not_reference`).
  *
  * @param folder Of all checkpoints; exists.
  * @param tmp Of files that are not complete, on the same disk; exists.
@@ -64,6 +66,7 @@ export async function writeCheckpoint(
   read: (part: Part, key: string) => Float32Array,
 ): Promise<void> {
   const specs = madformerSpecs(model);
+  const unlike = unlikeReference(model);
   const unfinished = join(tmp, stepName(step));
   await rm(unfinished, { recursive: true, force: true });
   await mkdir(unfinished);
@@ -90,6 +93,7 @@ export async function writeCheckpoint(
       format: "pt",
       step: String(step),
       sha256: digest.hex(),
+      ...(unlike.length > 0 ? { not_reference: unlike.join("; ") } : {}),
       ...(file === "state.safetensors" ? { notes: JSON.stringify(notes) } : {}),
     });
   }

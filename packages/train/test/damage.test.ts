@@ -42,8 +42,8 @@ test("stage export makes the same again, whichever of its files is damaged or lo
   const programs = ["denoise.onnx", "first.onnx", "tables.safetensors", "time.onnx"];
   // Its second line says that programs come next.
   expect(await tryDamage({ stage: exportStage, config: settings, inputs, stopAfter: 2 }, folder.path)).toEqual({
-    files: ["checkpoint.pt", ...copied, ...programs.map((name) => `programs/${name}`), "weights.safetensors"],
-    left: ["checkpoint.pt", ...copied, "weights.safetensors"],
+    files: ["checkpoint.sound.pt", ...copied, ...programs.map((name) => `programs/${name}`), "weights.safetensors"],
+    left: ["checkpoint.sound.pt", ...copied, "weights.safetensors"],
     problems: [],
   });
 });
