@@ -41,6 +41,18 @@ test("a reproduction can be typed, stage by stage, and each stage resumes", asyn
   expect(await done("train --latents ./latents --model smoke --steps 3 --batch-images 2 --out ./train")).toMatchObject({
     step: 3,
   });
+  for (const from of ["./train", "./train/checkpoints/step-0000003"])
+    expect(
+      await done(
+        `train --latents ./latents --from ${from} --steps 4 --batch-images 3 --model smoke --out ./on-${from.length}`,
+      ),
+    ).toMatchObject({ step: 4, images: 3, from: { step: 3, carry: "all" } });
+  const tuned = await done(
+    "train --latents ./latents --from ./train --carry ema --steps 1 --batch-images 2 --out ./tuned",
+  );
+  expect(tuned).toMatchObject({ step: 1, from: { stage: "train", step: 3, carry: "ema" } });
+  const more = await madformer("train --latents ./latents --model smoke --steps 4 --batch-images 2 --out ./train");
+  expect([more.code, more.err]).toEqual([2, expect.stringContaining('the schedule "wsd" spans all steps')]);
   expect(await done("export --train ./train --out ./export")).toMatchObject({ step: 3 });
   expect(await done("sample --checkpoint ./export --seeds 0-1 --steps 2 --out ./sample")).toMatchObject({
     images: 2,

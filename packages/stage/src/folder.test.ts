@@ -105,6 +105,29 @@ describe("runInFolder()", () => {
     );
   });
 
+  test("goes on to another config where the stage says that it can, and else says why not", async () => {
+    await using on = await bench();
+    const { stage, made } = repeatStage();
+    const goesOn = (before: unknown, now: { times: number }): true | string | undefined => {
+      const { times } = before as { times: number };
+      return now.times > 3 ? "three are enough" : now.times > times ? true : undefined;
+    };
+    const inputs = { words: await on.words("hi") };
+    const out = join(on.root, "out");
+    const options = { program: program("v1"), signal: new AbortController().signal, stream: on.stream };
+    const again = async (config: object, input = inputs) =>
+      runInFolder({ ...stage, goesOn }, parseConfig(stage, config), input, out, options);
+    await again({});
+    expect(await again({ times: 3 })).toMatchObject({ reused: false, record: { config: { times: 3 } } });
+    expect(made).toEqual(["0.txt", "1.txt", "2.txt"]);
+    expect((await again({ times: 3 })).reused).toBe(true);
+    await expect(again({ times: 4 })).rejects.toThrow("(config.times: 3, now 4: three are enough)");
+    await expect(again({ times: 2 })).rejects.toThrow("(config.times: 3, now 2); name another folder");
+    // It is not asked where inputs are others.
+    await expect(again({ times: 4 }, { words: await on.words("ho") })).rejects.not.toThrow("three are enough");
+    expect((await again({ times: 3 })).reused).toBe(true);
+  });
+
   test("takes a folder in which a process was killed that had only begun to lock it", async () => {
     await using on = await bench();
     await mkdir(join(on.root, "out"));

@@ -67,7 +67,7 @@ export async function runInFolder<C, I extends InputSpecs>(
     inputs: digestsOf(inputs),
     ...(outside === undefined ? {} : { outside }),
   };
-  await claim(out, folder, wanted);
+  await claim(out, folder, wanted, (before) => stage.goesOn?.(before, config));
 
   const before = await finishedBefore(out);
   if (before?.broken.length === 0) return { ...before.made, reused: true };
@@ -106,8 +106,17 @@ async function finishedBefore(out: string): Promise<{ made: Made; broken: string
   return { made, broken };
 }
 
-/** Notes in the folder what is made there; refuses one that holds something else. */
-async function claim(out: string, folder: string, wanted: object): Promise<void> {
+/**
+ * Notes in the folder what is made there; refuses one that holds something else.
+ *
+ * @param goesOn Whether what was made with another config can go on to this one, or why not.
+ */
+async function claim(
+  out: string,
+  folder: string,
+  wanted: object,
+  goesOn: (before: unknown) => true | string | undefined,
+): Promise<void> {
   const path = join(out, STATE_FILE);
   const text = await readFile(path, "utf8").catch(() => undefined);
   if (text === undefined) {
@@ -130,11 +139,17 @@ async function claim(out: string, folder: string, wanted: object): Promise<void>
     );
   }
   const differences = differ(there, JSON.parse(JSON.stringify(wanted)));
-  if (differences.length > 0)
-    throw new ConfigError(
-      `Cannot write to ${JSON.stringify(folder)}: it holds the output of another command (${differences.slice(0, 4).join("; ")}); ` +
-        "name another folder, or remove this one",
-    );
+  if (differences.length > 0) {
+    const ofConfig = differences.every((difference) => difference.startsWith("config."));
+    const answer = ofConfig ? goesOn((there as { readonly config: unknown }).config) : undefined;
+    if (answer !== true)
+      throw new ConfigError(
+        `Cannot write to ${JSON.stringify(folder)}: it holds the output of another command (${differences.slice(0, 4).join("; ")}` +
+          `${answer === undefined ? "" : `: ${answer}`}); name another folder, or remove this one`,
+      );
+    await rm(join(out, MANIFEST_FILE), { recursive: true, force: true }); // first: it is of the config before
+    await writeText(path, `${JSON.stringify(wanted, null, 2)}\n`);
+  }
   await mkdir(join(out, "tmp"), { recursive: true });
 }
 

@@ -36,6 +36,14 @@ export interface Stage<C = unknown, I extends InputSpecs = InputSpecs> {
   readonly inputs: I;
   /** Files and folders that the stage reads besides its inputs, because its config names them: if they change, it runs again. */
   outside?(config: C): readonly Outside[];
+  /**
+   * Whether a folder in which another config was run can become what this config makes, by going on from what is there. Asked
+   * where inputs and files outside are the same; pipelines have a place for each config and do not ask.
+   *
+   * @param before That config, as this stage's schema made it then.
+   * @returns True; or why not, as a clause; or undefined if there is nothing to say about it.
+   */
+  goesOn?(before: unknown, now: C): true | string | undefined;
   run(config: C, inputs: Inputs<I>, context: StageContext): Promise<Facts>;
 }
 

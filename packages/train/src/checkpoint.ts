@@ -107,13 +107,32 @@ export async function writeCheckpoint(
  * @throws {CheckpointError} If it is damaged, incomplete, not finite, or does not fit the model.
  */
 export async function readCheckpoint(folder: string, model: MadformerConfig, step: number): Promise<Checkpoint> {
-  const specs = madformerSpecs(model);
   const path = join(folder, stepName(step));
+  const checkpoint = await readCheckpointFiles(path, async (file) => join(path, file), model);
+  if (checkpoint.step !== step)
+    throw new CheckpointError(`Cannot go on from ${JSON.stringify(path)}: it is of step ${checkpoint.step}`);
+  return checkpoint;
+}
+
+/**
+ * The same, of files that lie anywhere.
+ *
+ * @param name What errors call it.
+ * @param pathOf Where a file of it is.
+ */
+export async function readCheckpointFiles(
+  name: string,
+  pathOf: (file: (typeof CHECKPOINT_FILES)[number]) => Promise<string>,
+  model: MadformerConfig,
+): Promise<Checkpoint> {
+  const specs = madformerSpecs(model);
   const parts: Partial<Record<Part, Weights>> = {};
+  const steps = new Set<string>();
   let notes: unknown;
   try {
     for (const file of CHECKPOINT_FILES) {
-      await using tensors = await openSafetensors(join(path, file));
+      const path = await pathOf(file);
+      await using tensors = await openSafetensors(path);
       const digest = new TensorsDigest();
       for (const part of PARTS.filter((part) => `${PLACES[part].file}.safetensors` === file)) {
         const found: Record<string, FileTensor> = {};
@@ -125,19 +144,21 @@ export async function readCheckpoint(folder: string, model: MadformerConfig, ste
         }
         parts[part] = fromStateDict(specs, found);
       }
-      if (tensors.metadata["step"] !== String(step) || tensors.metadata["sha256"] !== digest.hex())
-        throw new FormatError(join(path, file), "its tensors are not those of its metadata");
+      const { step = "", sha256 } = tensors.metadata;
+      steps.add(step);
+      if (!/^\d{1,15}$/.test(step) || steps.size > 1 || sha256 !== digest.hex())
+        throw new FormatError(path, "its tensors are not those of its metadata");
       if (file === "state.safetensors") notes = JSON.parse(tensors.metadata["notes"] ?? "null");
     }
   } catch (cause) {
     if (!isDamage(cause)) throw cause;
-    throw new CheckpointError(`Cannot go on from ${JSON.stringify(path)}: ${cause.message}`, { cause });
+    throw new CheckpointError(`Cannot go on from ${JSON.stringify(name)}: ${cause.message}`, { cause });
   }
-  return { ...(parts as Record<Part, Weights>), step, notes };
+  return { ...(parts as Record<Part, Weights>), step: Number([...steps][0]), notes };
 }
 
 /** Whether an error says that a file is not what it should be, rather than that the disk or the program fails. */
-function isDamage(error: unknown): error is Error {
+export function isDamage(error: unknown): error is Error {
   const code =
     (error as NodeJS.ErrnoException).code ?? ((error as Error).cause as NodeJS.ErrnoException | undefined)?.code;
   return (

@@ -30,50 +30,79 @@ const ModelChoice = z
       ...(isObject(unet) || base.unet ? { unet: { ...base.unet, ...(isObject(unet) ? unet : {}) } } : {}),
     };
   }, MadformerConfig)
-  .prefault("faces-64")
-  .describe(`The model: a preset (${PRESET_NAMES.join(", ")}), settings, or settings on top of "preset"`);
+  .describe(
+    `The model: a preset (${PRESET_NAMES.join(", ")}), settings, or settings on top of "preset"; ` +
+      'where nothing is said, that of the input "from", if there is one',
+  );
+
+/** The model where nothing is said. */
+const DEFAULT_MODEL: PresetName = "faces-64";
 
 const isObject = (value: unknown): value is object => typeof value === "object" && value !== null;
 
 const Share = z.number().gt(0).lt(1);
 
-/** Everything that decides a training run but the data. */
-export const TrainConfig = z
-  .strictObject({
-    model: ModelChoice,
-    seed: z.int().nonnegative().default(0).describe("Of first weights, data order, noise, timesteps and flips"),
-    batchImages: z.int().positive().default(32).describe("Images of one run of the network"),
-    accumulate: z
-      .int()
-      .positive()
-      .default(1)
-      .describe("Runs whose gradients are averaged for one update: a batch has batchImages times as many images"),
-    steps: z.int().positive().default(1000).describe("Updates of the whole run"),
-    epochs: z.number().positive().optional().describe("Passes over the images; if given, it replaces steps"),
-    learningRate: z.number().positive().default(3e-4).describe("Before the schedule's factor"),
-    optimizer: OptimizerConfig.prefault({}).describe("AdamW, and clipping of the gradients by their norm"),
-    schedule: ScheduleConfig.prefault({ kind: "wsd" }).describe("How the learning rate goes over the run"),
-    loss: LossConfig.prefault({}).describe("Weights of the loss' terms"),
-    ema: EmaConfig.prefault({ kind: "constant" }).describe("The average of the weights that is kept for sampling"),
-    flip: z
-      .boolean()
-      .default(false)
-      .describe("Mirror half of the latents left to right; only for codecs that encode a mirrored image so"),
-    checkpointEvery: z
-      .int()
-      .positive()
-      .default(1000)
-      .describe("Steps between two checkpoints; the last step has one too"),
-    keepLast: z.int().positive().default(2).describe("Checkpoints that are kept, of the newest"),
-    keepAt: z
-      .array(Share)
-      .readonly()
-      .default([])
-      .describe("Shares of the run after which a checkpoint is made, and kept as well, such as 0.25"),
-    logEvery: z.int().positive().default(10).describe("Steps between two lines of the log, which are means over them"),
-    sampleEvery: z.int().nonnegative().default(0).describe("Steps between two grids of samples; 0 = none"),
-    sampleImages: z.int().positive().default(16).describe("Images of a grid"),
-    sampleSteps: z.int().positive().default(20).describe("Steps of the solver (DPM-Solver++) for a grid"),
-  })
-  .readonly();
+const Fields = z.strictObject({
+  seed: z.int().nonnegative().default(0).describe("Of first weights, data order, noise, timesteps and flips"),
+  batchImages: z.int().positive().default(32).describe("Images of one run of the network"),
+  accumulate: z
+    .int()
+    .positive()
+    .default(1)
+    .describe("Runs whose gradients are averaged for one update: a batch has batchImages times as many images"),
+  steps: z
+    .int()
+    .positive()
+    .default(1000)
+    .describe("Updates of the whole run, those among them that are carried on from"),
+  carry: z
+    .enum(["all", "ema", "raw"])
+    .default("all")
+    .describe(
+      'What is taken of the input "from": all = weights, average, optimizer\'s state and number of updates; or first weights ' +
+        "alone, for a run that begins at step 1: the averaged ones (ema), or those of its last update (raw)",
+    ),
+  epochs: z.number().positive().optional().describe("Passes over the images; if given, it replaces steps"),
+  learningRate: z.number().positive().default(3e-4).describe("Before the schedule's factor"),
+  optimizer: OptimizerConfig.prefault({}).describe("AdamW, and clipping of the gradients by their norm"),
+  schedule: ScheduleConfig.prefault({ kind: "wsd" }).describe("How the learning rate goes over the run"),
+  loss: LossConfig.prefault({}).describe("Weights of the loss' terms"),
+  ema: EmaConfig.prefault({ kind: "constant" }).describe("The average of the weights that is kept for sampling"),
+  flip: z
+    .boolean()
+    .default(false)
+    .describe("Mirror half of the latents left to right; only for codecs that encode a mirrored image so"),
+  checkpointEvery: z
+    .int()
+    .positive()
+    .default(1000)
+    .describe("Steps between two checkpoints; the last step has one too"),
+  keepLast: z.int().positive().default(2).describe("Checkpoints that are kept, of the newest"),
+  keepAt: z
+    .array(Share)
+    .readonly()
+    .default([])
+    .describe("Shares of the run after which a checkpoint is made, and kept as well, such as 0.25"),
+  logEvery: z.int().positive().default(10).describe("Steps between two lines of the log, which are means over them"),
+  sampleEvery: z.int().nonnegative().default(0).describe("Steps between two grids of samples; 0 = none"),
+  sampleImages: z.int().positive().default(16).describe("Images of a grid"),
+  sampleSteps: z.int().positive().default(20).describe("Steps of the solver (DPM-Solver++) for a grid"),
+});
+
+/** Everything that decides a training run but the data, and what it goes on from. */
+export const TrainConfig = z.strictObject({ model: ModelChoice.prefault(DEFAULT_MODEL), ...Fields.shape }).readonly();
 export type TrainConfig = z.infer<typeof TrainConfig>;
+
+/**
+ * The same as the stage has it: before it is known what it goes on from, whose model it takes if none is named. Its JSON schema
+ * names the default all the same; of a schema that transforms, zod leaves out "default" and writes "_prefault" as that.
+ */
+export const TrainSettings = z
+  .strictObject({ model: ModelChoice.optional().meta({ _prefault: DEFAULT_MODEL }), ...Fields.shape })
+  .readonly();
+export type TrainSettings = z.infer<typeof TrainSettings>;
+
+/** Settings with a model. */
+export function withModel(settings: TrainSettings, model: MadformerConfig | undefined): TrainConfig {
+  return TrainConfig.parse({ ...settings, model: settings.model ?? model });
+}

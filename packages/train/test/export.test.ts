@@ -50,7 +50,7 @@ beforeAll(async () => {
   folder = await temporaryFolder("export");
   const latents = await writeLatents(join(folder.path, "latents"));
   trained = join(folder.path, "train");
-  await trainStage.run(config, { latents }, await contextIn(trained));
+  await trainStage.run(config, { latents, from: undefined }, await contextIn(trained));
   train = await artifactOf(trained, "train");
 });
 afterAll(() => folder[Symbol.asyncDispose]());
@@ -165,7 +165,7 @@ describe("stage export", () => {
     const config = tinyConfig({ model: { ...PLAIN_MODEL, quirks }, steps: 1 });
     const out = join(folder.path, `sound-${count}`);
     const latents = await artifactOf(join(folder.path, "latents"));
-    await trainStage.run(config, { latents }, await contextIn(out));
+    await trainStage.run(config, { latents, from: undefined }, await contextIn(out));
     const { out: to, facts, warnings } = await exported({ programs: false }, await artifactOf(out, "train"));
     expect(Object.keys(await contentOf(to)).filter((file) => file.endsWith(".pt"))).toEqual(["checkpoint.sound.pt"]);
     expect(facts.torch).toBe("checkpoint.sound.pt");

@@ -45,7 +45,7 @@ async function run(out: string, options: { config?: TrainConfig; abortAt?: numbe
     else abort();
   };
   const log = { ...context.log, progress };
-  const facts = await trainStage.run(options.config ?? config, { latents }, { ...context, log });
+  const facts = await trainStage.run(options.config ?? config, { latents, from: undefined }, { ...context, log });
   return { facts, ...context };
 }
 
@@ -203,9 +203,9 @@ describe("stage train", () => {
       if (step >= 15) controller.abort(new Error("enough"));
     };
     const { signal } = controller;
-    await expect(trainStage.run(every, { latents }, { ...context, signal, log: { ...log, progress } })).rejects.toThrow(
-      "enough",
-    );
+    await expect(
+      trainStage.run(every, { latents, from: undefined }, { ...context, signal, log: { ...log, progress } }),
+    ).rejects.toThrow("enough");
     expect(Math.max(...counts)).toBe(2);
   });
 
@@ -318,7 +318,9 @@ describe("stage train", () => {
       basis: { shape: [12, 3], data: new Float32Array(36).fill(3e38) },
     });
     const large = await artifactOf(broken, "latents");
-    await expect(trainStage.run(config, { latents: large }, await contextIn(newOut()))).rejects.toThrow(
+    await expect(
+      trainStage.run(config, { latents: large, from: undefined }, await contextIn(newOut())),
+    ).rejects.toThrow(
       /^Cannot decode image \d of the samples at training step 6: its pixels are not finite: \d+ of 768 elements/,
     );
   });
@@ -333,7 +335,7 @@ describe("stage train", () => {
 
 describe("stage train refuses", () => {
   const refused = (settings: Record<string, unknown>, input = latents) =>
-    trainStage.run(tinyConfig(settings), { latents: input }, contextOf());
+    trainStage.run(tinyConfig(settings), { latents: input, from: undefined }, contextOf());
   let context: Awaited<ReturnType<typeof contextIn>>;
   beforeAll(async () => (context = await contextIn(newOut())));
   const contextOf = () => context;
