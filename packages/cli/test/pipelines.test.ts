@@ -22,6 +22,28 @@ test.each(PIPELINES)("%s is complete", async (name) => {
   }
 });
 
+// What the released README and the paper say: docs in pipelines/README.md.
+test.each([
+  ["ffhq-1024", { steps: 210_000, batch: 64, seeds: "0-7999", ddim: 250 }],
+  ["imagenet-256", { steps: 250_000, batch: 256, seeds: "0-49999", ddim: 100 }],
+])("%s follows the official protocol, and ours under names of their own", (name, official) => {
+  const stages = new Map(readPipeline(join(root, name)).stages.map((entry) => [entry.name, entry]));
+  const train = stages.get("train")?.config as Record<string, number>;
+  expect(train).toMatchObject({ steps: official.steps, checkpointEvery: 10_000, keepLast: 5 });
+  expect(train["batchImages"]! * train["accumulate"]!).toBe(official.batch);
+  const sampling = { seeds: official.seeds, checkpoints: "all" };
+  const settings = (stage: string) => stages.get(stage)?.config;
+  expect(settings("sample")).toMatchObject({ ...sampling, solver: "ddim", steps: official.ddim, weights: "raw" });
+  expect(settings("sample-ours")).toMatchObject({ ...sampling, solver: "dpm-solver++", weights: "ema" });
+  for (const suffix of ["", "-ours"]) {
+    expect(settings(`score${suffix}`)).toMatchObject({ last: 5 });
+    const needs = { sample: `sample${suffix}`, features: `features${suffix}`, score: `score${suffix}` };
+    expect(stages.get(`report${suffix}`)?.needs).toMatchObject(needs);
+    expect(stages.get(`features${suffix}`)).toMatchObject({ needs: { images: needs.sample } });
+    expect(stages.get(`score${suffix}`)).toMatchObject({ needs: { samples: needs.features } });
+  }
+});
+
 test("the table says of each stage what its package says, and where its bundle is", async () => {
   for (const { name, folder, load } of STAGES) {
     expect((await load()).name).toBe(name);
