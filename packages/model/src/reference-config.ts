@@ -91,3 +91,14 @@ export function unlikeReference({ quirks, singleTower, qkNormEps }: MadformerCon
     .filter(([, ours, theirs]) => ours !== theirs)
     .map(([name, ours, theirs]) => `${name} is ${JSON.stringify(ours)}, there ${JSON.stringify(theirs)}`);
 }
+
+/** Names of PyTorch's file in an export: for a model that the released code computes alike, and for one that it does not. */
+export const TORCH_FILES = ["checkpoint.pt", "checkpoint.sound.pt"] as const;
+
+/**
+ * What PyTorch's file is called. The reference finds all keys and shapes of a model with other switches than its own, and then
+ * computes something else; nothing in a state dict says so, therefore the file's name does.
+ */
+export function torchFileOf(model: MadformerConfig): (typeof TORCH_FILES)[number] {
+  return unlikeReference(model).length === 0 ? "checkpoint.pt" : "checkpoint.sound.pt";
+}

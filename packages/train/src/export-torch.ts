@@ -1,12 +1,5 @@
 import type { SafetensorsFile, TensorInput, TorchCheckpoint } from "@madformer/artifacts";
-import {
-  fileShape,
-  geometryOf,
-  learningRateFactor,
-  madformerSpecs,
-  unlikeReference,
-  type MadformerConfig,
-} from "@madformer/model";
+import { fileShape, geometryOf, learningRateFactor, madformerSpecs, unlikeReference } from "@madformer/model";
 import type { TrainConfig } from "./config.js";
 import { planOf } from "./plan.js";
 
@@ -19,17 +12,6 @@ export interface TrainedRun {
   readonly images: number;
   /** Image pixels along a side of a latent pixel. */
   readonly pixelsPerLatent: number;
-}
-
-/** Names of PyTorch's file in an export: for a model that the released code computes alike, and for one that it does not. */
-export const TORCH_FILES = ["checkpoint.pt", "checkpoint.sound.pt"] as const;
-
-/**
- * What PyTorch's file is called. The reference finds all keys and shapes of a model with other switches than its own, and then
- * computes something else; nothing in a state dict says so, therefore the file's name does.
- */
-export function torchFileOf(model: MadformerConfig): (typeof TORCH_FILES)[number] {
-  return unlikeReference(model).length === 0 ? "checkpoint.pt" : "checkpoint.sound.pt";
 }
 
 /**

@@ -23,7 +23,7 @@ export {
 } from "./checkpoint.js";
 export { Journal } from "./journal.js";
 export { EventWriter } from "./tensorboard.js";
-export { TORCH_FILES, torchCheckpoint, torchFileOf, type TrainedRun } from "./export-torch.js";
+export { torchCheckpoint, type TrainedRun } from "./export-torch.js";
 export { saveSamplerPrograms } from "./export-programs.js";
 export { stage as trainStage } from "./stages/train.js";
 export { ExportConfig, stage as exportStage } from "./stages/export.js";

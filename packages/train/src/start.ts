@@ -16,6 +16,7 @@ import {
   fromStateDict,
   madformerConfig,
   madformerSpecs,
+  TORCH_FILES,
   type FileTensor,
   type MadformerConfig,
 } from "@madformer/model";
@@ -23,7 +24,6 @@ import { differ } from "@madformer/stage";
 import { z } from "zod";
 import { CHECKPOINT_FILES, CheckpointError, isDamage, readCheckpointFiles, type Weights } from "./checkpoint.js";
 import type { TrainConfig } from "./config.js";
-import { TORCH_FILES } from "./export-torch.js";
 import type { Start } from "./loop.js";
 import { stepName } from "./plan.js";
 import type { FirstState } from "./update.js";

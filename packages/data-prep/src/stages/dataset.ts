@@ -2,7 +2,7 @@ import { defineStage, type Facts, type Outside, type StageContext } from "@madfo
 import { z } from "zod";
 import { imagesBelow } from "../dataset/folder.js";
 import { globPattern, isGlob, splitGlob } from "../dataset/glob.js";
-import { hubTars } from "../dataset/hub.js";
+import { hubFiles } from "../dataset/hub.js";
 import { findTars, localTarSource } from "../dataset/local-tars.js";
 import { CLASSES, MAX_IMAGE_BYTES, packImages, type ImageFile } from "../dataset/pack.js";
 import { requireRoomFor } from "../dataset/room.js";
@@ -111,7 +111,7 @@ export const stage = defineStage({
       case "huggingface": {
         const name = `${source.repo} at ${source.revision}`;
         const tars = first(
-          await hubTars({ ...source, onWait: (message) => context.log.info(message) }, context.signal),
+          await hubFiles({ ...source, onWait: (message) => context.log.info(message) }, context.signal),
           source.limit,
         );
         await requireRoomFor(name, sizesOf(tars), context.out);

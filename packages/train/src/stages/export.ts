@@ -15,12 +15,13 @@ import {
   madformerSpecs,
   parameterCount,
   pixelsPerLatent,
+  torchFileOf,
   unlikeReference,
 } from "@madformer/model";
 import { defineStage, type StageFiles } from "@madformer/stage";
 import { z } from "zod";
 import { MAX_PROGRAM_BYTES, saveSamplerPrograms } from "../export-programs.js";
-import { torchCheckpoint, torchFileOf } from "../export-torch.js";
+import { torchCheckpoint } from "../export-torch.js";
 import { TrainConfig } from "../config.js";
 import { stepName } from "../plan.js";
 
