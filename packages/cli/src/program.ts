@@ -50,7 +50,7 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   // A stage's options come from its config, and its package brings an engine: only the one that is asked for is loaded.
   const asked = args.find((arg) => STAGES.some(({ name }) => name === arg));
   for (const { name, summary, load } of STAGES)
-    program.addCommand(name === asked ? stageCommand(await load(), io) : new Command(name).summary(summary));
+    program.addCommand(name === asked ? stageCommand(await load(), io, args) : new Command(name).summary(summary));
   program.commandsGroup("Commands:");
   for (const make of COMMANDS) program.addCommand(make(io));
   for (const command of [program, ...program.commands]) {

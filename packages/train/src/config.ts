@@ -2,6 +2,7 @@ import {
   LossConfig,
   MadformerConfig,
   OptimizerConfig,
+  preset,
   PRESETS,
   ScheduleConfig,
   type PresetName,
@@ -33,7 +34,8 @@ const ModelChoice = z
   .describe(
     `The model: a preset (${PRESET_NAMES.join(", ")}), settings, or settings on top of "preset"; ` +
       'where nothing is said, that of the input "from", if there is one',
-  );
+  )
+  .meta({ presets: Object.fromEntries(PRESET_NAMES.map((name) => [name, preset(name)])) }); // for the command line
 
 /** The model where nothing is said. */
 const DEFAULT_MODEL: PresetName = "faces-64";

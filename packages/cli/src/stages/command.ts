@@ -25,10 +25,12 @@ type Values = Readonly<Record<string, string | boolean | undefined>>;
 /**
  * `madformer <stage>`: the stage without a pipeline. Inputs are folders, the config is `--config` with options on top, the
  * output goes to `--out`; the same command again goes on where it was interrupted.
+ *
+ * @param args Of the command: help shows the values of the presets that they name.
  */
-export function stageCommand(stage: Stage<never>, io: Io): Command {
+export function stageCommand(stage: Stage<never>, io: Io, args: readonly string[] = []): Command {
   const schema = configSchema(stage) as Schema;
-  const fields = optionsOf(schema);
+  const fields = optionsOf(schema, wordsIn(args));
   const taken = new Set([...COMMON, ...fields.map(({ path }) => flagOf(path))]);
   const command = new Command(stage.name)
     .summary(stage.summary)
@@ -77,6 +79,16 @@ export function stageCommand(stage: Stage<never>, io: Io): Command {
   });
 }
 
+/** Words of options in arguments that are not parsed yet, by their flags. */
+function wordsIn(args: readonly string[]): Record<string, string> {
+  const words: Record<string, string> = {};
+  for (const [i, arg] of args.entries()) {
+    const [, flag, value = args[i + 1]] = /^--([^=]+)(?:=(.*))?$/s.exec(arg) ?? [];
+    if (flag !== undefined && value !== undefined) words[flag] = value;
+  }
+  return words;
+}
+
 /** Options that were given, by their flags. */
 function valuesOf(command: Command): Values {
   const given = command.options.filter((option) => command.getOptionValueSource(option.attributeName()) === "cli");
@@ -99,7 +111,7 @@ async function configOf(values: Values, schema: Schema, fields: ReturnType<typeo
     }
   for (const { path } of fields) {
     const value = values[flagOf(path)];
-    if (value !== undefined) config = withField(config, path, valueOf(value, fieldAt(schema, path)));
+    if (value !== undefined) config = withField(config, path, valueOf(value, fieldAt(schema, path)), schema);
   }
   return config;
 }
