@@ -1,6 +1,6 @@
 /** Every field of every stage's config can be set by an option. */
 import { configSchema } from "@madformer/stage";
-import { fieldAt, flagOf, optionsOf, withField, type Schema } from "../src/stages/options.js";
+import { fieldAt, fieldsOf, flagOf, optionsOf, withField, type Schema } from "../src/stages/options.js";
 import { STAGES } from "../src/stages/table.js";
 
 /** Paths of all fields that a JSON schema names anywhere, in whichever form. */
@@ -34,6 +34,12 @@ describe.each(STAGES.map(({ name, load }) => [name, load] as const))("%s", (_, l
       expect(path.reduce<unknown>((value, part) => (value as Record<string, unknown>)[part], set)).toBe("here");
     }
   });
+});
+
+test.each(STAGES.map(({ name, load }) => [name, load] as const))("free fields of %s are fields", async (_, load) => {
+  const stage = await load();
+  const names = fieldsOf(configSchema(stage) as Schema).map(([name]) => name);
+  expect(names).toEqual(expect.arrayContaining([...(stage.free ?? [])]));
 });
 
 test("settings of a model go on top of the preset that help shows", async () => {

@@ -34,6 +34,11 @@ export interface Stage<C = unknown, I extends InputSpecs = InputSpecs> {
   /** Schema with a default and a description (with unit) for every field that can have one. */
   readonly config: z.ZodType<C>;
   readonly inputs: I;
+  /**
+   * Fields of the config that decide how fast or how talkative a run is, and not what it makes: a folder takes others when its
+   * command is given again. They are part of keys all the same, as the whole config is.
+   */
+  readonly free?: readonly string[];
   /** Files and folders that the stage reads besides its inputs, because its config names them: if they change, it runs again. */
   outside?(config: C): readonly Outside[];
   /**

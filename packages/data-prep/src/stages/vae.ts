@@ -107,6 +107,7 @@ export const stage = defineStage({
   summary: "Train an autoencoder on images, or import one",
   config: VaeConfig,
   inputs: { shards: { summary: "Image shards (stage shards)" } },
+  free: ["checkpointSteps"],
   outside: (config) => (config.source === "import" ? filesHere(config) : []),
   run: runVae,
 });

@@ -59,6 +59,7 @@ export const stage = defineStage({
     images: { summary: "image shards, samples or a folder of images" },
     net: { summary: "the faces-net, where that is the network", optional: true },
   },
+  free: ["batchImages"],
   outside: ({ network, weights }) => (network === "inception" ? inceptionFiles(weights) : []),
   async run(config, { images, net }, context) {
     const { batchImages } = config;

@@ -22,6 +22,7 @@ export const stage = defineStage({
   summary: "sample images from a checkpoint",
   config: SampleConfig,
   inputs: { checkpoint: { summary: "what export made (weights, config and codec), or a training run" } },
+  free: ["batchImages"],
   async run(config, inputs, context) {
     const checkpoint = await openCheckpoint(inputs.checkpoint);
     const seeds = parseSeeds(config.seeds);

@@ -45,6 +45,7 @@ export const stage = defineStage({
       optional: true,
     },
   },
+  free: ["logEvery"],
   goesOn,
   run: async (settings, { latents, from }, context) => {
     const { out, files, log } = context;
