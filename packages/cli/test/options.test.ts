@@ -1,6 +1,6 @@
 /** Every field of every stage's config can be set by an option. */
-import { configSchema } from "@madformer/stage";
-import { fieldAt, fieldsOf, flagOf, optionsOf, withField, type Schema } from "../src/stages/options.js";
+import { configSchema, fieldAt, fieldsOf, type Schema } from "@madformer/stage";
+import { flagOf, optionsOf, withField } from "../src/stages/options.js";
 import { STAGES } from "../src/stages/table.js";
 
 /** Paths of all fields that a JSON schema names anywhere, in whichever form. */
@@ -16,7 +16,7 @@ function pathsIn(schema: Schema, path: readonly string[] = []): string[] {
 describe.each(STAGES.map(({ name, load }) => [name, load] as const))("%s", (_, load) => {
   test("has an option for every field, and no two of one name", async () => {
     const stage = await load();
-    const schema = configSchema(stage) as Schema;
+    const schema = configSchema(stage);
     const options = optionsOf(schema);
     expect(new Set(options.map(({ path }) => path.join(" ")))).toEqual(new Set(pathsIn(schema)));
     const flags = options.map(({ option }) => option.long);
@@ -25,7 +25,7 @@ describe.each(STAGES.map(({ name, load }) => [name, load] as const))("%s", (_, l
   });
 
   test("says what every option means, and leads from it to its field", async () => {
-    const schema = configSchema(await load()) as Schema;
+    const schema = configSchema(await load());
     for (const { path, option } of optionsOf(schema)) {
       expect([option.long, option.description]).toEqual([option.long, expect.stringMatching(/\w{3}/)]);
       expect(option.long?.replace(/^--(no-)?/, "")).toBe(flagOf(path));
@@ -38,13 +38,13 @@ describe.each(STAGES.map(({ name, load }) => [name, load] as const))("%s", (_, l
 
 test.each(STAGES.map(({ name, load }) => [name, load] as const))("free fields of %s are fields", async (_, load) => {
   const stage = await load();
-  const names = fieldsOf(configSchema(stage) as Schema).map(([name]) => name);
+  const names = fieldsOf(configSchema(stage)).map(([name]) => name);
   expect(names).toEqual(expect.arrayContaining([...(stage.free ?? [])]));
 });
 
 test("settings of a model go on top of the preset that help shows", async () => {
   const train = await STAGES.find(({ name }) => name === "train")?.load();
-  const schema = configSchema(train as never) as Schema;
+  const schema = configSchema(train as never);
   const [byDefault, smoke] = [{}, { model: "smoke" }].map((config) => {
     const set = withField(config, ["model", "arLayers"], 7, schema) as { model: Record<string, unknown> };
     return set.model;

@@ -16,6 +16,18 @@ export {
   type StageLog,
 } from "./stage.js";
 export { ConfigError, configSchema, parseConfig } from "./config.js";
+export {
+  discriminator,
+  fieldAt,
+  fieldsOf,
+  formsOf,
+  kindOf,
+  wordOf,
+  wordsOf,
+  type Schema,
+  type SchemaField,
+} from "./schema.js";
+export { nearest } from "./nearest.js";
 export { runStage, stageKey, type Program, type RunOptions, type StageResult } from "./run.js";
 export { FINISHED_FILE, StageFiles, type Note } from "./files.js";
 export { lookOutside, outsideDigest, type Outside, type OutsideState } from "./outside.js";

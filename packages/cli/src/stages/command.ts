@@ -3,18 +3,20 @@ import { openFolder, reasonOf, type Artifact } from "@madformer/artifacts";
 import {
   ConfigError,
   configSchema,
+  fieldAt,
   guarded,
   parseConfig,
   runInFolder,
   type InputSpec,
   type Inputs,
   type InputSpecs,
+  type Schema,
   type Stage,
 } from "@madformer/stage";
 import { Command } from "commander";
 import { ExitCode } from "../exit.js";
 import type { Io } from "../program.js";
-import { fieldAt, flagOf, optionsOf, valueOf, withField, type Schema } from "./options.js";
+import { flagOf, optionsOf, valueOf, withField } from "./options.js";
 import { commandProgram } from "./program.js";
 
 /** Options of every stage, beside those of its config and its inputs. */
@@ -29,7 +31,7 @@ type Values = Readonly<Record<string, string | boolean | undefined>>;
  * @param args Of the command: help shows the values of the presets that they name.
  */
 export function stageCommand(stage: Stage<never>, io: Io, args: readonly string[] = []): Command {
-  const schema = configSchema(stage) as Schema;
+  const schema = configSchema(stage);
   const fields = optionsOf(schema, wordsIn(args));
   const taken = new Set([...COMMON, ...fields.map(({ path }) => flagOf(path))]);
   const command = new Command(stage.name)

@@ -1,6 +1,6 @@
-import { configSchema, defineStage } from "@madformer/stage";
+import { configSchema, defineStage, fieldAt } from "@madformer/stage";
 import { z } from "zod";
-import { fieldAt, flagOf, optionsOf, valueOf, withField, type FieldOption, type Schema } from "./options.js";
+import { flagOf, optionsOf, valueOf, withField, type FieldOption } from "./options.js";
 
 const Deep = z.strictObject({ layers: z.int().default(100) });
 const stage = defineStage({
@@ -29,7 +29,7 @@ const stage = defineStage({
   inputs: {},
   run: async () => ({}),
 });
-const schema = configSchema(stage) as Schema;
+const schema = configSchema(stage);
 
 /** What help says of options. */
 const shown = (options: readonly FieldOption[]): string[] =>
@@ -70,7 +70,7 @@ describe("optionsOf()", () => {
       z.strictObject({ source: z.literal("train").describe("from images"), steps: z.int().default(3), seed: z.int() }),
       z.strictObject({ source: z.literal("import"), from: z.string(), seed: z.int() }),
     ]);
-    expect(shown(optionsOf(configSchema({ ...stage, config: forms }) as Schema))).toEqual([
+    expect(shown(optionsOf(configSchema({ ...stage, config: forms })))).toEqual([
       "--source <train|import> # train: from images; import: import",
       "--steps <integer> # train:  (default: 3)",
       "--seed <integer> # ",
