@@ -33,7 +33,7 @@ import {
 import type { Inputs, InputSpecs, Stage } from "./stage.js";
 
 /** Says what is being made in a folder, from the first moment on. */
-const STATE_FILE = ".madformer.json";
+export const STATE_FILE = ".madformer.json";
 
 export interface FolderOptions {
   readonly program: Program;

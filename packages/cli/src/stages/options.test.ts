@@ -120,6 +120,7 @@ describe("withField()", () => {
 
   test("puts JSON on top of the preset by default, unless it names one", () => {
     expect(set({}, ["model"], { width: 9 })).toEqual({ model: { ...small, width: 9 } });
+    expect(set({}, ["model"], { deep: { layers: 3 } })).toEqual({ model: { width: 8, deep: { layers: 3 } } });
     expect(set({}, ["model"], { preset: "large", width: 9 })).toEqual({ model: { preset: "large", width: 9 } });
   });
 

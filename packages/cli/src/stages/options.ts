@@ -95,7 +95,7 @@ export function withField(
   if (first === undefined) {
     const base = meant(preset, field);
     const bare = field.presets && isObject(base) && isObject(value) && !Object.hasOwn(value, "preset");
-    return bare ? { ...base, ...value } : value;
+    return bare ? onTopOf(base, value) : value;
   }
   const given = meant(config ?? preset, field);
   const object = isObject(given) ? given : typeof given === "string" ? { preset: given } : {};
@@ -103,6 +103,15 @@ export function withField(
   const below = isObject(named) ? named[first] : undefined;
   const next = fieldAt(field, [first]);
   return { ...object, [first]: withField(object[first], rest, value, next, below ?? next.default) };
+}
+
+/** An object with another's fields in place of its own, and so with the objects in it. */
+function onTopOf(base: Readonly<Record<string, unknown>>, value: Readonly<Record<string, unknown>>): object {
+  const taken = Object.entries(value).map(([name, field]) => {
+    const below = base[name];
+    return [name, isObject(below) && isObject(field) ? onTopOf(below, field) : field];
+  });
+  return { ...base, ...Object.fromEntries(taken) };
 }
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {

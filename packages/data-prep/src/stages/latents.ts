@@ -58,8 +58,13 @@ export const stage = defineStage({
   summary: "Encode images with an autoencoder, or as principal components of their patches",
   config: LatentsConfig,
   inputs: {
-    shards: { summary: "Image shards (stage shards)" },
-    vae: { summary: "An autoencoder (stage vae), for the codec autoencoder-kl", optional: true },
+    shards: { summary: "Image shards (stage shards)", stages: ["shards"] },
+    vae: { summary: "An autoencoder (stage vae), for the codec autoencoder-kl", optional: true, stages: ["vae"] },
+  },
+  idle({ codec }): Record<string, string> {
+    const why = `with the codec "${codec}"`;
+    if (codec === "patch-pca") return { vae: why };
+    return { patch: why, channels: why, whiten: why, spread: why, fitImages: why };
   },
   run: runLatents,
 });

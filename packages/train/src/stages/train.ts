@@ -17,6 +17,7 @@ import { ConfigError, defineStage } from "@madformer/stage";
 import type { LatentSource } from "../batch.js";
 import { TrainSettings, withModel, type TrainConfig } from "../config.js";
 import { goesOn } from "../goes-on.js";
+import { idle } from "../idle.js";
 import { train } from "../loop.js";
 import { planOf } from "../plan.js";
 import type { Decode } from "../sample-grid.js";
@@ -39,12 +40,18 @@ export const stage = defineStage({
   summary: "Train a MADFormer on latents",
   config: TrainSettings,
   inputs: {
-    latents: { summary: "Latents of the images to train on, with their codec (stage latents)" },
+    latents: {
+      summary: "Latents of the images to train on, with their codec (stage latents)",
+      stages: ["latents"],
+    },
     from: {
       summary: "What to go on from: a training run, one of its checkpoints, or an export; see --carry",
       optional: true,
+      stages: ["train", "export", "import"],
+      unfinished: true,
     },
   },
+  idle,
   free: ["logEvery"],
   goesOn,
   run: async (settings, { latents, from }, context) => {
