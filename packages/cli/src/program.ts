@@ -85,7 +85,7 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
 /** What commander says of a word that it does not know, with what may have been meant. */
 function withSuggestion(text: string, command: Command): string {
   const [, what, word = ""] = /^error: unknown (option|command) '(.*)'\s*$/s.exec(text) ?? [];
-  const flags = command.options.flatMap(({ long, hidden }) => (long == null || hidden ? [] : [long.slice(2)]));
+  const flags = command.options.flatMap(({ long, hidden }) => (long && !hidden ? [long.slice(2)] : []));
   const names = command.commands.map((one) => one.name());
   const hint = what === "option" ? suggestOption(word, flags) : what && suggestCommand(word, names);
   return hint ? `${text.trimEnd()}\n(${hint})\n` : text;

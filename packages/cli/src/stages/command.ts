@@ -61,7 +61,7 @@ export function stageCommand(stage: Stage<never>, io: Io, args: readonly string[
     const values = valuesOf(command);
     const config = parseConfig(stage, await configOf(values, schema, fields), "these options");
     const named = Object.fromEntries(flags.map(({ name, flag }) => [name, flag]));
-    refuseIdle(stage, config as never, values, { fields, inputs: named, schema });
+    refuseIdle(stage, config, values, { fields, inputs: named, schema });
     if (values["dry-run"] === true) return io.out(`${JSON.stringify({ stage: stage.name, config }, null, 2)}\n`);
     const out = values["out"];
     if (typeof out !== "string") throw new ConfigError(`madformer ${stage.name} needs --out <folder>: where to write`);

@@ -109,9 +109,9 @@ export function withField(
 function onTopOf(base: Readonly<Record<string, unknown>>, value: Readonly<Record<string, unknown>>): object {
   const taken = Object.entries(value).map(([name, field]) => {
     const below = base[name];
-    return [name, isObject(below) && isObject(field) ? onTopOf(below, field) : field];
+    return [name, isObject(below) && isObject(field) ? onTopOf(below, field) : field] as const;
   });
-  return { ...base, ...Object.fromEntries(taken) };
+  return { ...base, ...Object.fromEntries<unknown>(taken) };
 }
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
