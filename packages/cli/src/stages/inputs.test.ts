@@ -42,7 +42,7 @@ describe("openInput()", () => {
     ["runs/vae/missing", /there is no such folder; did you mean ".*runs.vae"/],
     ["runs/vae/manifest.json", /it is a file, expected a folder; did you mean ".*runs.vae"/],
     ["runs", /"runs" is not what a stage made; did you mean ".*runs.vae" or|is not what a stage made; did you mean/],
-    ["nowhere/at/all", /there is no such folder$/],
+    ["runs/old/vae", /there is no such folder; did you mean ".*runs.vae" or/],
     ["runs/begun", /is not finished: give the command \(madformer vae \.\.\.\) again/],
     ["runs/begun-train", /is what stage "train" made/],
   ])("refuses %s, and says what is meant", async (folder, message) => {

@@ -64,10 +64,16 @@ async function holdsFoldersAlone(folder: string): Promise<boolean> {
 
 /** Names folders near a wrong one that fit: around it, in it, and beside it. */
 async function hint(root: string, input: InputSpec): Promise<string> {
-  const parent = dirname(root);
+  const parent = await nearestFolder(dirname(root));
   const around = (await Promise.all([parent, dirname(parent)].map((folder) => fits(folder, input)))).flat();
   const [below, beside] = [await found(root, input, root), await found(parent, input, root)];
   return said([...new Set([...around, ...below, ...beside])]);
+}
+
+/** A folder, or the first above it that there is. */
+async function nearestFolder(folder: string): Promise<string> {
+  const there = await stat(folder).catch(() => undefined);
+  return there?.isDirectory() || folder === dirname(folder) ? folder : nearestFolder(dirname(folder));
 }
 
 function said(folders: readonly string[]): string {

@@ -34,6 +34,9 @@ describe("suggestOption()", () => {
     ["dataset", "--path", "--source.path"],
     ["features", "--dims", "--inception-dims"],
     ["vae", "--lr", "--learning-rate"],
+    ["shards", "--back", "--background"],
+    ["train", "--checkpointing", "--checkpoint-every"],
+    ["train", "--keep", "--keep-last or --keep-at"],
   ])("of %s takes %s for %s", async (stage, flag, meant) => {
     expect(suggestOption(flag, await flagsOf(stage))).toBe(`Did you mean ${meant}?`);
   });

@@ -133,9 +133,16 @@ export function suggestOption(flag: string, all: readonly string[]): string | un
   const last = flags.map((other) => other.split(".").at(-1) ?? other);
   const near = nearest(word, flags) ?? flags[last.indexOf(nearest(word, last) ?? "")];
   const longer = word.length < 3 ? [] : flags.filter((other) => last[flags.indexOf(other)]?.startsWith(`${word}-`));
-  const found = [flags.includes(word) ? [word] : [], known ? [known] : [], ends, near ? [near] : [], longer].find(
-    (some) => some.length > 0,
-  );
+  const start = word.slice(0, Math.max(3, Math.ceil(word.length * 0.6)));
+  const alike = word.length < 3 ? [] : flags.filter((other) => other.startsWith(start));
+  const found = [
+    flags.includes(word) ? [word] : [],
+    known ? [known] : [],
+    ends,
+    near ? [near] : [],
+    longer,
+    alike,
+  ].find((some) => some.length > 0);
   if (found)
     return `Did you mean ${found
       .slice(0, 3)
