@@ -170,6 +170,33 @@ describe("runInFolder()", () => {
     await expect(run(on, { times: 1 }, {}, "third")).rejects.toThrow("the output of another command");
   });
 
+  test("takes a folder in which a command failed that had finished its notes alone, and keeps what is none", async () => {
+    await using on = await bench();
+    const hooks = { onFile: async (name: string) => Promise.reject(new Error(`no luck at ${name}`)) };
+    const copies = (onFile?: typeof hooks) => {
+      const { stage, made } = repeatStage(onFile);
+      const run: typeof stage.run = async (config, inputs, context) => {
+        if (!context.files.has("copy.txt")) await context.files.write("copy.txt", "a copy");
+        return stage.run(config, inputs, context);
+      };
+      return { made, stage: { ...stage, notes: ["copy.txt"], run } };
+    };
+    const inputs = { words: await on.words("hi") };
+    const options = { program: program("v1"), signal: new AbortController().signal, stream: on.stream };
+    const go = (config: object, stage: ReturnType<typeof copies>["stage"], to: string) =>
+      runInFolder(stage, parseConfig(stage, config), inputs, join(on.root, to), options);
+
+    await expect(go({}, copies(hooks).stage, "out")).rejects.toThrow("no luck at 0.txt");
+    const { stage, made } = copies();
+    expect(Object.keys((await go({ times: 1 }, stage, "out")).manifest.files).sort()).toEqual(["0.txt", "copy.txt"]);
+    expect(made).toEqual(["0.txt"]);
+    await expect(go({ times: 2 }, stage, "out")).rejects.toThrow("the output of another command"); // it is complete
+
+    await expect(go({}, copies(hooks).stage, "mine")).rejects.toThrow("no luck");
+    await writeFile(join(on.root, "mine", "0.txt"), "mine");
+    await expect(go({ times: 1 }, stage, "mine")).rejects.toThrow("the output of another command");
+  });
+
   test("takes a folder in which a process was killed that had only begun to lock it", async () => {
     await using on = await bench();
     await mkdir(join(on.root, "out"));

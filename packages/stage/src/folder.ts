@@ -68,7 +68,7 @@ export async function runInFolder<C, I extends InputSpecs>(
     inputs: digestsOf(inputs),
     ...(outside === undefined ? {} : { outside }),
   };
-  await claim(out, folder, wanted, stage.free ?? [], (before) => stage.goesOn?.(before, config));
+  await claim(out, folder, wanted, stage, (before) => stage.goesOn?.(before, config));
 
   const before = await finishedBefore(out);
   if (before?.broken.length === 0) return { ...before.made, reused: true };
@@ -117,16 +117,16 @@ interface Claim {
 
 /**
  * Notes in the folder what is made there; refuses one that holds something else. A command that failed before it finished a
- * file holds nothing.
+ * file holds nothing, nor do a stage's notes.
  *
- * @param free Fields of the config that may be others.
+ * @param stage Says which fields of the config may be others, and which files are notes.
  * @param goesOn Whether what was made with another config can go on to this one, or why not.
  */
 async function claim(
   out: string,
   folder: string,
   wanted: Claim,
-  free: readonly string[],
+  { free = [], notes = [] }: Pick<Stage, "free" | "notes">,
   goesOn: (before: unknown) => true | string | undefined,
 ): Promise<void> {
   const path = join(out, STATE_FILE);
@@ -153,8 +153,8 @@ async function claim(
   const now = JSON.parse(JSON.stringify(wanted)) as Claim;
   const before = withFree(there, now, free);
   const differences = differ(before, now);
-  if (differences.length > 0 && (await holdsNothing(out))) {
-    for (const name of ["tmp", "logs"]) await rm(join(out, name), { recursive: true, force: true });
+  if (differences.length > 0 && (await holdsNothing(out, notes))) {
+    for (const name of ["tmp", "logs", ...notes]) await rm(join(out, name), { recursive: true, force: true });
   } else if (differences.length > 0) {
     const ofConfig = differences.every((difference) => difference.startsWith("config."));
     const answer = ofConfig ? goesOn((before as Claim).config) : undefined;
@@ -179,9 +179,11 @@ function withFree(there: unknown, { config: now }: Claim, free: readonly string[
 }
 
 /** Whether a folder holds no file that is finished, and none that a stage did not make: only notes about a run that failed. */
-async function holdsNothing(out: string): Promise<boolean> {
-  const files = await listFiles(out, NOTES).catch(() => undefined); // a link, say: not of a stage
-  return files?.length === 0 && (await finishedFiles(out)).length === 0;
+async function holdsNothing(out: string, notes: readonly string[]): Promise<boolean> {
+  const finished = await finishedFiles(out);
+  const own = finished.filter((file) => notes.includes(file));
+  const files = await listFiles(out, [...NOTES, ...own]).catch(() => undefined); // a link, say: not of a stage
+  return files?.length === 0 && finished.length === own.length;
 }
 
 /** What is in a folder beside what its stage makes, before that is complete. */

@@ -44,6 +44,11 @@ export interface Stage<C = unknown, I extends InputSpecs = InputSpecs> {
    */
   readonly free?: readonly string[];
   /**
+   * Files that hold nothing by themselves: copies of an input's, what is known beforehand, logs of work that other files keep. A
+   * command that failed when it had finished no others does not hold its folder.
+   */
+  readonly notes?: readonly string[];
+  /**
    * What has no effect: fields, by their paths (`model.unet.heads`), and inputs, each with a clause that says beside what. Who
    * names one of them on a command line is told so; a pipeline may keep fields for the day when they have one again.
    *

@@ -61,7 +61,7 @@ export class DivergedError extends RangeError {
   }
 }
 
-const LOSSES = "losses.jsonl";
+export const LOSSES = "losses.jsonl";
 const gridOf = (step: number): string => `samples/${stepName(step)}.png`;
 const filesOf = (step: number): string[] => CHECKPOINT_FILES.map((file) => `checkpoints/${stepName(step)}/${file}`);
 

@@ -10,7 +10,7 @@ import {
 import { compileCodecEncoder, imagesOf, PatchPcaFit, type CodecEncoder } from "@madformer/model";
 import { defineStage, type StageContext } from "@madformer/stage";
 import { z } from "zod";
-import { copyCodec, finishCodec, hasCodec, readCodec, type Codec } from "../codec/files.js";
+import { CODEC_FILES, copyCodec, finishCodec, hasCodec, readCodec, type Codec } from "../codec/files.js";
 import { checkSide, imageShardsOf, imagesInShards, someImages } from "../codec/images.js";
 
 /** How images become latents. */
@@ -66,6 +66,7 @@ export const stage = defineStage({
     if (codec === "patch-pca") return { vae: why };
     return { patch: why, channels: why, whiten: why, spread: why, fitImages: why };
   },
+  notes: CODEC_FILES,
   run: runLatents,
 });
 

@@ -18,7 +18,7 @@ import type { LatentSource } from "../batch.js";
 import { TrainSettings, withModel, type TrainConfig } from "../config.js";
 import { goesOn } from "../goes-on.js";
 import { idle } from "../idle.js";
-import { train } from "../loop.js";
+import { LOSSES, train } from "../loop.js";
 import { planOf } from "../plan.js";
 import type { Decode } from "../sample-grid.js";
 import { openParent, surprises, type Parent } from "../start.js";
@@ -53,6 +53,7 @@ export const stage = defineStage({
   },
   idle,
   free: ["logEvery"],
+  notes: [...CODEC_FILES, "config.json", LOSSES],
   goesOn,
   run: async (settings, { latents, from }, context) => {
     const { out, files, log } = context;
