@@ -15,6 +15,7 @@ import {
 import { Command } from "commander";
 import { ExitCode } from "../exit.js";
 import type { Io } from "../program.js";
+import { guideText } from "./guide.js";
 import { openInput } from "./inputs.js";
 import { flagOf, optionsOf, valueOf, withField } from "./options.js";
 import { commandProgram } from "./program.js";
@@ -55,7 +56,8 @@ export function stageCommand(stage: Stage<never>, io: Io, args: readonly string[
   command.optionsGroup("Other:");
   command
     .option("--debug", "show where an error comes from (or set MADFORMER_DEBUG)")
-    .helpOption("-h, --help", "print this help");
+    .helpOption("-h, --help", "print this help")
+    .addHelpText("after", guideText(stage.name));
 
   return command.action(async () => {
     const values = valuesOf(command);
