@@ -49,6 +49,14 @@ describe("openInput()", () => {
     await expect(open(folder)).rejects.toThrow(message);
   });
 
+  test("says what is meant by a folder that lacks a file, and gives those that it has", async () => {
+    const [plain, within] = [await open("plain"), await open("runs/vae/files")];
+    expect(await plain.path("codec.json")).toBe(join(root, "plain/codec.json"));
+    await expect(within.path("codec.json")).rejects.toThrow(
+      /^--vae: ".*files" has no file "codec.json", and no stage made it; did you mean ".*runs.vae"/,
+    );
+  });
+
   test("takes what an interrupted run has left where the stage does", async () => {
     expect((await open("runs/begun-train", FROM)).manifest.stage).toBe("folder");
     await expect(open("runs/begun", FROM)).rejects.toThrow('expected what "train" or "export" makes');

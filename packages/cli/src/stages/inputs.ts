@@ -37,7 +37,8 @@ export async function openInput(folder: string, flag: string, input: InputSpec):
     if (below.length > 0) throw new ConfigError(`${what} is not what a stage made${said(below)}`);
   }
   try {
-    return await openFolder(folder);
+    const artifact = await openFolder(folder);
+    return stage === undefined ? withHint(artifact, what, () => hint(root, input)) : artifact;
   } catch (error) {
     if (status.isDirectory()) throw error;
     throw new DataError(
@@ -45,6 +46,15 @@ export async function openInput(folder: string, flag: string, input: InputSpec):
       { cause: error },
     );
   }
+}
+
+/** A folder that no stage made, which says what may have been meant when a file is asked for that it has not. */
+function withHint(artifact: Artifact, what: string, hint: () => Promise<string>): Artifact {
+  const path = async (file: string): Promise<string> => {
+    if (artifact.files.includes(file)) return artifact.path(file);
+    throw new DataError(`${what} has no file ${JSON.stringify(file)}, and no stage made it${await hint()}`);
+  };
+  return { ...artifact, path };
 }
 
 /** The stage that a manifest or a state file names; undefined if it names none. */
