@@ -132,7 +132,9 @@ export function suggestOption(flag: string, all: readonly string[]): string | un
     .toLowerCase();
   if (word === "") return undefined;
   const ends = flags.filter((other) => other.endsWith(`.${word}`));
-  const known = Object.hasOwn(MEANT, word) ? MEANT[word]?.find((other) => flags.includes(other)) : undefined;
+  const own = word.split(".").at(-1) ?? word; // of model.dim what dim means
+  const meant = [word, own].flatMap((name) => (Object.hasOwn(MEANT, name) ? (MEANT[name] ?? []) : []));
+  const known = meant.find((other) => flags.includes(other));
   const last = flags.map((other) => other.split(".").at(-1) ?? other);
   const near = nearest(word, flags) ?? flags[last.indexOf(nearest(word, last) ?? "")];
   const longer = word.length < 3 ? [] : flags.filter((other) => last[flags.indexOf(other)]?.startsWith(`${word}-`));
