@@ -50,6 +50,18 @@ describe("TrainConfig", () => {
 });
 
 describe("TrainSettings", () => {
+  test("take settings of a model without a preset for changes of the default, not of the largest model", () => {
+    const unet = { ...preset("faces-64").unet, groups: 4 };
+    expect(TrainSettings.parse({ model: { arLayers: 1, unet: { groups: 4 } } }).model).toEqual({
+      ...preset("faces-64"),
+      arLayers: 1,
+      unet,
+    });
+    for (const name of ["ffhq-1024", "smoke"] as const)
+      expect(TrainSettings.parse({ model: preset(name) }).model).toEqual(preset(name)); // all settings stand for themselves
+    expect(TrainSettings.safeParse({ model: [] }).error?.issues[0]?.message).toContain("expected object");
+  });
+
   test("leave the model open where none is named, and say in their schema what it then is", () => {
     expect(TrainSettings.parse({})).not.toHaveProperty("model");
     expect(TrainSettings.parse({ model: "smoke" }).model).toEqual(preset("smoke"));

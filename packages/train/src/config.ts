@@ -2,6 +2,7 @@ import {
   LossConfig,
   MadformerConfig,
   OptimizerConfig,
+  preset,
   PRESETS,
   ScheduleConfig,
   type PresetName,
@@ -11,32 +12,39 @@ import { EmaConfig } from "./ema.js";
 
 const PRESET_NAMES = Object.keys(PRESETS) as [PresetName, ...PresetName[]];
 
-/** A model by the name of a preset, or by its settings, or by both: settings on top of a preset's. */
-const ModelChoice = z
-  .preprocess((value, context) => {
-    const given = typeof value === "string" ? { preset: value } : value;
-    if (typeof given !== "object" || given === null || !("preset" in given)) return value;
-    const { preset, ...settings } = given as Record<string, unknown>;
-    if (!PRESET_NAMES.includes(preset as PresetName)) {
-      const message = `there is no preset ${JSON.stringify(preset)}; there are ${PRESET_NAMES.join(", ")}`;
-      context.addIssue({ code: "custom", path: ["preset"], message });
-      return z.NEVER;
-    }
-    const base: z.input<typeof MadformerConfig> = PRESETS[preset as PresetName];
-    const unet = settings["unet"];
-    return {
-      ...base,
-      ...settings,
-      ...(isObject(unet) || base.unet ? { unet: { ...base.unet, ...(isObject(unet) ? unet : {}) } } : {}),
-    };
-  }, MadformerConfig)
-  .describe(
-    `The model: a preset (${PRESET_NAMES.join(", ")}), settings, or settings on top of "preset"; ` +
-      'where nothing is said, that of the input "from", if there is one',
-  );
-
 /** The model where nothing is said. */
 const DEFAULT_MODEL: PresetName = "faces-64";
+
+/**
+ * A model by the name of a preset, or by its settings, or by both: settings on top of a preset's.
+ *
+ * @param otherwise The preset that settings without one go on top of; if not given, they must stand for themselves.
+ */
+const modelChoice = (otherwise?: PresetName) =>
+  z
+    .preprocess((value, context) => {
+      const given = typeof value === "string" ? { preset: value } : value;
+      if (typeof given !== "object" || given === null || Array.isArray(given)) return value;
+      const { preset = otherwise, ...settings } = given as Record<string, unknown>;
+      if (preset === undefined && !("preset" in given)) return value;
+      if (!PRESET_NAMES.includes(preset as PresetName)) {
+        const message = `there is no preset ${JSON.stringify(preset)}; there are ${PRESET_NAMES.join(", ")}`;
+        context.addIssue({ code: "custom", path: ["preset"], message });
+        return z.NEVER;
+      }
+      const base: z.input<typeof MadformerConfig> = PRESETS[preset as PresetName];
+      const unet = settings["unet"];
+      return {
+        ...base,
+        ...settings,
+        ...(isObject(unet) || base.unet ? { unet: { ...base.unet, ...(isObject(unet) ? unet : {}) } } : {}),
+      };
+    }, MadformerConfig)
+    .describe(
+      `The model: a preset (${PRESET_NAMES.join(", ")}), settings on top of "preset", ` +
+        `or settings alone, on top of ${DEFAULT_MODEL}; where nothing is said, that of the input "from", if there is one`,
+    )
+    .meta({ presets: Object.fromEntries(PRESET_NAMES.map((name) => [name, preset(name)])) }); // for the command line
 
 const isObject = (value: unknown): value is object => typeof value === "object" && value !== null;
 
@@ -89,16 +97,20 @@ const Fields = z.strictObject({
   sampleSteps: z.int().positive().default(20).describe("Steps of the solver (DPM-Solver++) for a grid"),
 });
 
-/** Everything that decides a training run but the data, and what it goes on from. */
-export const TrainConfig = z.strictObject({ model: ModelChoice.prefault(DEFAULT_MODEL), ...Fields.shape }).readonly();
+/**
+ * Everything that decides a training run but the data, and what it goes on from. Settings of a model without a preset are all there
+ * are, or have `MadformerConfig`'s defaults: files that say which model was trained hold all.
+ */
+export const TrainConfig = z.strictObject({ model: modelChoice().prefault(DEFAULT_MODEL), ...Fields.shape }).readonly();
 export type TrainConfig = z.infer<typeof TrainConfig>;
 
 /**
- * The same as the stage has it: before it is known what it goes on from, whose model it takes if none is named. Its JSON schema
+ * The same as the stage has it: before it is known what it goes on from, whose model it takes if none is named; some settings of a
+ * model are changes of the preset that help names, and not of the largest model, whose numbers `MadformerConfig` has. Its JSON schema
  * names the default all the same; of a schema that transforms, zod leaves out "default" and writes "_prefault" as that.
  */
 export const TrainSettings = z
-  .strictObject({ model: ModelChoice.optional().meta({ _prefault: DEFAULT_MODEL }), ...Fields.shape })
+  .strictObject({ model: modelChoice(DEFAULT_MODEL).optional().meta({ _prefault: DEFAULT_MODEL }), ...Fields.shape })
   .readonly();
 export type TrainSettings = z.infer<typeof TrainSettings>;
 

@@ -61,7 +61,7 @@ export class DivergedError extends RangeError {
   }
 }
 
-const LOSSES = "losses.jsonl";
+export const LOSSES = "losses.jsonl";
 const gridOf = (step: number): string => `samples/${stepName(step)}.png`;
 const filesOf = (step: number): string[] => CHECKPOINT_FILES.map((file) => `checkpoints/${stepName(step)}/${file}`);
 
@@ -106,7 +106,7 @@ export async function train(
   await using update = await Update.create(config, found ?? (await start?.load()));
   // The last step of a run that was to be shorter has a line that this one has not.
   await using losses = await Journal.open(paths.losses, plan.logs(step) ? step : step - 1);
-  await files.keep(LOSSES); // with fewer lines, if it goes on from an earlier checkpoint than the last
+  await files.keep(LOSSES, step); // with fewer lines, if it goes on from an earlier checkpoint than the last
   await using lines = await Journal.open(paths.log, step);
   await using events = await EventWriter.open(paths.tensorboard, step);
 
@@ -116,7 +116,7 @@ export async function train(
     const notes: Notes = { window };
     await writeCheckpoint(paths.checkpoints, paths.tmp, model, { step, notes }, (part, key) => update.read(part, key));
     for (const file of filesOf(step)) await files.keep(file);
-    await files.keep(LOSSES);
+    await files.keep(LOSSES, step);
     saved = step;
     await prune(paths, files, plan, step);
   };
@@ -228,9 +228,12 @@ async function firstMissing(
 ): Promise<string | undefined> {
   for (const kept of [...plan.kept(plan.steps).filter((kept) => kept < step), step])
     for (const file of filesOf(kept)) if (!files.has(file)) return file;
+  // Its note says up to which step it is whole, in whichever steps it had lines; one of an older version has none.
+  const noted = files.has(LOSSES) ? files.note(LOSSES) : undefined;
+  if (typeof noted === "number" && noted < step) return `lines after step ${noted} in ${LOSSES}`;
   const logged = new Set(files.has(LOSSES) ? await journalSteps(await files.path(LOSSES)) : []);
   for (let k = plan.before + 1; k <= step; k++) {
-    if (plan.logs(k) && !logged.has(k)) return `the line of step ${k} in ${LOSSES}`;
+    if (noted === undefined && plan.logs(k) && !logged.has(k)) return `the line of step ${k} in ${LOSSES}`;
     const sampled = withSamples && k < step && plan.samples(k); // that of the step itself is made now
     if (sampled && !files.has(gridOf(k))) return gridOf(k);
   }

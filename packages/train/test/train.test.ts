@@ -107,6 +107,19 @@ describe("stage train", () => {
         );
   });
 
+  test("goes on where it was when it logs at other steps than before", async () => {
+    const out = newOut();
+    await expect(run(out, { abortAt: 1 })).rejects.toThrow("enough");
+    const { warnings, infos } = await run(out, { config: { ...config, logEvery: 1 } });
+    expect([warnings, infos[0]]).toEqual([[], expect.stringContaining("going on after step")]);
+    const lines = await jsonLines<{ step: number }>(join(out, "losses.jsonl"));
+    expect(lines[0]?.step).toBeGreaterThan(1);
+    expect(lines.at(-1)?.step).toBe(12);
+    const again = await contentOf(out);
+    for (const file of Object.keys(content).filter((name) => name.startsWith("checkpoints/step-0000012/we")))
+      expect(again[file]).toBe(content[file]);
+  });
+
   test("says where it stands, and keeps speeds and times out of what it makes", async () => {
     expect(whole.reports.at(-1)).toMatchObject({ done: 12, total: 12 });
     expect(Object.keys(whole.reports[0]?.details ?? {})).toEqual(["steps/s", "images/s", "loss", "lr", "grad norm"]);

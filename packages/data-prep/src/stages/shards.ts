@@ -68,7 +68,7 @@ export const stage = defineStage({
   name: "shards",
   summary: "Decode, crop and resize images into Arrow shards",
   config: ShardsConfig,
-  inputs: { dataset: { summary: "A data set of WebDataset tars" } },
+  inputs: { dataset: { summary: "A data set of WebDataset tars", stages: ["dataset"] } },
   async run(config, { dataset }, context) {
     return runShards(config, dataset, context);
   },

@@ -21,7 +21,16 @@ export const stage = defineStage({
   name: "sample",
   summary: "sample images from a checkpoint",
   config: SampleConfig,
-  inputs: { checkpoint: { summary: "what export made (weights, config and codec), or a training run" } },
+  inputs: {
+    checkpoint: {
+      summary: "what export made (weights, config and codec), or a training run",
+      stages: ["export", "train", "import"],
+      unfinished: true,
+    },
+  },
+  idle: ({ solver }): Record<string, string> =>
+    solver === "ddim" ? {} : { clip: `with the solver "${solver}", only with "ddim"` },
+  free: ["batchImages"],
   async run(config, inputs, context) {
     const checkpoint = await openCheckpoint(inputs.checkpoint);
     const seeds = parseSeeds(config.seeds);

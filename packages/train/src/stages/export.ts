@@ -70,7 +70,11 @@ export const stage = defineStage({
   name: "export",
   summary: "Write a trained model as safetensors, PyTorch checkpoint and ONNX programs",
   config: ExportConfig,
-  inputs: { train: { summary: "A training run (stage train)" } },
+  inputs: { train: { summary: "A training run (stage train)", stages: ["train"] } },
+  idle({ programs }): Record<string, string> {
+    const why = "without programs";
+    return programs ? {} : { programImages: why, sampleSteps: why };
+  },
   run: async (config, { train }, { out, files, signal, log }) => {
     const { training, images, step } = await readConfig(train);
     const { model } = training;

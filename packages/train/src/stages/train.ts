@@ -17,7 +17,8 @@ import { ConfigError, defineStage } from "@madformer/stage";
 import type { LatentSource } from "../batch.js";
 import { TrainSettings, withModel, type TrainConfig } from "../config.js";
 import { goesOn } from "../goes-on.js";
-import { train } from "../loop.js";
+import { idle } from "../idle.js";
+import { LOSSES, train } from "../loop.js";
 import { planOf } from "../plan.js";
 import type { Decode } from "../sample-grid.js";
 import { openParent, surprises, type Parent } from "../start.js";
@@ -39,12 +40,20 @@ export const stage = defineStage({
   summary: "Train a MADFormer on latents",
   config: TrainSettings,
   inputs: {
-    latents: { summary: "Latents of the images to train on, with their codec (stage latents)" },
+    latents: {
+      summary: "Latents of the images to train on, with their codec (stage latents)",
+      stages: ["latents"],
+    },
     from: {
       summary: "What to go on from: a training run, one of its checkpoints, or an export; see --carry",
       optional: true,
+      stages: ["train", "export", "import"],
+      unfinished: true,
     },
   },
+  idle,
+  free: ["logEvery"],
+  notes: [...CODEC_FILES, "config.json", LOSSES],
   goesOn,
   run: async (settings, { latents, from }, context) => {
     const { out, files, log } = context;
