@@ -1,8 +1,10 @@
 import { mkdir, open, readdir, readFile, rename, rm, stat, symlink, utimes, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { gzipSync } from "node:zlib";
 import { lookOutside, outsideDigest, parseConfig } from "@madformer/stage";
 import { samplesIn } from "../dataset/testing.js";
 import { contextIn, datasetOf, digestsOf, inFolder } from "../testing.js";
+import { tarOf } from "../webdataset/testing.js";
 import { stage, type DatasetSource } from "./dataset.js";
 
 const run = async (source: Record<string, unknown>, out: string, signal?: AbortSignal, onProgress?: () => void) => {
@@ -208,6 +210,36 @@ describe("stage dataset, from tars on this machine", () => {
         await rm(path("00003.tar"));
       }
       expect(await outsideOf({ kind: "s3", uri: "s3://bucket" })).toBeUndefined();
+    }));
+
+  test("says what a tar holds that is no image", () =>
+    inFolder(async (folder) => {
+      const tar = await tarOf([
+        { name: "README" },
+        { name: "/1.webp" },
+        { name: "2.v2.png" },
+        { name: "3.bmp" },
+        { name: "4.data", content: "GIF89a and so on" },
+        { name: "5.txt" },
+        { name: "5.json" },
+        { name: "6.txt" },
+        { name: "7.json" },
+        { name: "7.txt" },
+        { name: "8.mp4", content: "a film" },
+      ]);
+      const path = join(folder, "in.tar");
+      await writeFile(path, tar);
+      const { facts, warnings } = await run({ kind: "webdataset", tars: path }, join(folder, "out"));
+      expect(facts).toMatchObject({ images: 4 });
+      expect(warnings).toEqual([
+        'passed over 1 entries of "in.tar" whose names have no key and extension, such as "README"',
+        'renamed 1 entries of "in.tar" whose names are no plain relative paths, such as "/1.webp"',
+        'passed over keys of "in.tar" without an image: 2 of json and txt, 1 of txt, 1 of mp4',
+      ]);
+      await writeFile(path, gzipSync(tar));
+      await expect(run({ kind: "webdataset", tars: path }, join(folder, "out"))).rejects.toThrow(
+        /^Cannot use "in\.tar": it is compressed with gzip, expected a plain tar: unpack it with gunzip$/,
+      );
     }));
 
   test("says what is wrong with one, and takes it when it is mended", () =>
