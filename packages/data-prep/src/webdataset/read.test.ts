@@ -223,7 +223,9 @@ describe("readSamples()", () => {
   test("bounds the files of a sample", async () => {
     const files = Array.from({ length: 101 }, (_, i) => ({ name: `1.x${i}` }));
     expect(await read(await tarOf(files.slice(1)))).toHaveLength(1);
-    expect(await refusal(await tarOf(files))).toContain(`entry "1.x100": its key has more than 100 files`);
+    expect(await refusal(await tarOf(files))).toContain(
+      `entry "1.x100": its key has more than 100 files; a key ends at`,
+    );
   });
 
   test("notices a tar that was cut off anywhere", async () => {

@@ -169,7 +169,11 @@ class Grouping {
     }
     if (open.seen.has(extension)) throw problem(this.tar, file, "its key and extension were there before");
     if (open.seen.size >= MAX_FILES_PER_SAMPLE)
-      throw problem(this.tar, file, `its key has more than ${MAX_FILES_PER_SAMPLE} files`);
+      throw problem(
+        this.tar,
+        file,
+        `its key has more than ${MAX_FILES_PER_SAMPLE} files; a key ends at the first dot of a name`,
+      );
     open.seen.add(extension);
     const last = extension.slice(extension.lastIndexOf(".") + 1);
     const known = this.kept === undefined || this.kept.has(extension) || this.kept.has(last);
