@@ -189,6 +189,17 @@ describe("stage dataset, from Hugging Face", () => {
         token,
       );
 
+    test("that a range in its pattern has a hole", async () => {
+      const repository = { ...SOURCE, pattern: "{0..2}.tar" };
+      await withServer(hub({ files: { "0.tar": Buffer.from("a"), "2.tar": Buffer.from("b") } }), (endpoint) =>
+        withEnvironment({ HF_ENDPOINT: endpoint }, async () => {
+          await expect(hubFiles(repository, new AbortController().signal)).rejects.toThrow(
+            'Cannot use some/faces at v1/2: it has no "1.tar", which "{0..2}.tar" counts',
+          );
+        }),
+      );
+    });
+
     test("that nothing fits, or there is nothing", async () => {
       expect(await failure(hub({ files: { "a.txt": Buffer.from("a") } }))).toBe(
         'DataError Cannot use some/faces at v1/2: none of its 1 files fits "*.tar"',

@@ -3,7 +3,7 @@ import { createReadStream } from "node:fs";
 import { rm } from "node:fs/promises";
 import { DataError, download, getPage, Listing, NETWORK_LIMITS, type NetworkLimits } from "@madformer/artifacts";
 import { z } from "zod";
-import { globPattern } from "./glob.js";
+import { globPattern, missingFrom } from "./glob.js";
 import type { TarSource } from "./tars.js";
 
 /** Where a repository is. */
@@ -74,6 +74,14 @@ export async function hubFiles(repository: HubRepository, signal: AbortSignal): 
   if (files.length === 0)
     throw new DataError(
       `Cannot use ${repo} at ${revision}: none of its ${entries.length} files fits ${JSON.stringify(pattern)}`,
+    );
+  const missing = missingFrom(
+    files.map(({ path }) => path),
+    pattern,
+  );
+  if (missing !== undefined)
+    throw new DataError(
+      `Cannot use ${repo} at ${revision}: it has no ${JSON.stringify(missing)}, which ${JSON.stringify(pattern)} counts`,
     );
   files.sort((a, b) => (a.path < b.path ? -1 : 1));
   const maxBytes = limits.fileBytes ?? NETWORK_LIMITS.fileBytes;
