@@ -46,6 +46,13 @@ export const GUIDES: Readonly<Record<string, Guide>> = {
     ],
     next: "madformer export --train runs/train --out runs/export",
   },
+  import: {
+    examples: [
+      "madformer import --source hf:JunhaoC/MADFormer-FFHQ --out runs/published",
+      "madformer import --source runs/0010000.pt --codec runs/vae --out runs/imported",
+    ],
+    next: "madformer sample --checkpoint runs/imported --seeds 0-63 --steps 25 --out runs/sample",
+  },
   export: {
     examples: [
       "madformer export --train runs/train --out runs/export",
