@@ -48,10 +48,10 @@ export const GUIDES: Readonly<Record<string, Guide>> = {
   },
   import: {
     examples: [
-      "madformer import --source hf:JunhaoC/MADFormer-FFHQ --out runs/published",
-      "madformer import --source runs/0010000.pt --codec runs/vae --out runs/imported",
+      "madformer import --source hf:JunhaoC/MADFormer-FFHQ --out runs/import",
+      "madformer import --source runs/0010000.pt --codec runs/vae --out runs/import",
     ],
-    next: "madformer sample --checkpoint runs/imported --seeds 0-63 --steps 25 --out runs/sample",
+    next: "madformer sample --checkpoint runs/import --seeds 0-63 --steps 25 --out runs/sample",
   },
   export: {
     examples: [
