@@ -301,7 +301,7 @@ describe("stage dataset, from Hugging Face", () => {
       );
       expect(await failure(status(403), {}, "secret")).toBe(
         "DataError Cannot list URL: the server answered 403 Forbidden: the token in HF_TOKEN may not read some/faces; " +
-          "a gated data set asks for consent on its page",
+          "a gated one asks for consent on its page",
       );
       expect(await failure(status(403), {}, "sec\u0001ret")).toBe(
         "DataError Cannot use HF_TOKEN: it holds a character that no token has",
