@@ -27,6 +27,8 @@ export class ImageProblem extends Error {
 
 /** What is decoded. Not SVG, which sharp would draw: it is a program more than an image. */
 const FORMATS: readonly string[] = ["jpeg", "png", "webp", "gif", "tiff", "heif"];
+/** Types of samples whose black and white are known. What is white in a float or a signed TIFF, no file says. */
+const DEPTHS: readonly string[] = ["uchar", "ushort"];
 /** Of one decoded pixel: red, green, blue and alpha in up to 16 bits. */
 const PIXEL_BYTES = 8;
 
@@ -42,11 +44,13 @@ const PIXEL_BYTES = 8;
  * @throws {ImageProblem} If it does not decode completely, or is too large.
  */
 export async function squareImage(file: Uint8Array, options: SquareOptions): Promise<Uint8Array> {
-  const { width, height, format } = await attempt("it is damaged, or of no known format", () =>
+  const { width, height, format, depth } = await attempt("it is damaged, or of no known format", () =>
     sharp(file, { limitInputPixels: false }).metadata(),
   );
   if (!FORMATS.includes(format))
     throw new ImageProblem(`it is of the format ${format}, expected one of ${FORMATS.join(", ")}`);
+  if (!DEPTHS.includes(depth))
+    throw new ImageProblem(`its samples are of the type ${depth}, expected 8 or 16 bits without a sign`);
   if (width * height > options.maxPixels)
     throw new ImageProblem(`it is ${width} x ${height} pixels, more than ${options.maxPixels} together`);
   return options.memory.with(width * height * PIXEL_BYTES, () =>

@@ -37,6 +37,38 @@ async function shardsOf(samples: Readonly<Record<string, Files>>, fields: Partia
   });
 }
 
+/**
+ * A TIFF of 8 x 8 pixels, all zero.
+ *
+ * @param sampleFormat 1 unsigned, 2 signed, 3 float.
+ */
+function tiffOf(bits: number, sampleFormat: number, bands = 1): Uint8Array {
+  const tags = [
+    [256, 8],
+    [257, 8],
+    [258, bits], // given once, which for several bands means the same for all
+    [259, 1],
+    [262, bands === 3 ? 2 : 1],
+    [273, 512],
+    [277, bands],
+    [278, 8],
+    [279, 8 * bits * bands],
+    [284, 1],
+    [339, sampleFormat],
+  ] as const;
+  const file = Buffer.alloc(512 + 8 * bits * bands);
+  file.write("II*\0");
+  file.writeUInt32LE(8, 4);
+  file.writeUInt16LE(tags.length, 8);
+  for (const [i, [tag, value]] of tags.entries()) {
+    file.writeUInt16LE(tag, 10 + i * 12);
+    file.writeUInt16LE(3, 12 + i * 12);
+    file.writeUInt32LE(1, 14 + i * 12);
+    file.writeUInt16LE(value, 18 + i * 12);
+  }
+  return file;
+}
+
 /** The pixels that one image file becomes. */
 async function pixelsFrom(file: Uint8Array, fields: Partial<ShardsConfig> = {}): Promise<Uint8Array> {
   const { images } = await shardsOf({ a: { png: file } }, { side: 2, ...fields });
@@ -387,6 +419,32 @@ describe("stage shards, an image that cannot be used", () => {
       good: { png: await pngOf(8, 8) },
     });
     expect(skipped.map(({ key }) => key)).toEqual(["a", "b-2"]);
+  });
+
+  test("is skipped where nothing says what is black and white in it", async () => {
+    const { images, skipped } = await shardsOf({
+      byte: { tiff: tiffOf(8, 1) },
+      float: { tiff: tiffOf(32, 3) },
+      half: { tiff: tiffOf(16, 3) },
+      int: { tiff: tiffOf(32, 2) },
+      "rgb-float": { tiff: tiffOf(32, 3, 3) },
+      short: { tiff: tiffOf(16, 2) },
+      signed: { tiff: tiffOf(8, 2) },
+      uint: { tiff: tiffOf(32, 1) },
+      ushort: { tiff: tiffOf(16, 1) },
+    });
+    expect(images.map((image) => image.key)).toEqual(["byte", "ushort"]);
+    const ofType = (type: string): string =>
+      `its samples are of the type ${type}, expected 8 or 16 bits without a sign`;
+    expect(Object.fromEntries(skipped.map((line) => [line.key, line.reason]))).toEqual({
+      float: ofType("float"),
+      half: ofType("float"),
+      int: ofType("int"),
+      "rgb-float": ofType("float"),
+      short: ofType("short"),
+      signed: ofType("char"),
+      uint: ofType("uint"),
+    });
   });
 
   test("stops the stage where it is strict", async () => {
