@@ -1,5 +1,7 @@
 /**
- * Nx plugin: each stage of `pipelines/<name>/pipeline.json` is a project `<name>-<stage>` with one target, `<stage>`.
+ * Nx plugin: each stage of `pipelines/<name>/pipeline.json` is a project `<name>-<stage>` with one target, `<stage>`. It depends
+ * on the stages that it needs and on the package of its function: `nx graph` draws that, and `nx affected` follows it. The
+ * pipeline's file is an input of its stages: when it changes, they are affected.
  *
  * Nx orders the stages and runs them; it does not cache them. The store knows what each made by its key, and is looked at
  * each time, with every byte it answers for; what a cache of Nx brings back nobody has looked at.
@@ -9,6 +11,9 @@ import { readPipelineFile } from "../../packages/stage/plain/pipeline-file.mjs";
 import { findStages } from "./stages.mjs";
 
 export const name = "madformer-pipelines";
+
+/** The package whose program runs all stages. */
+const RUNNER = "@madformer/stage";
 
 /** @type {import("nx/src/devkit-exports.js").CreateNodesV2} */
 export const createNodesV2 = [
@@ -48,12 +53,15 @@ function projectsOf(file, root, stages, taken) {
         `${file}: no package has a stage "${uses}", expected one of: ${[...stages.keys()].sort().join(", ")}`,
       );
     const name = `${pipeline}-${stage}`;
+    const needed = [...new Set(Object.values(needs))];
+    const before = needed.map((need) => `${pipeline}-${need}`);
     if (taken.has(name)) throw new Error(`${file}: another pipeline has a project "${name}", too; rename one of them`);
     projects[`${folder}/${stage}`] = {
       name,
       root: `${folder}/${stage}`,
       projectType: "application",
       tags: [`pipeline:${pipeline}`, `stage:${uses}`],
+      implicitDependencies: [...before, source.packageName, RUNNER],
       targets: {
         [stage]: {
           executor: "nx:run-commands",
@@ -64,10 +72,10 @@ function projectsOf(file, root, stages, taken) {
           },
           cache: false,
           // Nx hashes what it does not cache; by default it would ask for files of the project, which has none.
-          inputs: [{ json: `{workspaceRoot}/${file}`, fields: [stage] }, { externalDependencies: [] }],
+          inputs: [`{workspaceRoot}/${file}`, { externalDependencies: [] }],
           dependsOn: [
-            ...[...new Set(Object.values(needs))].map((need) => ({ projects: [`${pipeline}-${need}`], target: need })),
-            { projects: [source.packageName, "@madformer/stage"], target: "bundle" },
+            ...needed.map((need) => ({ projects: [`${pipeline}-${need}`], target: need })),
+            { projects: [source.packageName, RUNNER], target: "bundle" },
           ],
         },
       },

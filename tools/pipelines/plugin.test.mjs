@@ -35,6 +35,7 @@ async function projectsOf(pipelines) {
   const projects = results.flatMap(([, { projects = {} }]) => Object.values(projects));
   return {
     projects: Object.fromEntries(projects.map(({ name = "", targets = {} }) => [name, targets])),
+    edges: Object.fromEntries(projects.map(({ name = "", implicitDependencies = [] }) => [name, implicitDependencies])),
     warned: warnings.mock.calls.map(([message]) => String(message)),
   };
 }
@@ -51,6 +52,19 @@ describe("the plugin", () => {
       ],
     });
     expect(warned).toEqual([]);
+  });
+
+  test("draws edges to the stages before, once each, and to packages; the pipeline's file is an input", async () => {
+    const { projects, edges } = await projectsOf({
+      p: { x: {}, y: { needs: { a: "x", b: "x" } }, z: { uses: "y", needs: ["x", "y"] } },
+    });
+    const packages = ["@madformer/a", "@madformer/stage"];
+    expect(edges).toEqual({
+      "p-x": packages,
+      "p-y": ["p-x", ...packages],
+      "p-z": ["p-x", "p-y", ...packages],
+    });
+    expect(projects["p-z"]?.["z"]?.inputs).toContain("{workspaceRoot}/pipelines/p/pipeline.json");
   });
 
   test("puts no word of a file into a command", async () => {

@@ -200,8 +200,14 @@ function summary(status, chalk) {
   const made = rows.filter((row) => row[1] === "made").length;
   const seconds = ((Date.now() - started.getTime()) / 1000).toFixed(1);
   console.log(`\n${made} made, ${rows.length - made} reused, in ${seconds} s`);
-  const facts = status.find(({ name }) => name === "score")?.made.manifest.facts;
-  if (facts?.final)
+  const entry = stages.find(({ name }) => name === last);
+  const score = entry?.uses === "report" ? entry.needs["score"] : "score"; // of several, the one that the report is about
+  const facts = status.find(({ name }) => name === score)?.made.manifest.facts;
+  if (facts?.final) {
     console.log(`${facts.metric}: ${chalk.bold(Number(facts.final.distance ?? facts.final).toFixed(3))}`);
-  if (last === "report") console.log(`Report: ${chalk.bold(path.resolve(folder, "out/report/files/index.html"))}`);
+    if (facts.last > 1)
+      console.log(`mean of the last ${facts.last} checkpoints: ${chalk.bold(Number(facts.mean).toFixed(3))}`);
+  }
+  if (entry?.uses === "report")
+    console.log(`Report: ${chalk.bold(path.resolve(folder, `out/${last}/files/index.html`))}`);
 }

@@ -124,7 +124,7 @@ const version = found.status === 0 ? found.stdout.trim() : undefined;
         ema: weights(),
         opt: { moments, groups },
         lrs: { baseLrs: [1], lastEpoch: 3, stepCount: 4, lastLr: [0.5] },
-        args: { lr: 1, epochs: 200, id: null },
+        args: { lr: 1, epochs: 200, id: null, quirks: { condition: "autoregressive" } },
       });
       expect(check("load").trim()).toBe(version);
     });

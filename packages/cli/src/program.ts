@@ -7,6 +7,7 @@ import { inspectCommand } from "./commands/inspect.js";
 import { verifyCommand } from "./commands/verify.js";
 import { ExitCode } from "./exit.js";
 import { stageCommand } from "./stages/command.js";
+import { suggestCommand, suggestOption } from "./stages/suggest.js";
 import { STAGES } from "./stages/table.js";
 
 /** Where a command's output goes. Results go to `out`, all else to `err`. */
@@ -50,14 +51,19 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   // A stage's options come from its config, and its package brings an engine: only the one that is asked for is loaded.
   const asked = args.find((arg) => STAGES.some(({ name }) => name === arg));
   for (const { name, summary, load } of STAGES)
-    program.addCommand(name === asked ? stageCommand(await load(), io) : new Command(name).summary(summary));
+    program.addCommand(name === asked ? stageCommand(await load(), io, args) : new Command(name).summary(summary));
   program.commandsGroup("Commands:");
   for (const make of COMMANDS) program.addCommand(make(io));
   for (const command of [program, ...program.commands]) {
     command
       .exitOverride()
       .showHelpAfterError(`(madformer ${command === program ? "" : `${command.name()} `}--help says more)`);
-    command.configureOutput({ writeOut: io.out, writeErr: io.err });
+    command.showSuggestionAfterError(false); // ours know more words
+    command.configureOutput({
+      writeOut: io.out,
+      writeErr: io.err,
+      outputError: (text, write) => write(withSuggestion(text, command)),
+    });
     if (io.columns !== undefined) command.configureOutput({ getOutHelpWidth: () => Math.min(io.columns ?? 100, 100) });
   }
   try {
@@ -74,6 +80,15 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
     io.err(`${describe(error, debug)}\n`);
     return error instanceof ConfigError ? EXIT.usage : EXIT.failed;
   }
+}
+
+/** What commander says of a word that it does not know, with what may have been meant. */
+function withSuggestion(text: string, command: Command): string {
+  const [, what, word = ""] = /^error: unknown (option|command) '(.*)'\s*$/s.exec(text) ?? [];
+  const flags = command.options.flatMap(({ long, hidden }) => (long && !hidden ? [long.slice(2)] : []));
+  const names = command.commands.map((one) => one.name());
+  const hint = what === "option" ? suggestOption(word, flags) : what && suggestCommand(word, names);
+  return hint ? `${text.trimEnd()}\n(${hint})\n` : text;
 }
 
 /** An error in one sentence, or with its stack and causes. */

@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { ConfigError } from "@madformer/stage";
+import { ConfigError, nearest } from "@madformer/stage";
 
 /**
  * The workspace's root: the nearest folder upwards that has a `pipelines` folder and an `nx.json`.
@@ -25,20 +25,22 @@ export async function pipelineNames(root: string): Promise<string[]> {
 }
 
 /**
- * The pipeline and the stage that words on the command line mean: `faces-64 sample`, or `faces-64-sample` as Nx names it.
+ * The pipeline and the stage that words on the command line mean: `faces-64 sample`, or `faces-64-sample` as Nx names it; `smoke`
+ * means no stage.
  *
  * @throws {ConfigError} If they mean none.
  */
-export async function findStage(root: string, words: readonly string[]): Promise<{ pipeline: string; stage: string }> {
+export async function findStage(
+  root: string,
+  words: readonly string[],
+): Promise<{ pipeline: string; stage: string | undefined }> {
   const [first = "", second] = words;
   const all = await pipelineNames(root);
-  const pipeline =
-    second === undefined
-      ? all.filter((name) => first.startsWith(`${name}-`)).sort((a, b) => b.length - a.length)[0]
-      : first;
-  if (pipeline === undefined || !all.includes(pipeline))
-    throw new ConfigError(
-      `Cannot find a pipeline in ${JSON.stringify(words.join(" "))}, expected one of: ${all.join(", ")}`,
-    );
-  return { pipeline, stage: second ?? first.slice(pipeline.length + 1) };
+  if (all.includes(first)) return { pipeline: first, stage: second };
+  const pipeline = all.filter((name) => first.startsWith(`${name}-`)).sort((a, b) => b.length - a.length)[0];
+  if (pipeline !== undefined && second === undefined) return { pipeline, stage: first.slice(pipeline.length + 1) };
+  const near = nearest(first, all);
+  throw new ConfigError(
+    `Cannot find a pipeline in ${JSON.stringify(words.join(" "))}, expected one of: ${all.join(", ")}${near === undefined ? "" : `; did you mean ${near}?`}`,
+  );
 }

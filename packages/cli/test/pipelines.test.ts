@@ -7,7 +7,7 @@ import { STAGES } from "../src/stages/table.js";
 
 const root = fileURLToPath(new URL("../../../pipelines", import.meta.url));
 /** Those that come with the project; whoever adds one of their own may leave it half-written. */
-const PIPELINES = ["faces-64", "ffhq-1024", "imagenet-256", "smoke"];
+const PIPELINES = ["faces-64", "ffhq-1024", "ffhq-1024-published", "imagenet-256", "smoke"];
 
 test.each(PIPELINES)("%s is complete", async (name) => {
   const pipeline = readPipeline(join(root, name));
@@ -19,6 +19,28 @@ test.each(PIPELINES)("%s is complete", async (name) => {
     expect(Object.keys(stage.inputs)).toEqual(expect.arrayContaining(Object.keys(entry.needs)));
     for (const [input, { optional }] of Object.entries(stage.inputs))
       if (!optional) expect(Object.keys(entry.needs)).toContain(input);
+  }
+});
+
+// What the released README and the paper say: docs in pipelines/README.md.
+test.each([
+  ["ffhq-1024", { steps: 210_000, batch: 64, seeds: "0-7999", ddim: 250 }],
+  ["imagenet-256", { steps: 250_000, batch: 256, seeds: "0-49999", ddim: 100 }],
+])("%s follows the official protocol, and ours under names of their own", (name, official) => {
+  const stages = new Map(readPipeline(join(root, name)).stages.map((entry) => [entry.name, entry]));
+  const train = stages.get("train")?.config as Record<string, number>;
+  expect(train).toMatchObject({ steps: official.steps, checkpointEvery: 10_000, keepLast: 5 });
+  expect(train["batchImages"]! * train["accumulate"]!).toBe(official.batch);
+  const sampling = { seeds: official.seeds, checkpoints: "all" };
+  const settings = (stage: string) => stages.get(stage)?.config;
+  expect(settings("sample")).toMatchObject({ ...sampling, solver: "ddim", steps: official.ddim, weights: "raw" });
+  expect(settings("sample-ours")).toMatchObject({ ...sampling, solver: "dpm-solver++", weights: "ema" });
+  for (const suffix of ["", "-ours"]) {
+    expect(settings(`score${suffix}`)).toMatchObject({ last: 5 });
+    const needs = { sample: `sample${suffix}`, features: `features${suffix}`, score: `score${suffix}` };
+    expect(stages.get(`report${suffix}`)?.needs).toMatchObject(needs);
+    expect(stages.get(`features${suffix}`)).toMatchObject({ needs: { images: needs.sample } });
+    expect(stages.get(`score${suffix}`)).toMatchObject({ needs: { samples: needs.features } });
   }
 });
 

@@ -22,4 +22,5 @@ export { stage as shardsStage, ShardsConfig } from "./stages/shards.js";
 export { RESIZES, type Resize } from "./shards/square.js";
 export { SHARD_FORMATS, type ShardFormat } from "./shards/sample.js";
 export { stage as vaeStage, VaeConfig } from "./stages/vae.js";
+export { stage as importStage, ImportConfig } from "./stages/import.js";
 export { stage as latentsStage, LatentsConfig } from "./stages/latents.js";

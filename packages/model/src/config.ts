@@ -75,7 +75,8 @@ export const MadformerConfig = z
     quirks: z
       .union([z.enum(["reference", "sound"]).transform((name): Quirks => QUIRKS[name]), Quirks])
       .prefault("sound")
-      .describe("The released code's oddities: all (reference), none (sound), or each by name"),
+      .describe("The released code's oddities: all (reference), none (sound), or each by name")
+      .meta({ presets: QUIRKS }),
   })
   .refine((c) => Number.isInteger(Math.sqrt(c.blocks)), { path: ["blocks"], error: "blocks must be a square number" })
   .refine((c) => c.width % c.heads === 0, { path: ["heads"], error: "heads must divide width" })

@@ -1,5 +1,6 @@
-import { ConfigError, preset } from "./config.js";
-import { configFromReference } from "./reference-config.js";
+import { ConfigError, madformerConfig, preset } from "./config.js";
+import { QUIRKS, type Quirks } from "./quirks.js";
+import { configFromReference, unlikeReference } from "./reference-config.js";
 
 describe("configFromReference()", () => {
   test("of no settings is the full-size model", () => {
@@ -60,8 +61,44 @@ describe("configFromReference()", () => {
     expect(quirks.condition).toBe("with-noised");
   });
 
+  test("takes switches that are written out", () => {
+    expect(configFromReference({ single_tower: true, quirks: QUIRKS.sound })).toMatchObject({
+      singleTower: true,
+      quirks: QUIRKS.sound,
+    });
+    for (const written of [{ ropePairs: "within-axis" } as const, new Map([["ropePairs", "within-axis"]])])
+      expect(configFromReference({ quirks: written }).quirks).toEqual({
+        ...QUIRKS.reference,
+        ropePairs: "within-axis",
+      });
+    expect(() => configFromReference({ quirks: new Map([["ropePairs", "diagonal"]]) })).toThrow(/quirks/);
+  });
+
   test("names what does not fit", () => {
     expect(() => configFromReference({ depth: 3, diff_depth: 4 })).toThrow(ConfigError);
     expect(() => configFromReference({ pre_downsample_block_size: 1000 })).toThrow(/blockSide/);
+  });
+});
+
+describe("unlikeReference()", () => {
+  const unlike = (settings: object) => unlikeReference(madformerConfig({ quirks: "reference", ...settings }));
+
+  test("finds nothing in models that the released code computes alike, whatever their sizes", () => {
+    expect(unlikeReference(preset("ffhq-1024"))).toEqual([]);
+    expect(unlike({ blocks: 4, width: 64, heads: 1, arLayers: 1, clearClean: true, denoisingMlp: true })).toEqual([]);
+  });
+
+  test.each(Object.entries(QUIRKS.sound))("names the switch %s alone, with both values", (name, value) => {
+    const quirks = { ...QUIRKS.reference, [name]: value };
+    const there = QUIRKS.reference[name as keyof Quirks];
+    expect(unlike({ quirks })).toEqual([`${name} is "${value}", there "${there}"`]);
+  });
+
+  test("names all of them, a single tower, and an epsilon that is no argument there", () => {
+    expect(unlike({ quirks: "sound" })).toHaveLength(7);
+    expect(unlike({ singleTower: true, qkNormEps: 1e-5 })).toEqual([
+      "singleTower is true, there false",
+      "qkNormEps is 0.00001, there 0.000001",
+    ]);
   });
 });

@@ -1,5 +1,6 @@
 import type { z } from "zod";
 import { madformerConfig, type MadformerConfig } from "./config.js";
+import { QUIRKS, type Quirks } from "./quirks.js";
 
 /** A model's settings in the names of the reference's constructor; what is left out has its default there. */
 export interface ReferenceSettings {
@@ -23,10 +24,14 @@ export interface ReferenceSettings {
   readonly clear_clean?: boolean;
   readonly clear_cond?: boolean;
   readonly denoising_mlp?: boolean;
+  /** Ours: a switch that is not written out is that of the released code. */
+  readonly single_tower?: boolean;
+  readonly quirks?: Partial<Quirks> | ReadonlyMap<string, unknown>;
 }
 
 /**
- * The config of a model of the reference, with the released code's behaviour throughout.
+ * The config of a model of the reference, with the released code's behaviour but for the switches that are written out, as
+ * `export` does where they are others.
  *
  * Source: spec section 1.
  *
@@ -60,7 +65,40 @@ export function configFromReference(settings: ReferenceSettings): MadformerConfi
     clearClean: s.clear_clean ?? false,
     clearCond: s.clear_cond ?? false,
     denoisingMlp: s.denoising_mlp ?? false,
-    quirks: "reference",
+    singleTower: s.single_tower ?? false,
+    quirks: { ...QUIRKS.reference, ...switchesOf(s.quirks) },
   };
   return madformerConfig(input);
+}
+
+/** A dict of PyTorch's files is a Map. What is in it is checked with the rest of the config. */
+function switchesOf(written: ReferenceSettings["quirks"]): Partial<Quirks> {
+  const fields: object | undefined = written instanceof Map ? Object.fromEntries<unknown>(written) : written;
+  return fields ?? {};
+}
+
+/**
+ * What of a model the released code cannot know, in words: `condition is "autoregressive", there "with-noised"`. Where there is
+ * something, weights with the reference's keys and shapes load there, and then compute something else.
+ *
+ * @returns Empty for a model that the released code computes alike.
+ */
+export function unlikeReference({ quirks, singleTower, qkNormEps }: MadformerConfig): string[] {
+  const switches = (Object.keys(QUIRKS.reference) as (keyof Quirks)[]).map(
+    (name) => [name, quirks[name], QUIRKS.reference[name]] as const,
+  );
+  return [...switches, ["singleTower", singleTower, false] as const, ["qkNormEps", qkNormEps, 1e-6] as const]
+    .filter(([, ours, theirs]) => ours !== theirs)
+    .map(([name, ours, theirs]) => `${name} is ${JSON.stringify(ours)}, there ${JSON.stringify(theirs)}`);
+}
+
+/** Names of PyTorch's file in an export: for a model that the released code computes alike, and for one that it does not. */
+export const TORCH_FILES = ["checkpoint.pt", "checkpoint.sound.pt"] as const;
+
+/**
+ * What PyTorch's file is called. The reference finds all keys and shapes of a model with other switches than its own, and then
+ * computes something else; nothing in a state dict says so, therefore the file's name does.
+ */
+export function torchFileOf(model: MadformerConfig): (typeof TORCH_FILES)[number] {
+  return unlikeReference(model).length === 0 ? "checkpoint.pt" : "checkpoint.sound.pt";
 }

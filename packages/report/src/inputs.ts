@@ -1,16 +1,20 @@
 /** The artifacts a page can be about, in the order in which they are made. */
 export const INPUTS = {
-  dataset: { summary: "The data set as it came, or as it was drawn", optional: true },
-  shards: { summary: "Its images, decoded and resized; examples are taken from here", optional: true },
-  vae: { summary: "The trained autoencoder", optional: true },
-  latents: { summary: "The images as the model sees them", optional: true },
-  train: { summary: "The training: losses and sample grids", optional: true },
-  export: { summary: "The weights that were sampled from", optional: true },
-  sample: { summary: "The samples", optional: true },
-  net: { summary: "The network of the features, if it was trained here", optional: true },
-  reference: { summary: "Features of the data", optional: true },
-  features: { summary: "Features of the samples", optional: true },
-  score: { summary: "The scores", optional: true },
+  dataset: { summary: "The data set as it came, or as it was drawn", optional: true, stages: ["dataset"] },
+  shards: {
+    summary: "Its images, decoded and resized; examples are taken from here",
+    optional: true,
+    stages: ["shards"],
+  },
+  vae: { summary: "The trained autoencoder", optional: true, stages: ["vae"] },
+  latents: { summary: "The images as the model sees them", optional: true, stages: ["latents"] },
+  train: { summary: "The training: losses and sample grids", optional: true, stages: ["train"], unfinished: true },
+  export: { summary: "The weights that were sampled from", optional: true, stages: ["export", "import"] },
+  sample: { summary: "The samples", optional: true, stages: ["sample"] },
+  net: { summary: "The network of the features, if it was trained here", optional: true, stages: ["faces-net"] },
+  reference: { summary: "Features of the data", optional: true, stages: ["features"] },
+  features: { summary: "Features of the samples", optional: true, stages: ["features"] },
+  score: { summary: "The scores", optional: true, stages: ["score"] },
 } as const;
 export type StageName = keyof typeof INPUTS;
 

@@ -28,19 +28,21 @@ export interface Checkpoint {
   readonly model: MadformerConfig;
   readonly codec: CodecConfig;
   readonly codecWeights: Weights;
-  /** The final weights. */
+  /** The final weights; of a training run that has not ended, the newest. */
   readonly final: KeptWeights;
   /** All that were kept, by training step; the final ones are the last. */
   readonly kept: readonly KeptWeights[];
+  /** Updates of the whole training run. */
+  readonly steps: number;
 }
 
 const ConfigFile = z.object({ format: z.literal(1), model: z.unknown(), step: z.int().nonnegative() });
 
 /**
- * Opens what `export` made:
+ * Opens what `export` made, or a training run:
  *
  *     config.json                    the model's config and the training step
- *     {weights,ema}.safetensors      the final weights, and their average
+ *     {weights,ema}.safetensors      the final weights, and their average; not in a training run
  *     codec.json, codec.safetensors  latents to images
  *     checkpoints/step-*\/           the same weights of kept checkpoints
  *
@@ -63,19 +65,41 @@ export async function openCheckpoint(artifact: Artifact): Promise<Checkpoint> {
     step,
     load: (which) => readWeights(artifact, `${folder}${which === "ema" ? "ema" : "weights"}.safetensors`, specs),
   });
-  const final = weightsIn("", "final", config.data.step);
   const steps = artifact.files
-    .map((file) => /^checkpoints\/step-(\d+)\/ema\.safetensors$/.exec(file))
-    .flatMap((match) =>
-      match ? [{ folder: match[0].slice(0, -"ema.safetensors".length), step: Number(match[1]) }] : [],
-    )
-    .filter(({ step }) => step !== final.step)
-    .sort((a, b) => a.step - b.step);
-  const kept = [
-    ...steps.map(({ folder, step }) => weightsIn(folder, `step-${String(step).padStart(7, "0")}`, step)),
-    final,
-  ];
-  return { model, codec, codecWeights, final, kept };
+    .flatMap((file) => /^checkpoints\/step-(\d+)\/ema\.safetensors$/.exec(file)?.[1] ?? [])
+    .map(Number)
+    .sort((a, b) => a - b);
+  const nameOf = (step: number): string => `step-${String(step).padStart(7, "0")}`;
+  const keptAt = (step: number, name = nameOf(step)): KeptWeights =>
+    weightsIn(`checkpoints/${nameOf(step)}/`, name, step);
+  const [newest, whole] = [steps.at(-1), config.data.step];
+  const isRun = newest !== undefined && !artifact.files.includes("ema.safetensors");
+  const final = isRun
+    ? keptAt(newest, newest === whole ? "final" : nameOf(newest))
+    : weightsIn("", "final", config.data.step);
+  const kept = [...steps.filter((step) => step !== final.step).map((step) => keptAt(step)), final];
+  return { model, codec, codecWeights, final, kept, steps: whole };
+}
+
+/**
+ * The checkpoints that a config asks for, by training step.
+ *
+ * @param wanted `final`, `all`, or a list such as `1000,final`.
+ * @throws {DataError} If one is not there: with the steps of those that are.
+ */
+export function chosenCheckpoints(
+  { kept, final }: Pick<Checkpoint, "kept" | "final">,
+  wanted: string,
+): readonly KeptWeights[] {
+  if (wanted === "all") return kept;
+  const steps = new Set(wanted.split(",").map((word) => (word === "final" ? final.step : Number(word))));
+  const there = kept.map(({ step }) => step);
+  const missing = [...steps].filter((step) => !there.includes(step));
+  if (missing.length > 0)
+    throw new DataError(
+      `Cannot sample checkpoints ${wanted}: there is none of step ${missing.join(", ")}, expected some of ${there.join(", ")}`,
+    );
+  return kept.filter(({ step }) => steps.has(step));
 }
 
 async function readJson(artifact: Artifact, file: string): Promise<unknown> {

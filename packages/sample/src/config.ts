@@ -6,6 +6,16 @@ const Seeds = z
   .refine((text) => isSeeds(text), { error: "expected seeds such as 0-63,100" })
   .describe("Which images: a seed fixes its image, whatever else is sampled with it");
 
+const Checkpoints = z
+  .string()
+  .regex(/^(all|(final|\d{1,12})(,(final|\d{1,12}))*)$/, {
+    error: 'expected "final", "all", or training steps such as 1000,2000',
+  })
+  .describe(
+    "The final checkpoint (final), every one that training kept (all), or those of some training steps, such as 1000,2000; " +
+      "each with the same seeds",
+  );
+
 /** Settings of the stage `sample`. */
 export const SampleConfig = z
   .strictObject({
@@ -14,10 +24,7 @@ export const SampleConfig = z
     steps: z.int().min(1).max(1000).default(25).describe("Denoising steps per block"),
     clip: z.boolean().default(false).describe("With ddim: clip predicted latents to [-1, 1], as the reference does"),
     weights: z.enum(["ema", "raw"]).default("ema").describe("Averaged weights, or those of the last training step"),
-    checkpoints: z
-      .enum(["final", "all"])
-      .default("final")
-      .describe("The final checkpoint, or every one that training kept, each with the same seeds"),
+    checkpoints: Checkpoints.default("final"),
     batchImages: z.int().min(1).max(4096).default(16).describe("Images sampled together; changes speed, not images"),
     gridImages: z.int().min(1).max(1024).default(64).describe("Images in grid.png, the first of the seeds"),
     orderImages: z.int().min(0).max(64).default(6).describe("Images in order.png, which shows their blocks appear"),

@@ -25,6 +25,15 @@ describe("explain()", () => {
     await runAll(on, all, program("v1"));
     expect((await ask(on, all, program("v1"))).map(({ state }) => state)).toEqual(["known", "known"]);
     expect(await ask(on, all, program("v1"), "first")).toHaveLength(1);
+    const other = { ...all.pipeline.stages[0]!, name: "other" };
+    const three = { ...all, pipeline: { ...all.pipeline, stages: [...all.pipeline.stages, other] } };
+    expect((await ask(on, three, program("v1"))).map(({ name }) => name)).toEqual(["first", "second"]);
+    const everything = await explain(three.pipeline, undefined, {
+      store: on.store,
+      stage: async (uses) => all.stages[uses] as Stage<never>,
+      program: async () => program("v1"),
+    });
+    expect(everything.map(({ name }) => name)).toEqual(["first", "second", "other"]);
   });
 
   test("names the field of the config that changed, and what waits for it", async () => {

@@ -31,12 +31,17 @@ export interface ExplainOptions {
 }
 
 /**
- * Says for a stage of a pipeline, and all that it needs, whether it would run, and why: which part of its config, which
+ * Says for a stage of a pipeline and all that it needs, or for all its stages, whether it would run, and why: which part of its config, which
  * source file of its program, which input is not what it was when it last ran.
  *
+ * @param name Of the stage; undefined for all.
  * @returns In the order in which they would run.
  */
-export async function explain(pipeline: Pipeline, name: string, options: ExplainOptions): Promise<Explanation[]> {
+export async function explain(
+  pipeline: Pipeline,
+  name: string | undefined,
+  options: ExplainOptions,
+): Promise<Explanation[]> {
   const byName = new Map(pipeline.stages.map((stage) => [stage.name, stage]));
   const known = new Map<string, Made>();
   const found: Explanation[] = [];
@@ -48,8 +53,7 @@ export async function explain(pipeline: Pipeline, name: string, options: Explain
     }
     found.push(await explainOne(pipeline, stage, known, options));
   };
-  const asked = byName.get(name);
-  if (asked) await visit(asked);
+  for (const stage of pipeline.stages) if (name === undefined || stage.name === name) await visit(stage);
   return found;
 }
 

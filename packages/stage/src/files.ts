@@ -197,6 +197,12 @@ export class StageFiles implements AsyncDisposable {
   }
 }
 
+/** What is noted as finished in a folder, or about to be: files, or notes in their place. */
+export async function finishedFiles(out: string): Promise<string[]> {
+  const { entries, coming } = await readEntries(join(out, FINISHED_FILE));
+  return [...new Set([...entries.keys(), ...coming.keys()])];
+}
+
 const isFile = async (path: string): Promise<boolean> => (await stat(path).catch(() => undefined))?.isFile() ?? false;
 
 /** Each line says what it says twice: in words, and as a digest that finds a damaged one. */

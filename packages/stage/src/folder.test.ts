@@ -1,5 +1,6 @@
 import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { jest } from "@jest/globals";
 import { digestFile, openFolder } from "@madformer/artifacts";
 import { parseConfig } from "./config.js";
 import { differ, runInFolder } from "./folder.js";
@@ -103,6 +104,97 @@ describe("runInFolder()", () => {
     await expect(run(on, { times: 5 })).rejects.toThrow(
       /it holds the output of another command \(config.times: 2, now 5\)/,
     );
+  });
+
+  test("goes on to another config where the stage says that it can, and else says why not", async () => {
+    await using on = await bench();
+    const { stage, made } = repeatStage();
+    const goesOn = (before: unknown, now: { times: number }): true | string | undefined => {
+      const { times } = before as { times: number };
+      return now.times > 3 ? "three are enough" : now.times > times ? true : undefined;
+    };
+    const inputs = { words: await on.words("hi") };
+    const out = join(on.root, "out");
+    const options = { program: program("v1"), signal: new AbortController().signal, stream: on.stream };
+    const again = async (config: object, input = inputs) =>
+      runInFolder({ ...stage, goesOn }, parseConfig(stage, config), input, out, options);
+    await again({});
+    expect(await again({ times: 3 })).toMatchObject({ reused: false, record: { config: { times: 3 } } });
+    expect(made).toEqual(["0.txt", "1.txt", "2.txt"]);
+    expect((await again({ times: 3 })).reused).toBe(true);
+    await expect(again({ times: 4 })).rejects.toThrow("(config.times: 3, now 4: three are enough)");
+    await expect(again({ times: 2 })).rejects.toThrow("(config.times: 3, now 2); name another folder");
+    // It is not asked where inputs are others.
+    await expect(again({ times: 4 }, { words: await on.words("ho") })).rejects.not.toThrow("three are enough");
+    expect((await again({ times: 3 })).reused).toBe(true);
+  });
+
+  test("takes other values of free fields, and asks whether it can go on with them left aside", async () => {
+    await using on = await bench();
+    const { stage, made } = repeatStage();
+    const inputs = { words: await on.words("hi") };
+    const options = { program: program("v1"), signal: new AbortController().signal, stream: on.stream };
+    const again = (config: object, goesOn?: (before: unknown) => true | undefined) => {
+      const free = { ...stage, free: ["suffix"], ...(goesOn && { goesOn }) };
+      return runInFolder(free, parseConfig(stage, config), inputs, join(on.root, "out"), options);
+    };
+    await again({});
+    expect(await again({ suffix: "!" })).toMatchObject({ reused: true, record: { config: { suffix: "" } } });
+    await rm(join(on.root, "out", "1.txt"));
+    expect(await again({ suffix: "?" })).toMatchObject({ reused: false, record: { config: { suffix: "?" } } });
+    expect(made).toEqual(["0.txt", "1.txt", "1.txt"]);
+    await expect(again({ suffix: "", times: 3 })).rejects.toThrow("(config.times: 2, now 3); name another folder");
+    const asked = jest.fn((): true => true);
+    await again({ suffix: "", times: 3 }, asked);
+    expect(asked).toHaveBeenCalledWith({ times: 2, suffix: "" }, { times: 3, suffix: "" });
+  });
+
+  test("takes a folder in which another command failed before it finished a file", async () => {
+    await using on = await bench();
+    const fail = (at: string) => ({
+      onFile: async (name: string, out: string) => {
+        if (name !== at) return;
+        await writeFile(join(out, "tmp", "half"), "of a file");
+        throw new Error("no luck");
+      },
+    });
+    await expect(run(on, {}, fail("0.txt"))).rejects.toThrow("no luck");
+    const { record, made } = await run(on, { times: 1 });
+    expect([made, record.attempts, record.config]).toEqual([["0.txt"], 1, { times: 1, suffix: "" }]);
+    expect(await readdir(join(on.root, "out", "tmp"))).not.toContain("half");
+
+    await expect(run(on, {}, fail("1.txt"), "other")).rejects.toThrow("no luck"); // 0.txt is finished
+    await expect(run(on, { times: 1 }, {}, "other")).rejects.toThrow("the output of another command");
+    await expect(run(on, {}, fail("0.txt"), "third")).rejects.toThrow("no luck");
+    await writeFile(join(on.root, "third", "notes.txt"), "mine");
+    await expect(run(on, { times: 1 }, {}, "third")).rejects.toThrow("the output of another command");
+  });
+
+  test("takes a folder in which a command failed that had finished its notes alone, and keeps what is none", async () => {
+    await using on = await bench();
+    const hooks = { onFile: async (name: string) => Promise.reject(new Error(`no luck at ${name}`)) };
+    const copies = (onFile?: typeof hooks) => {
+      const { stage, made } = repeatStage(onFile);
+      const run: typeof stage.run = async (config, inputs, context) => {
+        if (!context.files.has("copy.txt")) await context.files.write("copy.txt", "a copy");
+        return stage.run(config, inputs, context);
+      };
+      return { made, stage: { ...stage, notes: ["copy.txt"], run } };
+    };
+    const inputs = { words: await on.words("hi") };
+    const options = { program: program("v1"), signal: new AbortController().signal, stream: on.stream };
+    const go = (config: object, stage: ReturnType<typeof copies>["stage"], to: string) =>
+      runInFolder(stage, parseConfig(stage, config), inputs, join(on.root, to), options);
+
+    await expect(go({}, copies(hooks).stage, "out")).rejects.toThrow("no luck at 0.txt");
+    const { stage, made } = copies();
+    expect(Object.keys((await go({ times: 1 }, stage, "out")).manifest.files).sort()).toEqual(["0.txt", "copy.txt"]);
+    expect(made).toEqual(["0.txt"]);
+    await expect(go({ times: 2 }, stage, "out")).rejects.toThrow("the output of another command"); // it is complete
+
+    await expect(go({}, copies(hooks).stage, "mine")).rejects.toThrow("no luck");
+    await writeFile(join(on.root, "mine", "0.txt"), "mine");
+    await expect(go({ times: 1 }, stage, "mine")).rejects.toThrow("the output of another command");
   });
 
   test("takes a folder in which a process was killed that had only begun to lock it", async () => {

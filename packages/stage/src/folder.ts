@@ -4,6 +4,7 @@ import {
   canonicalJson,
   digestFile,
   isConsistent,
+  listFiles,
   MANIFEST_FILE,
   manifestText,
   prettyJson,
@@ -17,7 +18,7 @@ import {
 } from "@madformer/artifacts";
 import { recordOf, Stopwatch } from "./attempt.js";
 import { ConfigError } from "./config.js";
-import { StageFiles } from "./files.js";
+import { finishedFiles, StageFiles } from "./files.js";
 import { duration } from "./log.js";
 import { lookOutside, outsideDigest } from "./outside.js";
 import {
@@ -32,7 +33,7 @@ import {
 import type { Inputs, InputSpecs, Stage } from "./stage.js";
 
 /** Says what is being made in a folder, from the first moment on. */
-const STATE_FILE = ".madformer.json";
+export const STATE_FILE = ".madformer.json";
 
 export interface FolderOptions {
   readonly program: Program;
@@ -67,7 +68,7 @@ export async function runInFolder<C, I extends InputSpecs>(
     inputs: digestsOf(inputs),
     ...(outside === undefined ? {} : { outside }),
   };
-  await claim(out, folder, wanted);
+  await claim(out, folder, wanted, stage, (before) => stage.goesOn?.(before, config));
 
   const before = await finishedBefore(out);
   if (before?.broken.length === 0) return { ...before.made, reused: true };
@@ -106,8 +107,28 @@ async function finishedBefore(out: string): Promise<{ made: Made; broken: string
   return { made, broken };
 }
 
-/** Notes in the folder what is made there; refuses one that holds something else. */
-async function claim(out: string, folder: string, wanted: object): Promise<void> {
+/** What is made in a folder, as its state file says. */
+interface Claim {
+  readonly stage: string;
+  readonly config: unknown;
+  readonly inputs: object;
+  readonly outside?: string;
+}
+
+/**
+ * Notes in the folder what is made there; refuses one that holds something else. A command that failed before it finished a
+ * file holds nothing, nor do a stage's notes.
+ *
+ * @param stage Says which fields of the config may be others, and which files are notes.
+ * @param goesOn Whether what was made with another config can go on to this one, or why not.
+ */
+async function claim(
+  out: string,
+  folder: string,
+  wanted: Claim,
+  { free = [], notes = [] }: Pick<Stage, "free" | "notes">,
+  goesOn: (before: unknown) => true | string | undefined,
+): Promise<void> {
   const path = join(out, STATE_FILE);
   const text = await readFile(path, "utf8").catch(() => undefined);
   if (text === undefined) {
@@ -129,24 +150,56 @@ async function claim(out: string, folder: string, wanted: object): Promise<void>
       `Cannot write to ${JSON.stringify(folder)}: its ${STATE_FILE}, which says what it holds, is damaged; name another folder, or remove this one`,
     );
   }
-  const differences = differ(there, JSON.parse(JSON.stringify(wanted)));
-  if (differences.length > 0)
-    throw new ConfigError(
-      `Cannot write to ${JSON.stringify(folder)}: it holds the output of another command (${differences.slice(0, 4).join("; ")}); ` +
-        "name another folder, or remove this one",
-    );
+  const now = JSON.parse(JSON.stringify(wanted)) as Claim;
+  const before = withFree(there, now, free);
+  const differences = differ(before, now);
+  if (differences.length > 0 && (await holdsNothing(out, notes))) {
+    for (const name of ["tmp", "logs", ...notes]) await rm(join(out, name), { recursive: true, force: true });
+  } else if (differences.length > 0) {
+    const ofConfig = differences.every((difference) => difference.startsWith("config."));
+    const answer = ofConfig ? goesOn((before as Claim).config) : undefined;
+    if (answer !== true)
+      throw new ConfigError(
+        `Cannot write to ${JSON.stringify(folder)}: it holds the output of another command (${differences.slice(0, 4).join("; ")}` +
+          `${answer === undefined ? "" : `: ${answer}`}); name another folder, or remove this one`,
+      );
+    await rm(join(out, MANIFEST_FILE), { recursive: true, force: true }); // first: it is of the config before
+  }
+  if (differ(there, now).length > 0) await writeText(path, `${JSON.stringify(wanted, null, 2)}\n`);
   await mkdir(join(out, "tmp"), { recursive: true });
 }
+
+/** What a state file says, with the free fields of what is wanted now. */
+function withFree(there: unknown, { config: now }: Claim, free: readonly string[]): unknown {
+  const config = isObject(there) ? there["config"] : undefined;
+  if (!isObject(there) || !isObject(config) || !isObject(now)) return there;
+  const others = Object.entries(config).filter(([name]) => !free.includes(name));
+  const taken = Object.entries(now).filter(([name]) => free.includes(name));
+  return { ...there, config: Object.fromEntries([...others, ...taken]) };
+}
+
+/** Whether a folder holds no file that is finished, and none that a stage did not make: only notes about a run that failed. */
+async function holdsNothing(out: string, notes: readonly string[]): Promise<boolean> {
+  const finished = await finishedFiles(out);
+  const own = finished.filter((file) => notes.includes(file));
+  const files = await listFiles(out, [...NOTES, ...own]).catch(() => undefined); // a link, say: not of a stage
+  return files?.length === 0 && finished.length === own.length;
+}
+
+/** What is in a folder beside what its stage makes, before that is complete. */
+const NOTES = [STATE_FILE, ".lock", "logs", "tmp"];
 
 /** Where two JSON values differ: `config.steps: 20, now 25`. */
 export function differ(before: unknown, now: unknown, path = ""): string[] {
   if (canonicalJson(before ?? null) === canonicalJson(now ?? null)) return [];
-  const objects = [before, now].every((value) => typeof value === "object" && value !== null && !Array.isArray(value));
-  if (!objects) return [`${path === "" ? "it" : path}: ${shown(before)}, now ${shown(now)}`];
-  const [a, b] = [before as Record<string, unknown>, now as Record<string, unknown>];
-  return [...new Set([...Object.keys(a), ...Object.keys(b)])].flatMap((key) =>
-    differ(a[key], b[key], path === "" ? key : `${path}.${key}`),
+  if (!isObject(before) || !isObject(now)) return [`${path === "" ? "it" : path}: ${shown(before)}, now ${shown(now)}`];
+  return [...new Set([...Object.keys(before), ...Object.keys(now)])].flatMap((key) =>
+    differ(before[key], now[key], path === "" ? key : `${path}.${key}`),
   );
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function shown(value: unknown): string {

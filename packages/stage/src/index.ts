@@ -16,10 +16,23 @@ export {
   type StageLog,
 } from "./stage.js";
 export { ConfigError, configSchema, parseConfig } from "./config.js";
+export {
+  discriminator,
+  fieldAt,
+  fieldsOf,
+  formsOf,
+  kindOf,
+  wordOf,
+  wordsOf,
+  type Schema,
+  type SchemaField,
+} from "./schema.js";
+export { assertMadeBy, isMadeBy } from "./input.js";
+export { nearest } from "./nearest.js";
 export { runStage, stageKey, type Program, type RunOptions, type StageResult } from "./run.js";
 export { FINISHED_FILE, StageFiles, type Note } from "./files.js";
 export { lookOutside, outsideDigest, type Outside, type OutsideState } from "./outside.js";
-export { differ, runInFolder, type FolderOptions } from "./folder.js";
+export { differ, runInFolder, STATE_FILE, type FolderOptions } from "./folder.js";
 export { isName, readPipeline, upTo, type Pipeline, type PipelineStage } from "./pipeline.js";
 export { entryDigest, outputFolder, putOutput, readOutput } from "./output.js";
 export { pipelineStatus, stageStatus, type StageStatus, type StatusOptions } from "./status.js";

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { DataError, registerRoot, sha256, Store, type Artifact, type Made } from "@madformer/artifacts";
 import { ConfigError, parseConfig } from "./config.js";
+import { assertMadeBy } from "./input.js";
 import { entryDigest, outputFolder, putOutput, readOutput } from "./output.js";
 import { readPipeline, type PipelineStage } from "./pipeline.js";
 import { runStage, type Program } from "./run.js";
@@ -94,7 +95,8 @@ function inputsOf<I extends InputSpecs>(
         `Stage "${entry.name}" of ${folder} needs "${input}", expected inputs of "${stage.name}": ${Object.keys(stage.inputs).join(", ")}`,
       );
   const inputs: Record<string, Artifact | undefined> = {};
-  for (const [input, { optional = false, summary }] of Object.entries(stage.inputs)) {
+  for (const [input, spec] of Object.entries(stage.inputs)) {
+    const { optional = false, summary } = spec;
     const need = Object.hasOwn(entry.needs, input) ? entry.needs[input] : undefined;
     if (need === undefined && !optional)
       throw new ConfigError(`Stage "${entry.name}" of ${folder} lacks the input "${input}" (${summary})`);
@@ -103,6 +105,7 @@ function inputsOf<I extends InputSpecs>(
       throw new DataError(
         `Stage "${entry.name}" of ${folder} needs "${need}", which has not run, or whose output the store does not know: run ${need} first`,
       );
+    if (made) assertMadeBy(`The input "${input}" of stage "${entry.name}" of ${folder}`, spec, made.manifest.stage);
     inputs[input] = made && store.artifact(made);
   }
   return inputs as Inputs<I>;

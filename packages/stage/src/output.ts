@@ -128,6 +128,8 @@ export async function oddOutput(out: string, made: Made, store: Store): Promise<
 }
 
 const FOLDERS = ["files", "logs"] as const;
+/** How often a file is put where something else appears in its place. */
+const ATTEMPTS = 10;
 const recordText = ({ record }: Made): string => prettyJson(record);
 
 interface Shown {
@@ -179,13 +181,25 @@ async function linkFiles(out: string, made: Made, store: Store): Promise<void> {
       await rm(path, { recursive: true, force: true });
       continue;
     }
-    if (isShown(path, store, shown)) continue;
     const folder = await makeFolder(out, dirname(file));
-    await rm(path, { recursive: true, force: true });
     const object = store.objectPath(ref.sha256);
-    await link(object, path).catch(() => symlink(relative(resolve(folder), object), path)); // the store may be another disk
+    for (let attempt = 1; attempt <= ATTEMPTS && !isShown(path, store, shown); attempt++) {
+      await rm(path, { recursive: true, force: true });
+      const there = await link(object, path)
+        .catch((error: unknown) => {
+          if (isThere(error)) throw error;
+          return symlink(relative(resolve(folder), object), path); // the store may be another disk
+        })
+        .catch((error: unknown) => {
+          if (!isThere(error)) throw error;
+          return "another process shows it at the same moment";
+        });
+      if (there === undefined) break;
+    }
   }
 }
+
+const isThere = (error: unknown): boolean => (error as NodeJS.ErrnoException).code === "EEXIST";
 
 async function writeIfOther(path: string, text: string): Promise<void> {
   if ((await readFile(path, "utf8").catch(() => undefined)) === text) return;

@@ -9,6 +9,10 @@ export interface InputSpec {
   readonly summary: string;
   /** Whether the stage also runs without it. */
   readonly optional?: boolean;
+  /** Stages that make it, the usual one first. What nobody made, a folder of files, is taken as well. */
+  readonly stages?: readonly string[];
+  /** Whether the stage takes what an interrupted run of those has left. */
+  readonly unfinished?: boolean;
 }
 export type InputSpecs = Readonly<Record<string, InputSpec>>;
 
@@ -34,8 +38,33 @@ export interface Stage<C = unknown, I extends InputSpecs = InputSpecs> {
   /** Schema with a default and a description (with unit) for every field that can have one. */
   readonly config: z.ZodType<C>;
   readonly inputs: I;
+  /**
+   * Fields of the config that decide how fast or how talkative a run is, and not what it makes: a folder takes others when its
+   * command is given again. They are part of keys all the same, as the whole config is.
+   */
+  readonly free?: readonly string[];
+  /**
+   * Files that hold nothing by themselves: copies of an input's, what is known beforehand, logs of work that other files keep. A
+   * command that failed when it had finished no others does not hold its folder.
+   */
+  readonly notes?: readonly string[];
+  /**
+   * What has no effect: fields, by their paths (`model.unet.heads`), and inputs, each with a clause that says beside what. Who
+   * names one of them on a command line is told so; a pipeline may keep fields for the day when they have one again.
+   *
+   * @param inputs Names of those that are given.
+   */
+  idle?(config: C, inputs: ReadonlySet<string>): Readonly<Record<string, string>>;
   /** Files and folders that the stage reads besides its inputs, because its config names them: if they change, it runs again. */
   outside?(config: C): readonly Outside[];
+  /**
+   * Whether a folder in which another config was run can become what this config makes, by going on from what is there. Asked
+   * where inputs and files outside are the same; pipelines have a place for each config and do not ask.
+   *
+   * @param before That config, as this stage's schema made it then.
+   * @returns True; or why not, as a clause; or undefined if there is nothing to say about it.
+   */
+  goesOn?(before: unknown, now: C): true | string | undefined;
   run(config: C, inputs: Inputs<I>, context: StageContext): Promise<Facts>;
 }
 

@@ -14,6 +14,7 @@ import {
   fromStateDict,
   madformerSpecs,
   toStateDict,
+  unlikeReference,
   type FileTensor,
   type MadformerConfig,
   type ParameterSpecs,
@@ -49,7 +50,8 @@ export class CheckpointError extends DataError {}
 /**
  * Writes a checkpoint: a folder with `weights.safetensors` and `ema.safetensors` (the reference's keys and layouts) and
  * `state.safetensors` (AdamW's moments). It appears under its name when it is complete and on the disk. Each file says in
- * its metadata which step it is of and what its tensors' SHA-256 is.
+ * its metadata which step it is of and what its tensors' SHA-256 is, and, where the released code would compute something else
+ * with tensors of these names and shapes, how (`not_reference`).
  *
  * @param folder Of all checkpoints; exists.
  * @param tmp Of files that are not complete, on the same disk; exists.
@@ -64,6 +66,7 @@ export async function writeCheckpoint(
   read: (part: Part, key: string) => Float32Array,
 ): Promise<void> {
   const specs = madformerSpecs(model);
+  const unlike = unlikeReference(model);
   const unfinished = join(tmp, stepName(step));
   await rm(unfinished, { recursive: true, force: true });
   await mkdir(unfinished);
@@ -90,6 +93,7 @@ export async function writeCheckpoint(
       format: "pt",
       step: String(step),
       sha256: digest.hex(),
+      ...(unlike.length > 0 ? { not_reference: unlike.join("; ") } : {}),
       ...(file === "state.safetensors" ? { notes: JSON.stringify(notes) } : {}),
     });
   }
@@ -103,13 +107,32 @@ export async function writeCheckpoint(
  * @throws {CheckpointError} If it is damaged, incomplete, not finite, or does not fit the model.
  */
 export async function readCheckpoint(folder: string, model: MadformerConfig, step: number): Promise<Checkpoint> {
-  const specs = madformerSpecs(model);
   const path = join(folder, stepName(step));
+  const checkpoint = await readCheckpointFiles(path, async (file) => join(path, file), model);
+  if (checkpoint.step !== step)
+    throw new CheckpointError(`Cannot go on from ${JSON.stringify(path)}: it is of step ${checkpoint.step}`);
+  return checkpoint;
+}
+
+/**
+ * The same, of files that lie anywhere.
+ *
+ * @param name What errors call it.
+ * @param pathOf Where a file of it is.
+ */
+export async function readCheckpointFiles(
+  name: string,
+  pathOf: (file: (typeof CHECKPOINT_FILES)[number]) => Promise<string>,
+  model: MadformerConfig,
+): Promise<Checkpoint> {
+  const specs = madformerSpecs(model);
   const parts: Partial<Record<Part, Weights>> = {};
+  const steps = new Set<string>();
   let notes: unknown;
   try {
     for (const file of CHECKPOINT_FILES) {
-      await using tensors = await openSafetensors(join(path, file));
+      const path = await pathOf(file);
+      await using tensors = await openSafetensors(path);
       const digest = new TensorsDigest();
       for (const part of PARTS.filter((part) => `${PLACES[part].file}.safetensors` === file)) {
         const found: Record<string, FileTensor> = {};
@@ -121,19 +144,21 @@ export async function readCheckpoint(folder: string, model: MadformerConfig, ste
         }
         parts[part] = fromStateDict(specs, found);
       }
-      if (tensors.metadata["step"] !== String(step) || tensors.metadata["sha256"] !== digest.hex())
-        throw new FormatError(join(path, file), "its tensors are not those of its metadata");
+      const { step = "", sha256 } = tensors.metadata;
+      steps.add(step);
+      if (!/^\d{1,15}$/.test(step) || steps.size > 1 || sha256 !== digest.hex())
+        throw new FormatError(path, "its tensors are not those of its metadata");
       if (file === "state.safetensors") notes = JSON.parse(tensors.metadata["notes"] ?? "null");
     }
   } catch (cause) {
     if (!isDamage(cause)) throw cause;
-    throw new CheckpointError(`Cannot go on from ${JSON.stringify(path)}: ${cause.message}`, { cause });
+    throw new CheckpointError(`Cannot go on from ${JSON.stringify(name)}: ${cause.message}`, { cause });
   }
-  return { ...(parts as Record<Part, Weights>), step, notes };
+  return { ...(parts as Record<Part, Weights>), step: Number([...steps][0]), notes };
 }
 
 /** Whether an error says that a file is not what it should be, rather than that the disk or the program fails. */
-function isDamage(error: unknown): error is Error {
+export function isDamage(error: unknown): error is Error {
   const code =
     (error as NodeJS.ErrnoException).code ?? ((error as Error).cause as NodeJS.ErrnoException | undefined)?.code;
   return (

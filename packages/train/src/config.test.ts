@@ -1,5 +1,6 @@
 import { preset, type MadformerConfig } from "@madformer/model";
-import { TrainConfig } from "./config.js";
+import { z } from "zod";
+import { TrainConfig, TrainSettings, withModel } from "./config.js";
 
 const problemsOf = (input: unknown): string[] =>
   TrainConfig.safeParse(input).error?.issues.map(({ path, message }) => `${path.join(".")}: ${message}`) ?? [];
@@ -45,5 +46,33 @@ describe("TrainConfig", () => {
     const problems = problemsOf(input);
     expect(problems).toHaveLength(1);
     expect(problems[0]?.startsWith(problem)).toBe(true);
+  });
+});
+
+describe("TrainSettings", () => {
+  test("take settings of a model without a preset for changes of the default, not of the largest model", () => {
+    const unet = { ...preset("faces-64").unet, groups: 4 };
+    expect(TrainSettings.parse({ model: { arLayers: 1, unet: { groups: 4 } } }).model).toEqual({
+      ...preset("faces-64"),
+      arLayers: 1,
+      unet,
+    });
+    for (const name of ["ffhq-1024", "smoke"] as const)
+      expect(TrainSettings.parse({ model: preset(name) }).model).toEqual(preset(name)); // all settings stand for themselves
+    expect(TrainSettings.safeParse({ model: [] }).error?.issues[0]?.message).toContain("expected object");
+  });
+
+  test("leave the model open where none is named, and say in their schema what it then is", () => {
+    expect(TrainSettings.parse({})).not.toHaveProperty("model");
+    expect(TrainSettings.parse({ model: "smoke" }).model).toEqual(preset("smoke"));
+    const schema = z.toJSONSchema(TrainSettings, { io: "input", unrepresentable: "any" });
+    expect(schema.properties?.["model"]).toMatchObject({ default: "faces-64" }); // of options and help
+  });
+
+  test("become a config with the model that is named, that of a parent, or the default", () => {
+    const [none, named] = [TrainSettings.parse({ seed: 3 }), TrainSettings.parse({ seed: 3, model: "smoke" })];
+    expect(withModel(none, undefined)).toEqual(TrainConfig.parse({ seed: 3 }));
+    expect(withModel(none, preset("imagenet-256")).model).toEqual(preset("imagenet-256"));
+    expect(withModel(named, preset("imagenet-256"))).toEqual(TrainConfig.parse({ seed: 3, model: "smoke" }));
   });
 });

@@ -1,5 +1,5 @@
 import type { SafetensorsFile, TensorInput, TorchCheckpoint } from "@madformer/artifacts";
-import { fileShape, geometryOf, learningRateFactor, madformerSpecs } from "@madformer/model";
+import { fileShape, geometryOf, learningRateFactor, madformerSpecs, unlikeReference } from "@madformer/model";
 import type { TrainConfig } from "./config.js";
 import { planOf } from "./plan.js";
 
@@ -18,7 +18,8 @@ export interface TrainedRun {
  * A checkpoint as the reference saves it: weights, their average, AdamW's state, the schedule's, and a command line.
  *
  * Source: spec section 10. What of the command line has no counterpart here has its default there. The model's sizes, which the
- * reference's own programs cannot be told, are added under the names of its constructor: `configFromReference` reads them.
+ * reference's own programs cannot be told, are added under the names of its constructor: `configFromReference` reads them. So are,
+ * for a model that the released code does not compute alike, all switches as `quirks`, and in words as `not_reference` how it differs.
  *
  * @param files Of a checkpoint. Borrowed: open until what is returned has been written.
  */
@@ -63,6 +64,7 @@ export function torchCheckpoint(
       lambda_hidden_loss: loss.lambdaHidden,
       clear_tower_loss_lambda: loss.lambdaClean,
       ...modelArguments(config),
+      ...switches(config),
     },
   };
 }
@@ -132,4 +134,12 @@ function modelArguments({ model }: TrainConfig) {
     unet_num_heads: unet.heads,
     unet_time_emb_dim: unet.timeChannels,
   };
+}
+
+/** What the reference would not know, if there is something. */
+function switches({ model }: TrainConfig) {
+  const unlike = unlikeReference(model);
+  return unlike.length === 0
+    ? {}
+    : { quirks: { ...model.quirks }, not_reference: `The released code computes something else: ${unlike.join("; ")}` };
 }

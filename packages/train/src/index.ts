@@ -2,14 +2,15 @@
  * Training: from latents to weights, killed and resumed at will, and on to files that others read.
  *
  * Reading order: `config.ts` (what decides a run), `plan.ts` (what happens when), `batch.ts` (what a step sees), `loop.ts` (the
- * training loop), `checkpoint.ts` (what it goes on from), `stages/` (both stages).
+ * training loop), `checkpoint.ts` (what it goes on from), `start.ts` (what it goes on from that another run made), `stages/` (both stages).
  */
-export { TrainConfig } from "./config.js";
+export { TrainConfig, TrainSettings } from "./config.js";
 export { emaDecay, gammaOf, EmaConfig } from "./ema.js";
 export { planOf, stepName, type Plan } from "./plan.js";
 export { batchOf, imageAt, type Batch, type LatentSource } from "./batch.js";
-export { DivergedError, train, type LossLine, type Trained } from "./loop.js";
-export { MEASURES, Update, type Measures } from "./update.js";
+export { DivergedError, train, type LossLine, type Start, type Trained } from "./loop.js";
+export { openParent, type Parent } from "./start.js";
+export { MEASURES, Update, type FirstState, type Measures } from "./update.js";
 export { sampleGrid, type Decode } from "./sample-grid.js";
 export {
   CheckpointError,

@@ -1,4 +1,4 @@
-import { mkdir, rm } from "node:fs/promises";
+import { mkdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { encodePng, writePng } from "@madformer/artifacts";
 import { learningRateFactor, stepScalars } from "@madformer/model";
@@ -19,7 +19,7 @@ import { Journal, journalSteps } from "./journal.js";
 import { planOf, stepName, type Plan } from "./plan.js";
 import { sampleGrid, type Decode } from "./sample-grid.js";
 import { EventWriter } from "./tensorboard.js";
-import { MEASURES, Update, type Measures } from "./update.js";
+import { MEASURES, Update, type FirstState, type Measures } from "./update.js";
 
 /** What a training run has come to. */
 export interface Trained {
@@ -33,11 +33,18 @@ export interface Trained {
 /** A line of `losses.jsonl`: means over the steps since the line before; the learning rate of this step. */
 export type LossLine = Measures & { readonly step: number; readonly lr: number };
 
+/** What a run carries on. */
+export interface Start {
+  /** Updates that were made before. */
+  readonly step: number;
+  /** Reads it; called where the run has no checkpoint of its own yet. */
+  load(): Promise<FirstState>;
+}
+
 /** What the loop carries from step to step besides the weights, and so finds in a checkpoint. */
 interface Notes {
   /** Steps since the last line, and sums of their measures. */
   readonly window: { readonly steps: number; readonly sums: Measures };
-  readonly last: LossLine | null;
 }
 
 const EMPTY = { steps: 0, sums: { loss: 0, image: 0, hidden: 0, clean: 0, gradNorm: 0 } };
@@ -54,7 +61,7 @@ export class DivergedError extends RangeError {
   }
 }
 
-const LOSSES = "losses.jsonl";
+export const LOSSES = "losses.jsonl";
 const gridOf = (step: number): string => `samples/${stepName(step)}.png`;
 const filesOf = (step: number): string[] => CHECKPOINT_FILES.map((file) => `checkpoints/${stepName(step)}/${file}`);
 
@@ -73,6 +80,7 @@ const REPORT_MS = 200;
  *
  * @param data Borrowed.
  * @param decode Makes images of latents, for grids of samples; without it there are none.
+ * @param start Where it begins; without it, at step 1 with weights that are drawn by the seed.
  * @throws {DivergedError} If a loss or the gradients' norm is not finite. {DataError} If the state is not, when it is saved.
  * @throws `context.signal.reason` when aborted, after a checkpoint.
  */
@@ -81,32 +89,34 @@ export async function train(
   data: LatentSource,
   context: StageContext,
   decode?: Decode,
+  start?: Start,
 ): Promise<Trained> {
   const { model, optimizer, accumulate } = config;
   const { files, signal, log } = context;
-  const plan = planOf(config, data.length);
+  const plan = planOf(config, data.length, start?.step);
   const paths = pathsOf(context.out);
   await rm(paths.tmp, { recursive: true, force: true });
   for (const folder of [paths.tmp, paths.checkpoints, paths.tensorboard]) await mkdir(folder, { recursive: true });
 
   const found = await findCheckpoint(config, plan, context, decode !== undefined);
-  let { step } = found ?? { step: 0 };
-  let { window, last } = (found?.notes as Notes | undefined) ?? { window: EMPTY, last: null };
+  let { step } = found ?? { step: plan.before };
+  let { window } = (found?.notes as Notes | undefined) ?? { window: EMPTY };
   let saved = step; // the last step with a checkpoint
   if (step > 0) log.info(`going on after step ${step} of ${plan.steps}`);
-  await using update = await Update.create(config, found);
-  await using losses = await Journal.open(paths.losses, step);
-  await files.keep(LOSSES); // with fewer lines, if it goes on from an earlier checkpoint than the last
+  await using update = await Update.create(config, found ?? (await start?.load()));
+  // The last step of a run that was to be shorter has a line that this one has not.
+  await using losses = await Journal.open(paths.losses, plan.logs(step) ? step : step - 1);
+  await files.keep(LOSSES, step); // with fewer lines, if it goes on from an earlier checkpoint than the last
   await using lines = await Journal.open(paths.log, step);
   await using events = await EventWriter.open(paths.tensorboard, step);
 
   const save = async (): Promise<void> => {
     if (saved === step) return;
     await losses.sync();
-    const notes: Notes = { window, last };
+    const notes: Notes = { window };
     await writeCheckpoint(paths.checkpoints, paths.tmp, model, { step, notes }, (part, key) => update.read(part, key));
     for (const file of filesOf(step)) await files.keep(file);
-    await files.keep(LOSSES);
+    await files.keep(LOSSES, step);
     saved = step;
     await prune(paths, files, plan, step);
   };
@@ -141,18 +151,19 @@ export async function train(
       if (!measures) continue;
 
       for (const name of MEASURES)
-        if (!Number.isFinite(measures[name])) throw diverged(name, measures[name], step + 1, saved, paths.checkpoints);
+        if (!Number.isFinite(measures[name]))
+          throw diverged(name, measures[name], step + 1, saved > plan.before ? saved : 0, paths.checkpoints);
       step++;
       window = { steps: window.steps + 1, sums: mapMeasures((name) => window.sums[name] + measures[name]) };
       speed.count(step);
       if (plan.logs(step)) {
         const means = mapMeasures((name) => window.sums[name] / window.steps);
-        last = { step, ...means, lr: learningRate };
-        window = EMPTY;
+        const line: LossLine = { step, ...means, lr: learningRate };
+        if (step % config.logEvery === 0) window = EMPTY; // not after the last step: a longer run has no line there
         const speeds = speed.sinceLast();
-        await losses.append(last);
-        await lines.append({ time: new Date().toISOString(), ...last, ...speeds });
-        await events.scalars(step, scalarsOf(last, speeds));
+        await losses.append(line);
+        await lines.append({ time: new Date().toISOString(), ...line, ...speeds });
+        await events.scalars(step, scalarsOf(line, speeds));
       }
       if (plan.saves(step)) await save();
       await sample();
@@ -164,7 +175,7 @@ export async function train(
     throw error;
   }
   await prune(paths, files, plan, step);
-  return { step, checkpoints: plan.kept(step), last: last as LossLine };
+  return { step, checkpoints: plan.kept(step), last: await lastLine(paths.losses) };
 }
 
 type Paths = ReturnType<typeof pathsOf>;
@@ -189,8 +200,12 @@ async function findCheckpoint(
   const paths = pathsOf(out);
   const steps = await checkpointSteps(paths.checkpoints);
   for (const step of steps.reverse()) {
-    const missing = step > plan.steps ? "a run of so many steps" : await firstMissing(plan, files, step, withSamples);
     try {
+      if (step > plan.steps || step <= plan.before)
+        throw new CheckpointError(
+          `Cannot go on from ${stepName(step)}: the run goes from step ${plan.before + 1} to ${plan.steps}`,
+        );
+      const missing = await firstMissing(plan, files, step, withSamples);
       if (missing !== undefined)
         throw new CheckpointError(`Cannot go on from ${stepName(step)}: ${missing} is missing or damaged`);
       return await readCheckpoint(paths.checkpoints, config.model, step);
@@ -200,7 +215,7 @@ async function findCheckpoint(
       await removeCheckpoint(paths, files, step);
     }
   }
-  if (steps.length > 0) log.warn("no checkpoint can be used; starting again at step 1");
+  if (steps.length > 0) log.warn(`no checkpoint can be used; starting again at step ${plan.before + 1}`);
   return undefined;
 }
 
@@ -213,13 +228,22 @@ async function firstMissing(
 ): Promise<string | undefined> {
   for (const kept of [...plan.kept(plan.steps).filter((kept) => kept < step), step])
     for (const file of filesOf(kept)) if (!files.has(file)) return file;
+  // Its note says up to which step it is whole, in whichever steps it had lines; one of an older version has none.
+  const noted = files.has(LOSSES) ? files.note(LOSSES) : undefined;
+  if (typeof noted === "number" && noted < step) return `lines after step ${noted} in ${LOSSES}`;
   const logged = new Set(files.has(LOSSES) ? await journalSteps(await files.path(LOSSES)) : []);
-  for (let k = 1; k <= step; k++) {
-    if (plan.logs(k) && !logged.has(k)) return `the line of step ${k} in ${LOSSES}`;
+  for (let k = plan.before + 1; k <= step; k++) {
+    if (noted === undefined && plan.logs(k) && !logged.has(k)) return `the line of step ${k} in ${LOSSES}`;
     const sampled = withSamples && k < step && plan.samples(k); // that of the step itself is made now
     if (sampled && !files.has(gridOf(k))) return gridOf(k);
   }
   return undefined;
+}
+
+/** The last line of losses: a run that has ended has one of its last step. */
+async function lastLine(path: string): Promise<LossLine> {
+  const line = (await readFile(path, "utf8")).trimEnd().split("\n").at(-1) as string;
+  return JSON.parse(line) as LossLine;
 }
 
 /** Removes the checkpoints that are not to be kept once there is one of `step`. */

@@ -13,6 +13,13 @@ describe("planOf()", () => {
     expect(where(plan.saves)).toEqual([3, 4, 8, 10]); // 2.5 is rounded to 3
   });
 
+  test("keeps none of the steps that were made before", () => {
+    const config = tinyConfig({ steps: 10, checkpointEvery: 2, keepLast: 5, keepAt: [0.3, 0.7] });
+    const plan = planOf(config, 7, 5);
+    expect(plan).toMatchObject({ steps: 10, before: 5 });
+    expect([6, 7, 10].map((step) => plan.kept(step))).toEqual([[6], [6, 7], [6, 7, 8, 10]]);
+  });
+
   test("makes no samples if not asked to", () => {
     expect(where(planOf(tinyConfig({ sampleEvery: 0 }), 7).samples)).toEqual([]);
   });

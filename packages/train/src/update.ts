@@ -10,12 +10,15 @@ import {
   updateStep,
 } from "@madformer/model";
 import type { Batch } from "./batch.js";
-import { PARTS, type Checkpoint, type Part, type Weights } from "./checkpoint.js";
+import { PARTS, type Part, type Weights } from "./checkpoint.js";
 import type { TrainConfig } from "./config.js";
 
 /** Losses and the norm of the gradients before clipping: of one step, or means of several. */
 export const MEASURES = ["loss", "image", "hidden", "clean", "gradNorm"] as const;
 export type Measures = Readonly<Record<(typeof MEASURES)[number], number>>;
+
+/** Where training begins: its state, but that moments which are missing are zero. */
+export type FirstState = Readonly<Pick<Record<Part, Weights>, "params" | "ema"> & Partial<Record<Part, Weights>>>;
 
 type Outputs = Readonly<Record<string, Float32Array>>;
 
@@ -36,11 +39,11 @@ export class Update implements AsyncDisposable {
   ) {}
 
   /** @param from Where training goes on; without it, it begins with weights that are drawn by the seed. */
-  static async create(config: TrainConfig, from: Checkpoint | undefined): Promise<Update> {
+  static async create(config: TrainConfig, from: FirstState | undefined): Promise<Update> {
     const { model, loss, optimizer, accumulate, batchImages } = config;
     const first = from ? undefined : initialize(madformerSpecs(model), config.seed);
     const initialState = from
-      ? Object.fromEntries(PARTS.map((part) => [part, from[part]]))
+      ? Object.fromEntries(PARTS.flatMap((part) => (from[part] ? [[part, from[part]]] : [])))
       : { params: first as Weights, ema: first as Weights };
     if (accumulate === 1) {
       const options = { name: "training step", initialState };

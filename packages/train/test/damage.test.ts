@@ -21,7 +21,7 @@ async function latentsIn(folder: string) {
 
 test("stage train makes the same again, whichever of its files is damaged or lost, and when it was interrupted", async () => {
   await using folder = await temporaryFolder("damage");
-  const inputs = { latents: await latentsIn(folder.path) };
+  const inputs = { latents: await latentsIn(folder.path), from: undefined };
   // It reports its first step, and the next that ends a fifth of a second later.
   expect(await tryDamage({ stage: trainStage, config, inputs, stopAfter: 1 }, folder.path)).toEqual({
     files: [...checkpoint(2), ...CODEC, "config.json", "losses.jsonl", "samples/step-0000001.png"].concat(
@@ -35,15 +35,15 @@ test("stage train makes the same again, whichever of its files is damaged or los
 test("stage export makes the same again, whichever of its files is damaged or lost, and when it was interrupted", async () => {
   await using folder = await temporaryFolder("damage");
   const trained = await contextIn(join(folder.path, "trained"));
-  await trainStage.run(config, { latents: await latentsIn(folder.path) }, trained);
+  await trainStage.run(config, { latents: await latentsIn(folder.path), from: undefined }, trained);
   const inputs = { train: await openFolder(trained.out) };
   const settings = ExportConfig.parse({ sampleSteps: 1 });
   const copied = [...checkpoint(2, ["ema", "weights"]), ...CODEC, "config.json", "ema.safetensors"];
   const programs = ["denoise.onnx", "first.onnx", "tables.safetensors", "time.onnx"];
   // Its second line says that programs come next.
   expect(await tryDamage({ stage: exportStage, config: settings, inputs, stopAfter: 2 }, folder.path)).toEqual({
-    files: ["checkpoint.pt", ...copied, ...programs.map((name) => `programs/${name}`), "weights.safetensors"],
-    left: ["checkpoint.pt", ...copied, "weights.safetensors"],
+    files: ["checkpoint.sound.pt", ...copied, ...programs.map((name) => `programs/${name}`), "weights.safetensors"],
+    left: ["checkpoint.sound.pt", ...copied, "weights.safetensors"],
     problems: [],
   });
 });

@@ -11,12 +11,20 @@ import {
   type TensorInput,
 } from "@madformer/artifacts";
 import { loadProgram, type Program } from "@madformer/engine";
-import { configFromReference, geometryOf, madformerSpecs, parameterCount } from "@madformer/model";
+import {
+  configFromReference,
+  geometryOf,
+  madformerSpecs,
+  parameterCount,
+  QUIRKS,
+  unlikeReference,
+} from "@madformer/model";
 import { ExportConfig, exportStage, trainStage } from "@madformer/train";
 import {
   artifactOf,
   contentOf,
   contextIn,
+  PLAIN_MODEL,
   temporaryFolder,
   TINY_MODEL,
   tinyConfig,
@@ -42,7 +50,7 @@ beforeAll(async () => {
   folder = await temporaryFolder("export");
   const latents = await writeLatents(join(folder.path, "latents"));
   trained = join(folder.path, "train");
-  await trainStage.run(config, { latents }, await contextIn(trained));
+  await trainStage.run(config, { latents, from: undefined }, await contextIn(trained));
   train = await artifactOf(trained, "train");
 });
 afterAll(() => folder[Symbol.asyncDispose]());
@@ -90,7 +98,9 @@ describe("stage export", () => {
       weightsDigest: (await digestFile(join(whole.out, "weights.safetensors"))).sha256,
       emaDigest: (await digestFile(join(whole.out, "ema.safetensors"))).sha256,
       programs: ["context", "denoise", "first", "time"],
+      torch: "checkpoint.pt",
     });
+    expect(whole.warnings).toEqual([]);
   });
 
   test("writes the same bytes each time", async () => {
@@ -104,6 +114,7 @@ describe("stage export", () => {
     const copies = ["codec.json", "codec.safetensors", "config.json", "ema.safetensors", "weights.safetensors"];
     expect([...names].sort()).toEqual(["checkpoints", ...copies]);
     expect(facts.programs).toEqual([]);
+    expect(facts.torch).toBeUndefined();
   });
 
   test("checkpoint.pt holds weights, average, optimizer, schedule and a command line in the reference's layout", async () => {
@@ -142,6 +153,36 @@ describe("stage export", () => {
       ...{ image_size: 16, ar_len: 4, block_size: 4, pre_downsample_block_size: 16, spatial_len: 16, diff_depth: 1 },
     });
     expect(configFromReference(args)).toEqual(model);
+    expect(args).not.toHaveProperty("quirks");
+    expect(args).not.toHaveProperty("not_reference");
+  });
+
+  // All keys match in PyTorch, and nothing there knows switches: name, arguments, metadata and a warning have to say so.
+  test.each([
+    ["sound switches", "sound", 7],
+    ["one switch of its own", { ...QUIRKS.reference, ropePairs: "within-axis" }, 1],
+  ])("a model with %s becomes checkpoint.sound.pt, which says what it is", async (_, quirks, count) => {
+    const config = tinyConfig({ model: { ...PLAIN_MODEL, quirks }, steps: 1 });
+    const out = join(folder.path, `sound-${count}`);
+    const latents = await artifactOf(join(folder.path, "latents"));
+    await trainStage.run(config, { latents, from: undefined }, await contextIn(out));
+    const { out: to, facts, warnings } = await exported({ programs: false }, await artifactOf(out, "train"));
+    expect(Object.keys(await contentOf(to)).filter((file) => file.endsWith(".pt"))).toEqual(["checkpoint.sound.pt"]);
+    expect(facts.torch).toBe("checkpoint.sound.pt");
+    expect(warnings).toEqual([
+      expect.stringMatching(
+        /^checkpoint.sound.pt is not for the released code: .*ropePairs is "within-axis", there "across-axes"/,
+      ),
+    ]);
+    await using file = await openTorch(join(to, "checkpoint.sound.pt"));
+    const { args } = await readTorchCheckpoint(file);
+    expect(configFromReference(args)).toEqual(config.model);
+    expect(args["quirks"]).toEqual(new Map(Object.entries(config.model.quirks)));
+    const unlike = unlikeReference(config.model);
+    expect(unlike).toHaveLength(count);
+    expect(args["not_reference"]).toBe(`The released code computes something else: ${unlike.join("; ")}`);
+    await using weights = await openSafetensors(join(to, "ema.safetensors"));
+    expect(weights.metadata["not_reference"]).toBe(unlike.join("; "));
   });
 
   test("the saved programs and their tables are all that sampling takes", async () => {

@@ -70,5 +70,5 @@ const log = {
     writeSync(1, `${done}\n`);
   },
 };
-await stage.run(config, { latents: await artifactOf(latents) }, { ...context, log });
+await stage.run(config, { latents: await artifactOf(latents), from: undefined }, { ...context, log });
 writeSync(1, `operations ${operations}\n`);

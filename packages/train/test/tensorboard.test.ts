@@ -30,9 +30,11 @@ const version = found.status === 0 ? found.stdout.trim() : undefined;
         if (step === 8) throw new Error("power cut");
       },
     };
-    await expect(trainStage.run(config, { latents }, { ...context, log })).rejects.toThrow("power cut");
+    await expect(trainStage.run(config, { latents, from: undefined }, { ...context, log })).rejects.toThrow(
+      "power cut",
+    );
     clock.mockRestore();
-    await trainStage.run(config, { latents }, await contextIn(out));
+    await trainStage.run(config, { latents, from: undefined }, await contextIn(out));
 
     const events = join(out, "logs", "tensorboard");
     expect(await readdir(events)).toHaveLength(2);

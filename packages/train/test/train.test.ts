@@ -45,7 +45,7 @@ async function run(out: string, options: { config?: TrainConfig; abortAt?: numbe
     else abort();
   };
   const log = { ...context.log, progress };
-  const facts = await trainStage.run(options.config ?? config, { latents }, { ...context, log });
+  const facts = await trainStage.run(options.config ?? config, { latents, from: undefined }, { ...context, log });
   return { facts, ...context };
 }
 
@@ -105,6 +105,19 @@ describe("stage train", () => {
           each.slice(3 * i, 3 * i + 3).reduce((sum, one) => sum + one[name]! / 3, 0),
           12,
         );
+  });
+
+  test("goes on where it was when it logs at other steps than before", async () => {
+    const out = newOut();
+    await expect(run(out, { abortAt: 1 })).rejects.toThrow("enough");
+    const { warnings, infos } = await run(out, { config: { ...config, logEvery: 1 } });
+    expect([warnings, infos[0]]).toEqual([[], expect.stringContaining("going on after step")]);
+    const lines = await jsonLines<{ step: number }>(join(out, "losses.jsonl"));
+    expect(lines[0]?.step).toBeGreaterThan(1);
+    expect(lines.at(-1)?.step).toBe(12);
+    const again = await contentOf(out);
+    for (const file of Object.keys(content).filter((name) => name.startsWith("checkpoints/step-0000012/we")))
+      expect(again[file]).toBe(content[file]);
   });
 
   test("says where it stands, and keeps speeds and times out of what it makes", async () => {
@@ -203,9 +216,9 @@ describe("stage train", () => {
       if (step >= 15) controller.abort(new Error("enough"));
     };
     const { signal } = controller;
-    await expect(trainStage.run(every, { latents }, { ...context, signal, log: { ...log, progress } })).rejects.toThrow(
-      "enough",
-    );
+    await expect(
+      trainStage.run(every, { latents, from: undefined }, { ...context, signal, log: { ...log, progress } }),
+    ).rejects.toThrow("enough");
     expect(Math.max(...counts)).toBe(2);
   });
 
@@ -318,7 +331,9 @@ describe("stage train", () => {
       basis: { shape: [12, 3], data: new Float32Array(36).fill(3e38) },
     });
     const large = await artifactOf(broken, "latents");
-    await expect(trainStage.run(config, { latents: large }, await contextIn(newOut()))).rejects.toThrow(
+    await expect(
+      trainStage.run(config, { latents: large, from: undefined }, await contextIn(newOut())),
+    ).rejects.toThrow(
       /^Cannot decode image \d of the samples at training step 6: its pixels are not finite: \d+ of 768 elements/,
     );
   });
@@ -333,7 +348,7 @@ describe("stage train", () => {
 
 describe("stage train refuses", () => {
   const refused = (settings: Record<string, unknown>, input = latents) =>
-    trainStage.run(tinyConfig(settings), { latents: input }, contextOf());
+    trainStage.run(tinyConfig(settings), { latents: input, from: undefined }, contextOf());
   let context: Awaited<ReturnType<typeof contextIn>>;
   beforeAll(async () => (context = await contextIn(newOut())));
   const contextOf = () => context;

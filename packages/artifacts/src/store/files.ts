@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { createReadStream, lstatSync, statSync, type Stats } from "node:fs";
-import { lstat, mkdir, readdir, rm, stat } from "node:fs/promises";
+import { mkdir, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { DataError } from "../data-error.js";
 import { writeAtomically } from "../file/atomic-file.js";
@@ -70,19 +70,33 @@ export async function exists(path: string): Promise<boolean> {
  * are left out.
  *
  * @param skip Paths of folders, relative, that are not entered.
+ * @param onOdd Told of links to nothing and names that are no UTF-8, which are then passed over.
  * @throws {DataError} If something is neither a file nor a folder (a link could lead anywhere), or has a name that a
- *   manifest cannot hold.
+ *   manifest cannot hold. Without `onOdd`, if there is a link to nothing or a name that is no UTF-8.
  */
-export async function listFiles(folder: string, skip: readonly string[] = []): Promise<string[]> {
+export async function listFiles(
+  folder: string,
+  skip: readonly string[] = [],
+  onOdd?: (message: string) => void,
+): Promise<string[]> {
   const found: string[] = [];
   const walk = async (below: string): Promise<void> => {
     for (const name of await readdir(join(folder, below))) {
       const path = below === "" ? name : `${below}/${name}`;
       if (/^\..*\.tmp$/.test(name) || skip.includes(path)) continue;
-      const status = await lstat(join(folder, path));
-      if (status.isDirectory()) await walk(path);
+      // A name that is no UTF-8 reads as one that does not exist.
+      const status = statusAt(join(folder, path));
+      const link = status?.isSymbolicLink() ?? false;
+      const odd = status === undefined ? "there is no such file, or its name is no UTF-8" : "it is a link to nothing";
+      if (status === undefined || (link && !(await exists(join(folder, path))))) {
+        const shown = JSON.stringify(join(folder, path));
+        if (!onOdd) throw new DataError(`Cannot take ${shown}: ${odd}`);
+        onOdd(`passed over ${shown}: ${odd}`);
+      } else if (status.isDirectory()) await walk(path);
       else if (!status.isFile())
-        throw new DataError(`Cannot take ${JSON.stringify(join(folder, path))}: it is neither a file nor a folder`);
+        throw new DataError(
+          `Cannot take ${JSON.stringify(join(folder, path))}: it is ${link ? "a link, which is not followed" : "neither a file nor a folder"}`,
+        );
       else if (!FilePath.safeParse(path).success)
         throw new DataError(`Cannot take ${JSON.stringify(join(folder, path))}: a manifest cannot hold this name`);
       else found.push(path);

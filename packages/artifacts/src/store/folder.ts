@@ -1,6 +1,7 @@
 import type { BigIntStats } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
+import { z } from "zod";
 import { DataError } from "../data-error.js";
 import { reasonOf } from "../file/byte-source.js";
 import type { Artifact } from "./artifact.js";
@@ -19,12 +20,18 @@ const NOT_CONTENT = [MANIFEST_FILE, RECORD_FILE, "logs", "tmp", ".madformer.json
  * store), or any folder of files.
  *
  * @param store Where files are looked for that are not beside the manifest.
- * @throws {DataError} If there is no such folder, or its manifest cannot be read.
+ * @param onOdd Told of what is passed over in a folder that no stage wrote: links to nothing, names that are no UTF-8.
+ * @throws {DataError} If there is no such folder, or its manifest cannot be read, or it holds a link to something.
  */
-export async function openFolder(folder: string, store: Store = Store.at(".")): Promise<Artifact> {
+export async function openFolder(
+  folder: string,
+  store: Store = Store.at("."),
+  onOdd: (message: string) => void = (message) => process.emitWarning(message),
+): Promise<Artifact> {
   const root = resolve(folder);
   if (!(await exists(root))) throw new DataError(`Cannot open ${JSON.stringify(folder)}: there is no such folder`);
-  const manifest = (await readJson(join(root, MANIFEST_FILE), Manifest)) ?? (await manifestOf(root, "folder", {}));
+  const manifest =
+    (await readJson(join(root, MANIFEST_FILE), Manifest)) ?? (await manifestOf(root, "folder", {}, onOdd));
   const record = await readJson(join(root, RECORD_FILE), StageRecord);
   if (record !== undefined && !isConsistent({ manifest, record }))
     throw new DataError(
@@ -63,10 +70,19 @@ export async function openFolder(folder: string, store: Store = Store.at(".")): 
   };
 }
 
-/** The manifest of the files in a folder. */
-export async function manifestOf(folder: string, stage: string, facts: Manifest["facts"]): Promise<Manifest> {
+/**
+ * The manifest of the files in a folder.
+ *
+ * @param onOdd As in `listFiles`.
+ */
+export async function manifestOf(
+  folder: string,
+  stage: string,
+  facts: Manifest["facts"],
+  onOdd?: (message: string) => void,
+): Promise<Manifest> {
   const files: Record<string, { sha256: string; bytes: number }> = {};
-  for (const file of await listFiles(folder, NOT_CONTENT)) files[file] = await digestFile(join(folder, file));
+  for (const file of await listFiles(folder, NOT_CONTENT, onOdd)) files[file] = await digestFile(join(folder, file));
   return { format: 1, stage, facts, files };
 }
 
@@ -80,8 +96,21 @@ async function readJson<T>(path: string, schema: { parse(value: unknown): T }): 
   try {
     return schema.parse(JSON.parse(text));
   } catch (cause) {
-    throw new DataError(`Cannot read ${JSON.stringify(path)}: ${reasonOf(cause)}`, { cause });
+    const name = basename(path);
+    throw new DataError(
+      `Cannot read ${JSON.stringify(path)}: it is not what a stage writes (${firstProblem(cause)}); a file of yours needs another ` +
+        `name, for ${name} stands for a stage's output`,
+      { cause },
+    );
   }
+}
+
+/** What is wrong with a JSON file, in a part of one line. */
+function firstProblem(cause: unknown): string {
+  const issue = cause instanceof z.ZodError ? cause.issues[0] : undefined;
+  const message = issue ? `${[...issue.path, issue.message].join(": ")}` : (cause as Error).message;
+  const line = message.replace(/\s+/g, " ");
+  return line.length > 200 ? `${line.slice(0, 200)}...` : line;
 }
 
 /** Reads manifest.json of a folder, if there is one. */

@@ -304,4 +304,39 @@ describe("openFolder()", () => {
     );
     await expect(openFolder(join(root, "bad"), store)).rejects.toThrow(/bad\/manifest.json"/);
   });
+
+  test.each([
+    ["manifest.json", '{"name":"app","icons":[]}', "format: Invalid input: expected 1"],
+    ["manifest.json", '{\n  "a": 1,\n}\n', /Expected double-quoted.*|.*JSON.*/],
+    ["manifest.json", "[]", "Invalid input: expected object, received array"],
+    ["record.json", '{"artist":"x"}', /.+/],
+  ])("says in a sentence that %s is somebody else's", async (name, text, problem) => {
+    await mkdir(join(root, "own"));
+    await writeFile(join(root, "own", name), text);
+    const error: unknown = await openFolder(join(root, "own"), store).catch((error: unknown) => error);
+    const { message } = error as Error;
+    const [, found] =
+      /own\/\w+\.json": it is not what a stage writes \((.*)\); a file of yours needs another name, /.exec(message)!;
+    expect(found).toMatch(problem);
+    expect(message).not.toContain("\n");
+  });
+
+  test("passes over links to nothing and names that are no UTF-8, and says so; refuses links to something", async () => {
+    await mkdir(join(root, "in"));
+    await writeFile(join(root, "in", "a.png"), "a");
+    await symlink("nowhere", join(root, "in", "b.png"));
+    await writeFile(Buffer.concat([Buffer.from(join(root, "in", "caf")), Buffer.from([0xe9])]), "");
+    const said: string[] = [];
+    const opened = await openFolder(join(root, "in"), store, (message) => said.push(message));
+    expect(opened.files).toEqual(["a.png"]);
+    expect(said.sort()).toEqual([
+      `passed over ${JSON.stringify(join(root, "in", "b.png"))}: it is a link to nothing`,
+      `passed over ${JSON.stringify(join(root, "in", "caf\ufffd"))}: there is no such file, or its name is no UTF-8`,
+    ]);
+    await expect(listFiles(join(root, "in"))).rejects.toThrow(DataError);
+    await symlink("a.png", join(root, "in", "c.png"));
+    await expect(openFolder(join(root, "in"), store, () => undefined)).rejects.toThrow(
+      /c\.png": it is a link, which is not followed$/,
+    );
+  });
 });

@@ -70,7 +70,9 @@ const FLOAT_ARGS: ReadonlySet<string> = new Set([
 
 /**
  * Writes a checkpoint that the reference implementation's programs load, and that training there can go on from:
- * `model`, `ema`, `opt`, `lrs`, `args`.
+ * `model`, `ema`, `opt`, `lrs`, `args`. `torch.load` takes it with `weights_only=True` too, which refuses the
+ * `argparse.Namespace` that the reference saves: `args` is an OrderedDict whose items are its attributes as well, so that
+ * `args.lr`, `vars(args)` and `args["lr"]` say the same.
  *
  * Source: reference specification, section 10; the fields of PyTorch 2.13's `AdamW.state_dict` and `LambdaLR.state_dict`.
  *
@@ -139,10 +141,17 @@ export async function writeTorchCheckpoint(
             lr_lambdas: lrs.baseLrs.map(() => ({})),
           }
         : {},
-      args: { kind: "namespace", fields: Object.fromEntries(fields) as Record<string, TorchInput> },
+      args: argumentsOf(fields as [string, TorchInput][]),
     },
     options,
   );
+}
+
+/** `weights_only=True` lets an OrderedDict have attributes, because state dicts have them. */
+function argumentsOf(fields: readonly (readonly [string, TorchInput])[]): TorchInput {
+  const args = new OrderedDict<TorchInput, TorchInput>(fields);
+  args.attributes = new Map(fields);
+  return args;
 }
 
 function tensor(value: CheckpointTensor): TorchInput {
@@ -195,14 +204,12 @@ export async function readTorchCheckpoint(file: TorchFile): Promise<TorchCheckpo
         lastLr: read.numbers("lrs", "_last_lr"),
       }
     : null;
-  const args = file.get("args");
-  if (!isNamespace(args)) return read.fail('["args"] is no argparse.Namespace');
   return {
     model,
     ema: file.tensors("ema"),
     opt: { moments, groups },
     lrs,
-    args: args.fields,
+    args: read.args(),
   };
 }
 
@@ -236,6 +243,17 @@ class Fields {
 
   tensor(...keys: Keys): TorchTensor {
     return this.is(keys, "a tensor", (value): value is TorchTensor => value instanceof TorchTensor);
+  }
+
+  /** A Namespace, as the reference saves it, or a dict. */
+  args(): Readonly<Record<string, TorchValue>> {
+    const args = this.file.get("args");
+    if (isNamespace(args)) return args.fields;
+    const isNamed = args instanceof Map && [...args.keys()].every((key) => typeof key === "string");
+    if (!isNamed) return this.fail('["args"] is no argparse.Namespace and no dict of names');
+    const fields = Object.create(null) as Record<string, TorchValue>; // any name is a name
+    for (const [name, value] of args as ReadonlyMap<string, TorchValue>) fields[name] = value;
+    return fields;
   }
 
   private is<T>(keys: Keys, kind: string, test: (value: unknown) => value is T): T {

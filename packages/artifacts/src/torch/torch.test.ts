@@ -438,6 +438,12 @@ describe("writeTorchCheckpoint() and readTorchCheckpoint()", () => {
     expect(back.opt.groups).toEqual(checkpoint.opt.groups);
     expect(back.lrs).toEqual(checkpoint.lrs);
     expect({ ...back.args }).toEqual(checkpoint.args);
+    // What torch.load with weights_only=True takes: no argparse.Namespace, but a dict that has attributes.
+    expect(pickle).not.toContain("argparse");
+    const args = file.get("args") as OrderedDict;
+    expect(args).toBeInstanceOf(OrderedDict);
+    expect([...args]).toEqual(Object.entries(checkpoint.args));
+    expect([...(args.attributes ?? [])]).toEqual([...args]);
     expect(back.opt.moments.get("w")?.step).toBe(7);
     expect(await (back.ema.get("w") as TorchTensor).readFloat32()).toEqual(Float32Array.of(1.5, 2.5));
   });
@@ -466,6 +472,19 @@ describe("writeTorchCheckpoint() and readTorchCheckpoint()", () => {
     await expect(readTorchCheckpoint(file)).rejects.toThrow('["opt"]["param_groups"][0]["lr"] is not a number');
     await using none = await again({ model: {} });
     await expect(readTorchCheckpoint(none)).rejects.toThrow('["opt"]["state"] is not a dict');
+  });
+
+  test.each<[string, TorchInput, boolean]>([
+    ["a Namespace, as the reference saves it", { kind: "namespace", fields: { lr: 2 } }, true],
+    ["a dict", { lr: 2 }, true],
+    ["a dict of numbers", new Map([[2, 2]]), false],
+    ["a list", [2], false],
+  ])("read args from %s, or say that they cannot", async (_, args, readable) => {
+    const parts = { model: {}, ema: {}, opt: { state: {}, param_groups: [] }, lrs: {}, args };
+    await using file = await again(parts);
+    const reading = readTorchCheckpoint(file);
+    if (readable) expect({ ...(await reading).args }).toEqual({ lr: 2 });
+    else await expect(reading).rejects.toThrow('["args"] is no argparse.Namespace and no dict of names');
   });
 });
 

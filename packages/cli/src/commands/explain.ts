@@ -16,26 +16,29 @@ const WORDS = {
   waits: "runs only if what it waits for comes out different",
 } as const;
 
-/** `madformer explain faces-64 sample`: what would run, and why. */
+/** `madformer explain faces-64 sample`: what would run, and why; without a stage, of the whole pipeline. */
 export function explainCommand(io: Io): Command {
   return new Command("explain")
     .summary("say what would run, and why")
     .description(
-      "Say for a stage of a pipeline, and all that it needs, whether it would run if you asked for it, and why: which field of\n" +
+      "Say for a pipeline, or for a stage of one and all that it needs, whether it would run if you asked for it, and why: which field of\n" +
         "its config, which source file, which input is not what it was when it last ran. Runs nothing.",
     )
     .argument("<pipeline>", "such as faces-64, or faces-64-sample")
-    .argument("[stage]", "such as sample")
+    .argument("[stage]", "such as sample; all by default")
     .option("--json", "print JSON for programs")
     .option("--debug", "show where an error comes from (or set MADFORMER_DEBUG)")
     .helpOption("-h, --help", "print this help")
-    .addHelpText("after", "\nExamples:\n  madformer explain faces-64 report\n  madformer explain smoke-sample --json")
+    .addHelpText(
+      "after",
+      "\nExamples:\n  madformer explain smoke\n  madformer explain faces-64 report\n  madformer explain smoke-sample --json",
+    )
     .action(async (first: string, second: string | undefined, options: { readonly json?: boolean }) => {
       const root = workspaceRoot();
       process.chdir(root);
       const { pipeline: name, stage } = await findStage(root, second === undefined ? [first] : [first, second]);
       const pipeline = readPipeline(join("pipelines", name));
-      if (!pipeline.stages.some((other) => other.name === stage))
+      if (stage !== undefined && !pipeline.stages.some((other) => other.name === stage))
         throw new ConfigError(
           `Pipeline ${name} has no stage ${JSON.stringify(stage)}, expected one of: ${pipeline.stages.map((s) => s.name).join(", ")}`,
         );

@@ -1,20 +1,23 @@
 import { readFile } from "node:fs/promises";
-import { openFolder, reasonOf, type Artifact } from "@madformer/artifacts";
+import { reasonOf, type Artifact } from "@madformer/artifacts";
 import {
   ConfigError,
   configSchema,
+  fieldAt,
   guarded,
   parseConfig,
   runInFolder,
-  type InputSpec,
   type Inputs,
   type InputSpecs,
+  type Schema,
   type Stage,
 } from "@madformer/stage";
 import { Command } from "commander";
 import { ExitCode } from "../exit.js";
 import type { Io } from "../program.js";
-import { fieldAt, flagOf, optionsOf, valueOf, withField, type Schema } from "./options.js";
+import { guideText } from "./guide.js";
+import { openInput } from "./inputs.js";
+import { flagOf, optionsOf, valueOf, withField } from "./options.js";
 import { commandProgram } from "./program.js";
 
 /** Options of every stage, beside those of its config and its inputs. */
@@ -25,10 +28,12 @@ type Values = Readonly<Record<string, string | boolean | undefined>>;
 /**
  * `madformer <stage>`: the stage without a pipeline. Inputs are folders, the config is `--config` with options on top, the
  * output goes to `--out`; the same command again goes on where it was interrupted.
+ *
+ * @param args Of the command: help shows the values of the presets that they name.
  */
-export function stageCommand(stage: Stage<never>, io: Io): Command {
-  const schema = configSchema(stage) as Schema;
-  const fields = optionsOf(schema);
+export function stageCommand(stage: Stage<never>, io: Io, args: readonly string[] = []): Command {
+  const schema = configSchema(stage);
+  const fields = optionsOf(schema, wordsIn(args));
   const taken = new Set([...COMMON, ...fields.map(({ path }) => flagOf(path))]);
   const command = new Command(stage.name)
     .summary(stage.summary)
@@ -51,16 +56,24 @@ export function stageCommand(stage: Stage<never>, io: Io): Command {
   command.optionsGroup("Other:");
   command
     .option("--debug", "show where an error comes from (or set MADFORMER_DEBUG)")
-    .helpOption("-h, --help", "print this help");
+    .helpOption("-h, --help", "print this help")
+    .addHelpText("after", guideText(stage.name));
 
   return command.action(async () => {
     const values = valuesOf(command);
     const config = parseConfig(stage, await configOf(values, schema, fields), "these options");
+    const named = Object.fromEntries(flags.map(({ name, flag }) => [name, flag]));
+    refuseIdle(stage, config, values, { fields, inputs: named, schema });
     if (values["dry-run"] === true) return io.out(`${JSON.stringify({ stage: stage.name, config }, null, 2)}\n`);
     const out = values["out"];
     if (typeof out !== "string") throw new ConfigError(`madformer ${stage.name} needs --out <folder>: where to write`);
     const inputs: Record<string, Artifact | undefined> = {};
-    for (const { name, input, flag } of flags) inputs[name] = await inputOf(values[flag], flag, input, stage.name);
+    for (const { name, input, flag } of flags) {
+      const folder = values[flag];
+      if (typeof folder === "string") inputs[name] = await openInput(folder, flag, input);
+      else if (!input.optional)
+        throw new ConfigError(`madformer ${stage.name} needs --${flag} <folder>: ${input.summary}`);
+    }
     const program = await commandProgram();
     const stream = io.stream ?? process.stderr;
     const work = async (signal: AbortSignal): Promise<void> => {
@@ -75,6 +88,16 @@ export function stageCommand(stage: Stage<never>, io: Io): Command {
     const code = await guarded(stage.name, work, stream);
     if (code !== 0) throw new ExitCode(code);
   });
+}
+
+/** Words of options in arguments that are not parsed yet, by their flags. */
+function wordsIn(args: readonly string[]): Record<string, string> {
+  const words: Record<string, string> = {};
+  for (const [i, arg] of args.entries()) {
+    const [, flag, value = args[i + 1]] = /^--([^=]+)(?:=(.*))?$/s.exec(arg) ?? [];
+    if (flag !== undefined && value !== undefined) words[flag] = value;
+  }
+  return words;
 }
 
 /** Options that were given, by their flags. */
@@ -99,20 +122,40 @@ async function configOf(values: Values, schema: Schema, fields: ReturnType<typeo
     }
   for (const { path } of fields) {
     const value = values[flagOf(path)];
-    if (value !== undefined) config = withField(config, path, valueOf(value, fieldAt(schema, path)));
+    if (value !== undefined) config = withField(config, path, valueOf(value, fieldAt(schema, path)), schema);
   }
   return config;
 }
 
-async function inputOf(
-  folder: string | boolean | undefined,
-  flag: string,
-  input: InputSpec,
-  stage: string,
-): Promise<Artifact | undefined> {
-  if (typeof folder === "string") return await openFolder(folder);
-  if (input.optional) return undefined;
-  throw new ConfigError(`madformer ${stage} needs --${flag} <folder>: ${input.summary}`);
+/** @throws {ConfigError} If an option was given that changes nothing beside the others. */
+function refuseIdle(
+  stage: Stage<never>,
+  config: never,
+  values: Values,
+  {
+    fields,
+    inputs,
+    schema,
+  }: { fields: ReturnType<typeof optionsOf>; inputs: Readonly<Record<string, string>>; schema: Schema },
+): void {
+  const given = new Set(Object.keys(inputs).filter((name) => values[inputs[name] ?? ""] !== undefined));
+  const idle = new Map(Object.entries(stage.idle?.(config, given) ?? {}));
+  const refuse = (flag: string, place: string): void => {
+    const why = idle.get(place);
+    if (why !== undefined) throw new ConfigError(`--${flag} has no effect ${why}`);
+  };
+  for (const name of given) refuse(inputs[name] ?? name, name);
+  for (const { path } of fields) {
+    const value = values[flagOf(path)];
+    if (value === undefined || value === false) continue; // who says no to what is not there is right
+    for (const leaf of leavesOf(valueOf(value, fieldAt(schema, path)), path)) refuse(flagOf(path), leaf.join("."));
+  }
+}
+
+/** Paths of all that is given with a value: of the fields of an object, too. */
+function leavesOf(value: unknown, path: readonly string[]): (readonly string[])[] {
+  const isObject = typeof value === "object" && value !== null && !Array.isArray(value);
+  return isObject ? Object.entries(value).flatMap(([name, below]) => leavesOf(below, [...path, name])) : [path];
 }
 
 const sentence = (text: string): string => `${text.charAt(0).toUpperCase()}${text.slice(1)}`;

@@ -1,18 +1,5 @@
+import { discriminator, fieldAt, fieldsOf, formsOf, kindOf, wordOf, type Schema } from "@madformer/stage";
 import { Option } from "commander";
-
-/** What of a JSON schema options are made from. */
-export interface Schema {
-  readonly type?: string | readonly string[];
-  readonly description?: string;
-  readonly default?: unknown;
-  readonly enum?: readonly unknown[];
-  readonly const?: unknown;
-  readonly properties?: Readonly<Record<string, Schema>>;
-  readonly items?: Schema;
-  readonly anyOf?: readonly Schema[];
-  readonly oneOf?: readonly Schema[];
-  readonly allOf?: readonly Schema[];
-}
 
 /** A field of a config with the option that sets it. */
 export interface FieldOption {
@@ -23,15 +10,33 @@ export interface FieldOption {
 
 /**
  * Options for all fields of a config: `batchImages` is `--batch-images <integer>`, `optimizer.beta1` is
- * `--optimizer.beta1 <number>`. A field with fields of its own, or with several forms, takes JSON too, or a bare word where
- * that is one of them.
+ * `--optimizer.beta1 <number>`, and so are the fields of each form of a field with several, such as `--schedule.warmup
+ * <number>`. A field with fields of its own, or with several forms, takes JSON too, or a bare word where that is one of them.
+ *
+ * @param named Words given for fields, by their flags: the values they stand for are shown as defaults.
  */
-export function optionsOf(schema: Schema, path: readonly string[] = []): FieldOption[] {
-  return Object.entries(schema.properties ?? {}).flatMap(([name, field]) => {
+export function optionsOf(schema: Schema, named: Readonly<Record<string, string>> = {}): FieldOption[] {
+  return optionsBelow(schema, [], undefined, named);
+}
+
+function optionsBelow(
+  schema: Schema,
+  path: readonly string[],
+  preset: unknown,
+  named: Readonly<Record<string, string>>,
+): FieldOption[] {
+  return fieldsOf(schema).flatMap(([name, { schema: field, of }]) => {
     const here = [...path, name];
-    const whole = { path: here, option: optionOf(here, field) };
-    return field.properties && !field.anyOf && !field.oneOf ? [whole, ...optionsOf(field, here)] : [whole];
+    const value = isObject(preset) && Object.hasOwn(preset, name) ? preset[name] : field.default;
+    const word = named[flagOf(here)] ?? value;
+    const below = optionsBelow(field, here, meant(word, field), named);
+    return [...optionsAt(here, field, of, value).map((option) => ({ path: here, option })), ...below];
   });
+}
+
+/** What a value stands for: a preset's word for the preset, any other for itself. */
+function meant(value: unknown, { presets = {} }: Schema): unknown {
+  return typeof value === "string" && Object.hasOwn(presets, value) ? presets[value] : value;
 }
 
 /** `["optimizer", "weightDecay"]` -> `optimizer.weight-decay` */
@@ -39,28 +44,21 @@ export function flagOf(path: readonly string[]): string {
   return path.map((part) => part.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)).join(".");
 }
 
-function optionOf(path: readonly string[], field: Schema): Option {
+/** The option of a field; of one that is yes or no two, of which help shows the one that changes something. */
+function optionsAt(path: readonly string[], field: Schema, of: readonly string[], preset: unknown): Option[] {
   const flag = flagOf(path);
-  const { description = "", default: preset } = field;
-  const note =
-    preset === undefined ? "" : ` (default: ${typeof preset === "string" ? preset : JSON.stringify(preset)})`;
+  const description = `${of.length > 0 ? `${of.join(", ")}: ` : ""}${field.description ?? ""}`;
+  const text = JSON.stringify(preset);
+  const word = Object.entries(field.presets ?? {}).find(([, value]) => JSON.stringify(value) === text)?.[0] ?? preset;
+  const note = preset === undefined ? "" : ` (default: ${typeof word === "string" ? word : text})`;
   if (field.type === "boolean") {
-    const on = preset !== true;
-    return new Option(on ? `--${flag}` : `--no-${flag}`, `${description}${on ? "" : " (default: yes)"}`);
+    const [on, off] = [
+      new Option(`--${flag}`, description),
+      new Option(`--no-${flag}`, `${description} (default: yes)`),
+    ];
+    return preset === true ? [off, on.hideHelp()] : [on, off.hideHelp()];
   }
-  return new Option(`--${flag} <${kindOf(field)}>`, `${description}${note}`);
-}
-
-function kindOf(field: Schema): string {
-  if (field.enum) return field.enum.map(String).join("|");
-  if (field.type === "integer") return "integer";
-  if (field.type === "number") return "number";
-  if (field.type === "string") return "text";
-  const kinds = (field.oneOf ?? field.anyOf ?? []).flatMap(({ properties }) => {
-    const kind = properties?.["kind"]?.const;
-    return typeof kind === "string" ? [kind] : [];
-  });
-  return kinds.length > 0 ? `${kinds.join("|")}|json` : "json";
+  return [new Option(`--${flag} <${kindOf(field)}>`, `${description}${note}`)];
 }
 
 /**
@@ -75,21 +73,47 @@ export function valueOf(text: string | boolean, field: Schema): unknown {
   try {
     return JSON.parse(text) as unknown;
   } catch {
-    const kinds = (field.oneOf ?? field.anyOf ?? []).some(({ properties }) => properties?.["kind"]?.const === text);
-    return kinds ? { kind: text } : text;
+    const key = discriminator(field);
+    return key !== undefined && formsOf(field).some((form) => wordOf(form, key) === text) ? { [key]: text } : text;
   }
 }
 
-/** The field of a schema at a path. */
-export function fieldAt(schema: Schema, path: readonly string[]): Schema {
-  return path.reduce((field, part) => field.properties?.[part] ?? {}, schema);
+/**
+ * A copy of a config with one field set. Where an object on the way is not given, it is what is there by default; a word on
+ * the way is what it stands for, and JSON for a field with presets goes on top of that by default.
+ *
+ * @param preset What is there by default.
+ */
+export function withField(
+  config: unknown,
+  path: readonly string[],
+  value: unknown,
+  field: Schema = {},
+  preset: unknown = field.default,
+): unknown {
+  const [first, ...rest] = path;
+  if (first === undefined) {
+    const base = meant(preset, field);
+    const bare = field.presets && isObject(base) && isObject(value) && !Object.hasOwn(value, "preset");
+    return bare ? onTopOf(base, value) : value;
+  }
+  const given = meant(config ?? preset, field);
+  const object = isObject(given) ? given : typeof given === "string" ? { preset: given } : {};
+  const named = meant(object["preset"], field);
+  const below = isObject(named) ? named[first] : undefined;
+  const next = fieldAt(field, [first]);
+  return { ...object, [first]: withField(object[first], rest, value, next, below ?? next.default) };
 }
 
-/** A copy of a config with one field set; objects on the way are made, and a word on the way is the preset it names. */
-export function withField(config: unknown, path: readonly string[], value: unknown): unknown {
-  const [first, ...rest] = path;
-  if (first === undefined) return value;
-  const given = typeof config === "string" ? { preset: config } : config;
-  const object = typeof given === "object" && given !== null ? (given as Record<string, unknown>) : {};
-  return { ...object, [first]: withField(object[first], rest, value) };
+/** An object with another's fields in place of its own, and so with the objects in it. */
+function onTopOf(base: Readonly<Record<string, unknown>>, value: Readonly<Record<string, unknown>>): object {
+  const taken = Object.entries(value).map(([name, field]) => {
+    const below = base[name];
+    return [name, isObject(below) && isObject(field) ? onTopOf(below, field) : field] as const;
+  });
+  return { ...base, ...Object.fromEntries<unknown>(taken) };
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -49,6 +49,12 @@ export const STAGES: readonly StageEntry[] = [
     async () => (await import("@madformer/train")).trainStage,
   ),
   entry(
+    "import",
+    "packages/data-prep",
+    "take weights from PyTorch or safetensors: a file, https, S3, Hugging Face",
+    async () => (await import("@madformer/data-prep")).importStage,
+  ),
+  entry(
     "export",
     "packages/train",
     "weights as safetensors and PyTorch's file, programs as ONNX",

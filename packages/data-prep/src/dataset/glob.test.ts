@@ -1,4 +1,4 @@
-import { globPattern, isGlob, splitGlob } from "./glob.js";
+import { globPattern, isGlob, missingFrom, splitGlob } from "./glob.js";
 
 const fits = (glob: string, ...paths: string[]): boolean[] => paths.map((path) => globPattern(glob).test(path));
 
@@ -21,14 +21,30 @@ describe("globPattern()", () => {
       false,
     ]);
     expect(fits("{8..10}", "8", "08", "10", "11")).toEqual([true, false, true, false]);
-    expect(fits("{3..1}", "3", "2", "")).toEqual([false, false, true]); // no alternative but nothing
-    expect(() => globPattern("{0..999999}")).toThrow("{0..999999} are more than 100000 names");
+    expect(fits("{3..1}", "4", "3", "2", "1", "")).toEqual([false, true, true, true, false]);
+    expect(fits("{00..20..10}", "00", "0", "5", "20")).toEqual([true, false, false, true]);
+    expect(fits("{1..010}", "001", "1", "010")).toEqual([true, false, true]);
+    expect(() => globPattern("{0..999999}")).toThrow('"{0..999999}": its braces are more than 100000 names');
   });
 
   test("takes everything else as it is written", () => {
     expect(fits("a+(b).[c]^$|\\", "a+(b).[c]^$|\\", "aab")).toEqual([true, false]);
     expect(fits("a{b", "a{b", "ab")).toEqual([true, false]);
   });
+});
+
+test("missingFrom() finds what a pattern asks for one by one", () => {
+  const paths = ["00.tar", "01.tar", "03.tar", "a/x.tar", "c/x.tar"];
+  expect(missingFrom(paths, "{00..01}.tar")).toBeUndefined();
+  expect(missingFrom(paths, "{00..03}.tar")).toBe("02.tar");
+  expect(missingFrom(paths, "{03..00}.tar")).toBe("02.tar");
+  expect(missingFrom(paths, "{a,b}/x.tar")).toBe("b/x.tar");
+  expect(missingFrom(paths, "{a,b}/*.tar")).toBeUndefined(); // it allows both
+  expect(missingFrom(paths, "{00..02}*.{tar,zip}")).toBe("02*.{tar,zip}");
+  expect(missingFrom(paths, "{00..01}*.{tar,zip}")).toBeUndefined();
+  expect(missingFrom(["x1/0.tar", "x1/1.tar", "x2/0.tar"], "x{1..2}/{0..1}.tar")).toBe("x2/1.tar");
+  expect(missingFrom(paths, "*.tar")).toBeUndefined();
+  expect(() => missingFrom([], "{0..999}{0..999}")).toThrow("are more than 100000 names");
 });
 
 test("isGlob() and splitGlob() tell folders from patterns", () => {

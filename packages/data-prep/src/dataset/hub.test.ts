@@ -5,7 +5,7 @@ import type { NetworkLimits } from "@madformer/artifacts";
 import { parseConfig } from "@madformer/stage";
 import { stage } from "../stages/dataset.js";
 import { contextIn, datasetOf, digestsOf, inFolder } from "../testing.js";
-import { hubTars } from "./hub.js";
+import { hubFiles } from "./hub.js";
 import { cutWhenWritten, samplesIn, withEnvironment, withServer, type Answer, type Request } from "./testing.js";
 
 const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
@@ -180,7 +180,7 @@ describe("stage dataset, from Hugging Face", () => {
         answer,
         () => {
           const repository = { ...SOURCE, pattern: "*.tar", limits: { retryMs: 1, ...limits } };
-          return hubTars(repository, new AbortController().signal).then(
+          return hubFiles(repository, new AbortController().signal).then(
             () => "no error",
             (error: unknown) =>
               `${(error as Error).name} ${(error as Error).message}`.replaceAll(/http:\S+?(?=[,:;]? )/g, "URL"),
@@ -188,6 +188,17 @@ describe("stage dataset, from Hugging Face", () => {
         },
         token,
       );
+
+    test("that a range in its pattern has a hole", async () => {
+      const repository = { ...SOURCE, pattern: "{0..2}.tar" };
+      await withServer(hub({ files: { "0.tar": Buffer.from("a"), "2.tar": Buffer.from("b") } }), (endpoint) =>
+        withEnvironment({ HF_ENDPOINT: endpoint }, async () => {
+          await expect(hubFiles(repository, new AbortController().signal)).rejects.toThrow(
+            'Cannot use some/faces at v1/2: it has no "1.tar", which "{0..2}.tar" counts',
+          );
+        }),
+      );
+    });
 
     test("that nothing fits, or there is nothing", async () => {
       expect(await failure(hub({ files: { "a.txt": Buffer.from("a") } }))).toBe(
@@ -290,13 +301,13 @@ describe("stage dataset, from Hugging Face", () => {
       );
       expect(await failure(status(403), {}, "secret")).toBe(
         "DataError Cannot list URL: the server answered 403 Forbidden: the token in HF_TOKEN may not read some/faces; " +
-          "a gated data set asks for consent on its page",
+          "a gated one asks for consent on its page",
       );
       expect(await failure(status(403), {}, "sec\u0001ret")).toBe(
         "DataError Cannot use HF_TOKEN: it holds a character that no token has",
       );
       await withEnvironment({ HF_ENDPOINT: "http://me:secret@127.0.0.1" }, async () => {
-        await expect(hubTars({ ...SOURCE, pattern: "*" }, new AbortController().signal)).rejects.toThrow(
+        await expect(hubFiles({ ...SOURCE, pattern: "*" }, new AbortController().signal)).rejects.toThrow(
           /^Cannot use HF_ENDPOINT: it holds a password, expected a token in HF_TOKEN$/,
         );
       });
@@ -345,7 +356,7 @@ describe("stage dataset, from Hugging Face", () => {
   test("takes a page of 200,000 files, as a mirror without pages sends it", async () => {
     const files = Array.from({ length: 200_000 }, (_, i) => ({ type: "file", path: `${i}.tar`, size: 1, oid: "0" }));
     const answer: Answer = (_, response) => void response.end(JSON.stringify(files));
-    const found = await withHub(answer, () => hubTars({ ...SOURCE, pattern: "*.tar" }, new AbortController().signal));
+    const found = await withHub(answer, () => hubFiles({ ...SOURCE, pattern: "*.tar" }, new AbortController().signal));
     expect(found).toHaveLength(200_000);
   });
 

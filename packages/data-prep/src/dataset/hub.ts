@@ -3,11 +3,13 @@ import { createReadStream } from "node:fs";
 import { rm } from "node:fs/promises";
 import { DataError, download, getPage, Listing, NETWORK_LIMITS, type NetworkLimits } from "@madformer/artifacts";
 import { z } from "zod";
-import { globPattern } from "./glob.js";
+import { globPattern, missingFrom } from "./glob.js";
 import type { TarSource } from "./tars.js";
 
-/** Where a repository of data sets is. */
+/** Where a repository is. */
 export interface HubRepository {
+  /** What it is a repository of. Default `datasets`. */
+  readonly of?: "datasets" | "models";
   /** `owner/name`. */
   readonly repo: string;
   /** A branch, a tag or a commit. */
@@ -41,12 +43,12 @@ const sizeOf = (entry: Entry): number => entry.lfs?.size ?? entry.size;
  * Environment: `HF_ENDPOINT` (default `https://huggingface.co`), of which all pages are asked; `HF_TOKEN`, sent to that host
  * alone.
  *
- * Source: the hub's API, `GET /api/datasets/{repo}/tree/{revision}?recursive=true`, pages linked by `Link: rel="next"`.
+ * Source: the hub's API, `GET /api/{of}/{repo}/tree/{revision}?recursive=true`, pages linked by `Link: rel="next"`.
  *
  * @throws {DataError} If the hub does not list the repository, or none of its files fits.
  */
-export async function hubTars(repository: HubRepository, signal: AbortSignal): Promise<TarSource[]> {
-  const { repo, revision, pattern, limits = {}, onWait } = repository;
+export async function hubFiles(repository: HubRepository, signal: AbortSignal): Promise<TarSource[]> {
+  const { of = "datasets", repo, revision, pattern, limits = {}, onWait } = repository;
   const endpoint = (process.env["HF_ENDPOINT"] ?? "https://huggingface.co").replace(/\/+$/, "");
   if (!URL.canParse(endpoint) || !/^https?:/.test(endpoint))
     throw new DataError(`Cannot use HF_ENDPOINT ${JSON.stringify(endpoint)}: it is no URL of a web server`);
@@ -60,18 +62,26 @@ export async function hubTars(repository: HubRepository, signal: AbortSignal): P
     credentials:
       token === ""
         ? `${repo} is private, gated, or none; expected a token in HF_TOKEN that may read it`
-        : `the token in HF_TOKEN may not read ${repo}; a gated data set asks for consent on its page`,
+        : `the token in HF_TOKEN may not read ${repo}; a gated one asks for consent on its page`,
     signal,
     limits,
     onWait,
   };
   const at = encodeURIComponent(revision);
-  const entries = await listFiles(`${endpoint}/api/datasets/${repo}/tree/${at}?recursive=true`, hub);
+  const entries = await listFiles(`${endpoint}/api/${of}/${repo}/tree/${at}?recursive=true`, hub);
   const fits = globPattern(pattern);
   const files = entries.filter((entry) => entry.type === "file" && fits.test(entry.path));
   if (files.length === 0)
     throw new DataError(
       `Cannot use ${repo} at ${revision}: none of its ${entries.length} files fits ${JSON.stringify(pattern)}`,
+    );
+  const missing = missingFrom(
+    files.map(({ path }) => path),
+    pattern,
+  );
+  if (missing !== undefined)
+    throw new DataError(
+      `Cannot use ${repo} at ${revision}: it has no ${JSON.stringify(missing)}, which ${JSON.stringify(pattern)} counts`,
     );
   files.sort((a, b) => (a.path < b.path ? -1 : 1));
   const maxBytes = limits.fileBytes ?? NETWORK_LIMITS.fileBytes;
@@ -84,7 +94,7 @@ export async function hubTars(repository: HubRepository, signal: AbortSignal): P
   if (twice) throw new DataError(`Cannot use ${repo} at ${revision}: it lists ${JSON.stringify(twice.path)} twice`);
   return files.map((entry) => {
     const path = entry.path.split("/").map(encodeURIComponent).join("/");
-    return tarSource(entry, `${endpoint}/datasets/${repo}/resolve/${at}/${path}`, hub);
+    return tarSource(entry, `${endpoint}/${of === "models" ? "" : "datasets/"}${repo}/resolve/${at}/${path}`, hub);
   });
 }
 

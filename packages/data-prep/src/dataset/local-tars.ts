@@ -1,9 +1,11 @@
 import { constants } from "node:fs";
 import { copyFile, stat } from "node:fs/promises";
-import { basename, resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { DataError, reasonOf } from "@madformer/artifacts";
+import type { StageLog } from "@madformer/stage";
+import { Oddities, type OnOdd } from "../webdataset/oddities.js";
 import { filesBelow } from "./folder.js";
-import { globPattern, isGlob, splitGlob } from "./glob.js";
+import { globPattern, isGlob, missingFrom, splitGlob } from "./glob.js";
 import type { TarSource } from "./tars.js";
 
 /** A tar on this machine. */
@@ -14,22 +16,31 @@ export interface LocalTar {
 }
 
 /**
- * The tars that paths and patterns name, each once, those of a pattern sorted.
+ * The tars that paths and patterns name, each once, those of a pattern sorted. Links are followed.
  *
- * @throws {DataError} If a path is no file, or a pattern fits none.
+ * @throws {DataError} If a path is no file, or a pattern fits none, or not each that it counts.
  */
-export async function findTars(patterns: readonly string[]): Promise<LocalTar[]> {
+export async function findTars(patterns: readonly string[], log: Pick<StageLog, "warn">): Promise<LocalTar[]> {
   const found = new Map<string, LocalTar>();
   for (const pattern of patterns)
-    for (const tar of isGlob(pattern) ? await match(pattern) : [await tarAt(pattern)]) found.set(tar.path, tar);
+    for (const tar of isGlob(pattern) ? await match(pattern, log) : [await tarAt(pattern)]) found.set(tar.path, tar);
   return [...found.values()];
 }
 
-async function match(glob: string): Promise<LocalTar[]> {
+async function match(glob: string, log: Pick<StageLog, "warn">): Promise<LocalTar[]> {
   const { folder, pattern } = splitGlob(glob);
   const fits = globPattern(pattern);
-  const files = (await filesBelow(folder, () => undefined)).filter(({ path }) => fits.test(path));
+  const odd = new Oddities();
+  const onOdd: OnOdd = (verb, what, path) => void (fits.test(path) && odd.add(verb, what, path));
+  const files = (await filesBelow(folder, { followLinks: true, onOdd })).files.filter(({ path }) => fits.test(path));
+  for (const sentence of odd.sentences(folder)) log.warn(sentence);
   if (files.length === 0) throw new DataError(`Cannot read ${JSON.stringify(glob)}: no file fits it`);
+  const missing = missingFrom(
+    files.map(({ path }) => path),
+    pattern,
+  );
+  if (missing !== undefined)
+    throw new DataError(`Cannot read ${JSON.stringify(glob)}: there is no ${JSON.stringify(join(folder, missing))}`);
   return files.map(({ fullPath, sizeBytes, modifiedMs }) => ({ path: fullPath, sizeBytes, modifiedMs }));
 }
 

@@ -2,8 +2,8 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { DataError, sha256 } from "@madformer/artifacts";
 import type { StageContext } from "@madformer/stage";
+import { IMAGE_EXTENSIONS } from "../shards/image-kinds.js";
 import { mapOrdered } from "../shards/ordered.js";
-import { IMAGE_EXTENSIONS } from "../shards/sample.js";
 import { shardName, type WebDatasetSample } from "../webdataset/sample.js";
 import { writeShard } from "../webdataset/write.js";
 import { finishedTar, type FinishedTar } from "./finished.js";
@@ -26,6 +26,8 @@ export interface PackOptions {
   readonly classes: (typeof CLASSES)[number];
   /** What messages call the files' source. */
   readonly name: string;
+  /** Names of all folders that may be classes, those without images included, where that is known. */
+  readonly folders?: readonly string[];
 }
 
 /** A sample of a tar is read whole, and readers set a limit. */
@@ -39,6 +41,17 @@ export function imageExtension(path: string): string | undefined {
   return IMAGE_EXTENSIONS.find((known) => known === extension);
 }
 
+/** Which extensions files have, and how many: `2 of txt, 1 of json`. */
+export function kindsOf(files: readonly { readonly path: string }[]): string {
+  const counts = new Map<string, number>();
+  for (const { path } of files) {
+    const kind = /\.([^./]{1,20})$/.exec(path)?.[1]?.toLowerCase() ?? "no extension";
+    counts.set(kind, (counts.get(kind) ?? 0) + 1);
+  }
+  const kinds = [...counts].sort((a, b) => b[1] - a[1]).map(([kind, count]) => `${count} of ${kind}`);
+  return `${kinds.slice(0, 10).join(", ")}${kinds.length > 10 ? ", ..." : ""}`;
+}
+
 /**
  * Packs image files into WebDataset tars, their bytes unchanged: `00000.tar`, ..., each image with a `json` that holds its
  * path and, if folders are classes, a `cls`; then `classes.json`, the classes' names. Key and class are places in the
@@ -46,17 +59,17 @@ export function imageExtension(path: string): string | undefined {
  *
  * A file that is empty or larger than 60 MiB is skipped, and listed in `skipped.jsonl`.
  *
- * @throws {DataError} If there is no image, or one lies outside of the class folders.
+ * @throws {DataError} If there is no image, or a class folder has none, which would renumber those after it.
  */
 export async function packImages(
   imageFiles: readonly ImageFile[],
-  { imagesPerShard, classes, name }: PackOptions,
+  packing: PackOptions,
   { out, files, signal, log }: StageContext,
 ): Promise<{ readonly images: number; readonly classes: number; readonly skipped: number }> {
-  const sorted = [...imageFiles].sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0));
-  if (sorted.length === 0)
-    throw new DataError(`Cannot use ${name}: it holds no file of ${IMAGE_EXTENSIONS.join(", ")}`);
-  const names = classNames(sorted, classes, name);
+  const { imagesPerShard, name } = packing;
+  const all = [...imageFiles].sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0));
+  if (all.length === 0) throw new DataError(`Cannot use ${name}: it holds no file of ${IMAGE_EXTENSIONS.join(", ")}`);
+  const { names, files: sorted } = classNames(all, packing, log);
   const labels = new Map(names.map((className, label) => [className, label]));
   const tars: FinishedTar[] = [];
   for (let start = 0; start < sorted.length; start += imagesPerShard) {
@@ -126,13 +139,43 @@ function problemOf({ sizeBytes }: ImageFile): string | undefined {
 
 const classOf = (path: string): string => path.split("/", 1)[0]!;
 
-/** @returns In the order of their numbers. None, if folders are no classes. */
-function classNames(files: readonly ImageFile[], classes: PackOptions["classes"], name: string): string[] {
-  const outside = files.find(({ path }) => !path.includes("/"));
-  if (classes === "none" || (classes === "auto" && outside)) return [];
-  if (outside)
+/** Folders that often stand beside each other, each with all classes in it. */
+const SPLITS = /^(train(ing)?|val(id(ation)?)?|dev|eval(uation)?|test(ing)?|holdout)(_?(set|data|images?))?$/i;
+
+/** @returns The classes in the order of their numbers, none if folders are no classes; and the files to take. */
+function classNames(
+  files: readonly ImageFile[],
+  { classes, name, folders = [] }: PackOptions,
+  log: StageContext["log"],
+): { readonly names: readonly string[]; readonly files: readonly ImageFile[] } {
+  if (classes === "none") return { names: [], files };
+  const [outside, inside] = [files.filter(isOutside), files.filter((file) => !isOutside(file))];
+  const names = [...new Set(inside.map(({ path }) => classOf(path)))].sort();
+  const such = outside.length > 0 ? `${outside.length} images, such as ${JSON.stringify(outside[0]!.path)},` : "";
+  if (classes === "auto" && outside.length > 0) {
+    if (names.length > 0)
+      log.warn(
+        `${such} lie outside of the ${names.length} folders, so folders are no classes and no image has a label; ` +
+          'classes "folders" takes what is in folders, with labels, and "none" says that there are none',
+      );
+    return { names: [], files };
+  }
+  if (names.length === 0)
+    throw new DataError(`Cannot use ${name}: none of its images lies in a folder, and its folders are to be classes`);
+  if (outside.length > 0) log.warn(`passed over ${such} that lie in no folder, for folders are classes`);
+  const empty = folders.filter((folder) => !names.includes(folder));
+  if (empty.length > 0)
     throw new DataError(
-      `Cannot use ${name}: ${JSON.stringify(outside.path)} lies in no folder, and its folders are to be classes`,
+      `Cannot use ${name}: its folder ${JSON.stringify(empty[0])} holds no image, and folders are classes, numbered in their order; ` +
+        'remove it, or say that folders are no classes (classes "none")',
     );
-  return [...new Set(files.map(({ path }) => classOf(path)))].sort();
+  const splits = names.filter((className) => SPLITS.test(className));
+  if (splits.length === names.length || (splits.length > 1 && splits.some((split) => /^train/i.test(split))))
+    log.warn(
+      `took the folders ${splits.map((split) => JSON.stringify(split)).join(", ")} for classes; if they are parts of a data ` +
+        "set, name one of them as the source",
+    );
+  return { names, files: inside };
 }
+
+const isOutside = ({ path }: ImageFile): boolean => !path.includes("/");

@@ -61,15 +61,9 @@ const DAMAGED_READS = 3;
  * @throws {DataError} If the prefix cannot be listed, or holds neither tars nor images.
  */
 export async function openS3(uri: string, options: S3Options): Promise<S3Source & AsyncDisposable> {
-  const match = /^s3:\/\/([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:\/(.*))?$/s.exec(uri);
-  if (!match) throw new DataError(`Cannot read ${JSON.stringify(uri)}: expected s3://bucket/prefix`);
-  const { signal, log, unsigned = false } = options;
-  const limits = { ...NETWORK_LIMITS, ...options.limits };
-  const store = await Store.open({ signal, unsigned, limits });
-  const close = (): Promise<void> => store[Symbol.asyncDispose]();
+  const { bucket, objects, close } = await listS3(uri, options);
+  const { log } = options;
   try {
-    const bucket = new Bucket(uri, match[1]!, store, signal, limits);
-    const objects = await bucket.list((match[2] ?? "").replace(/\/+$/, ""), log);
     const tars = objects.filter(({ path }) => path.endsWith(".tar"));
     const images = objects.filter(({ path }) => imageExtension(path) !== undefined);
     if (tars.length + images.length === 0)
@@ -80,6 +74,40 @@ export async function openS3(uri: string, options: S3Options): Promise<S3Source 
     if (tars.length > 0)
       return { kind: "tars", tars: tars.map((object) => bucket.tar(object)), [Symbol.asyncDispose]: close };
     return { kind: "images", images: images.map((object) => bucket.image(object)), [Symbol.asyncDispose]: close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/**
+ * The objects at or below `s3://bucket/prefix` that fit, as files to fetch: checked and resumed as tars are.
+ *
+ * @param fits Of a path below the prefix; of an object that is the prefix itself, its last part.
+ * @throws {DataError} If the prefix cannot be listed, or none fits.
+ */
+export async function s3Files(
+  uri: string,
+  fits: (path: string) => boolean,
+  options: S3Options,
+): Promise<{ readonly files: readonly TarSource[] } & AsyncDisposable> {
+  const { bucket, objects, close } = await listS3(uri, options);
+  const files = objects.filter(({ path }) => fits(path)).map((object) => bucket.tar(object));
+  if (files.length > 0) return { files, [Symbol.asyncDispose]: close };
+  await close();
+  throw new DataError(`Cannot use ${JSON.stringify(uri)}: none of its ${objects.length} objects fits`);
+}
+
+async function listS3(uri: string, options: S3Options) {
+  const match = /^s3:\/\/([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:\/(.*))?$/s.exec(uri);
+  if (!match) throw new DataError(`Cannot read ${JSON.stringify(uri)}: expected s3://bucket/prefix`);
+  const { signal, log, unsigned = false } = options;
+  const limits = { ...NETWORK_LIMITS, ...options.limits };
+  const store = await Store.open({ signal, unsigned, limits });
+  const close = (): Promise<void> => store[Symbol.asyncDispose]();
+  try {
+    const bucket = new Bucket(uri, match[1]!, store, signal, limits);
+    return { bucket, objects: await bucket.list((match[2] ?? "").replace(/\/+$/, ""), log), close };
   } catch (error) {
     await close();
     throw error;

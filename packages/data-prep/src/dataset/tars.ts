@@ -1,8 +1,9 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { DataError } from "@madformer/artifacts";
-import type { StageContext } from "@madformer/stage";
-import { IMAGE_EXTENSIONS } from "../shards/sample.js";
+import type { StageContext, StageLog } from "@madformer/stage";
+import { IMAGE_EXTENSIONS, IMAGE_FILES } from "../shards/image-kinds.js";
+import { Oddities } from "../webdataset/oddities.js";
 import { readWebDataset } from "../webdataset/read.js";
 import { shardName } from "../webdataset/sample.js";
 import { finishedTar } from "./finished.js";
@@ -41,7 +42,7 @@ export async function takeTars(
       const path = join(out, "tmp", tar);
       await fetch(path, say);
       try {
-        finished = { id, images: await countImages(path, name, signal), skipped: [] };
+        finished = { id, images: await countImages(path, name, signal, log), skipped: [] };
       } catch (error) {
         if (!signal.aborted) await rm(path, { force: true }); // fetched again, it may be whole
         throw error;
@@ -54,10 +55,19 @@ export async function takeTars(
   return { images };
 }
 
-async function countImages(path: string, name: string, signal: AbortSignal): Promise<number> {
+/** Counts the images of a tar, and says what else it holds: what is passed over, and keys without an image. */
+async function countImages(path: string, name: string, signal: AbortSignal, log: StageLog): Promise<number> {
   let images = 0;
+  const [odd, without] = [new Oddities(), new Map<string, number>()];
   try {
-    for await (const _ of readWebDataset(path, { extensions: IMAGE_EXTENSIONS, signal })) images++;
+    const options = { ...IMAGE_FILES, startsOnly: true, bare: true, onOdd: odd.add, signal };
+    for await (const { files, seen = [] } of readWebDataset(path, options)) {
+      if (files.size > 0) images++;
+      else {
+        const kinds = [...seen].sort().join(" and ");
+        without.set(kinds, (without.get(kinds) ?? 0) + 1);
+      }
+    }
   } catch (cause) {
     signal.throwIfAborted();
     const { message } = cause as Error;
@@ -65,7 +75,14 @@ async function countImages(path: string, name: string, signal: AbortSignal): Pro
       cause,
     });
   }
+  const kinds = [...without].map(([kinds, count]) => `${count} of ${kinds}`);
+  const shown = `${kinds.slice(0, 10).join(", ")}${kinds.length > 10 ? ", ..." : ""}`;
   if (images === 0)
-    throw new DataError(`Cannot use ${JSON.stringify(name)}: it holds no file of ${IMAGE_EXTENSIONS.join(", ")}`);
+    throw new DataError(
+      `Cannot use ${JSON.stringify(name)}: it holds no file of ${IMAGE_EXTENSIONS.join(", ")}` +
+        (kinds.length > 0 ? `, but keys with other files: ${shown}` : ""),
+    );
+  for (const sentence of odd.sentences(name)) log.warn(sentence);
+  if (kinds.length > 0) log.warn(`passed over keys of ${JSON.stringify(name)} without an image: ${shown}`);
   return images;
 }

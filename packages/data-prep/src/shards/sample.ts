@@ -1,18 +1,17 @@
 import { sha256, type ImageFormat, type ShardImage } from "@madformer/artifacts";
 import sharp from "sharp";
 import type { WebDatasetSample } from "../webdataset/sample.js";
+import { besideImage, IMAGE_EXTENSIONS, imagesOf } from "./image-kinds.js";
 import { ImageProblem, squareImage, type SquareOptions } from "./square.js";
 
 /** How shards hold images: as pixels, or compressed without loss. */
 export const SHARD_FORMATS = ["rgb8", "png", "webp-lossless"] as const;
 export type ShardFormat = (typeof SHARD_FORMATS)[number];
 
-/** Extensions of image files, the preferred first. */
-export const IMAGE_EXTENSIONS = ["webp", "png", "jpg", "jpeg", "avif", "tif", "tiff", "gif"] as const;
-
 /** Classes are counted from 0; a network has one vector for each, so a number like 2³¹ is no class. */
 const MAX_LABEL = 999_999;
-const MAX_JSON_BYTES = 1 << 20;
+/** Larger ones are left out. */
+export const MAX_JSON_BYTES = 1 << 20;
 
 /** A sample that became no image. */
 export interface Skipped {
@@ -20,24 +19,40 @@ export interface Skipped {
   readonly reason: string;
 }
 
+/** An image for a shard, and why it lost its JSON, if it did. */
+export interface Made {
+  readonly image: ShardImage;
+  readonly lostJson?: string;
+}
+
 /**
- * An image for a shard out of a WebDataset sample: its image file decoded to a square, its `cls`, its `json`.
+ * An image for a shard out of a WebDataset sample: its image file decoded to a square, its `cls`, its `json`. JSON that cannot be
+ * used is left out; it is not the image.
  *
+ * @param choice Extensions of the image file, the first that is there; none: the first of `imagesOf`.
  * @returns The image, or why there is none.
  */
 export async function shardImage(
   sample: WebDatasetSample,
   format: ShardFormat,
   options: SquareOptions,
-): Promise<ShardImage | Skipped> {
+  choice: readonly string[] = [],
+): Promise<Made | Skipped> {
+  const { key, files } = sample;
   try {
-    const file = IMAGE_EXTENSIONS.map((extension) => sample.files.get(extension)).find((bytes) => bytes !== undefined);
-    if (!file) throw new ImageProblem(`it has no image, which is a file of ${IMAGE_EXTENSIONS.join(", ")}`);
-    const [label, json] = [labelOf(sample.files.get("cls")), jsonOf(sample.files.get("json"))];
+    const [extension] = choice.length > 0 ? choice.filter((name) => files.has(name)) : imagesOf(files);
+    const file = extension === undefined ? undefined : files.get(extension);
+    if (extension === undefined || file === undefined) {
+      const expected = choice.length > 0 ? choice : IMAGE_EXTENSIONS;
+      throw new ImageProblem(`it has no image, which is a file of ${expected.join(", ")}`);
+    }
+    const label = labelOf(besideImage(files, extension, "cls"));
+    const { json, lostJson } = jsonOf(besideImage(files, extension, "json"));
     const pixels = await squareImage(file, options);
-    return { key: sample.key, label, json, source: sha256(file), ...(await encode(pixels, options.side, format)) };
+    const image = { key, label, json, source: sha256(file), ...(await encode(pixels, options.side, format)) };
+    return { image, ...(lostJson === undefined ? {} : { lostJson }) };
   } catch (error) {
-    if (error instanceof ImageProblem) return { key: sample.key, reason: error.message };
+    if (error instanceof ImageProblem) return { key, reason: error.message };
     throw error;
   }
 }
@@ -67,15 +82,21 @@ function labelOf(cls: Uint8Array | undefined): number | null {
   return label;
 }
 
-function jsonOf(json: Uint8Array | undefined): string | null {
-  if (!json) return null;
-  if (json.length > MAX_JSON_BYTES)
-    throw new ImageProblem(`its JSON takes ${json.length} bytes, more than ${MAX_JSON_BYTES}`);
+function jsonOf(json: Uint8Array | undefined): { readonly json: string | null; readonly lostJson?: string } {
+  if (!json) return { json: null };
+  const lost = (lostJson: string) => ({ json: null, lostJson });
+  if (json.length === 0) return lost("it is empty");
+  if (json.length > MAX_JSON_BYTES) return lost(`it takes ${json.length} bytes, more than ${MAX_JSON_BYTES}`);
+  let text;
   try {
-    const text = new TextDecoder("utf-8", { fatal: true }).decode(json);
+    text = new TextDecoder("utf-8", { fatal: true }).decode(json);
+  } catch {
+    return lost("it is no UTF-8");
+  }
+  try {
     JSON.parse(text);
-    return text;
-  } catch (cause) {
-    throw new ImageProblem(`its JSON does not parse`, { cause });
+    return { json: text };
+  } catch {
+    return lost(/\b(NaN|Infinity)\b/.test(text) ? "it does not parse, and holds NaN or Infinity" : "it does not parse");
   }
 }

@@ -1,8 +1,10 @@
 import { mkdir, open, readdir, readFile, rename, rm, stat, symlink, utimes, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { gzipSync } from "node:zlib";
 import { lookOutside, outsideDigest, parseConfig } from "@madformer/stage";
 import { samplesIn } from "../dataset/testing.js";
 import { contextIn, datasetOf, digestsOf, inFolder } from "../testing.js";
+import { tarOf } from "../webdataset/testing.js";
 import { stage, type DatasetSource } from "./dataset.js";
 
 const run = async (source: Record<string, unknown>, out: string, signal?: AbortSignal, onProgress?: () => void) => {
@@ -54,17 +56,28 @@ describe("stage dataset, from a folder", () => {
         { tar: "00001.tar", key: "00000003", png: "dog a", cls: "2", json: json("dog/a.png") },
       ]);
       expect(JSON.parse(await readFile(join(out, "classes.json"), "utf8"))).toEqual(["cat", "cat-2", "dog"]);
-      expect(warnings).toEqual(['passed over 1 files that are no images, such as "cat/notes.txt"']);
+      expect(warnings).toEqual(['passed over 1 files that are no images (1 of txt), such as "cat/notes.txt"']);
     }));
 
   test("has no classes where images lie beside the folders, or where it is told so", () =>
     inFolder(async (folder) => {
       const path = await write(join(folder, "in"), { "a.png": "a", "x/b.png": "b" });
-      expect((await run({ kind: "folder", path }, join(folder, "1"))).facts).toMatchObject({ classes: 0 });
+      const first = await run({ kind: "folder", path }, join(folder, "1"));
+      expect(first.facts).toMatchObject({ classes: 0 });
+      expect(first.warnings).toEqual([
+        '1 images, such as "a.png", lie outside of the 1 folders, so folders are no classes and no image has a label; ' +
+          'classes "folders" takes what is in folders, with labels, and "none" says that there are none',
+      ]);
       expect(await readdir(join(folder, "1"))).not.toContain("classes.json");
       expect((await samplesIn(join(folder, "1"))).map((sample) => sample["cls"])).toEqual([undefined, undefined]);
-      await expect(run({ kind: "folder", path, classes: "folders" }, join(folder, "2"))).rejects.toThrow(
-        /"a\.png" lies in no folder, and its folders are to be classes/,
+      const second = await run({ kind: "folder", path, classes: "folders" }, join(folder, "2"));
+      expect(second.facts).toMatchObject({ images: 1, classes: 1 });
+      expect(second.warnings).toEqual([
+        'passed over 1 images, such as "a.png", that lie in no folder, for folders are classes',
+      ]);
+      expect((await run({ kind: "folder", path, classes: "none" }, join(folder, "5"))).warnings).toEqual([]);
+      await expect(run({ kind: "folder", path: join(path, "x"), classes: "folders" }, folder)).rejects.toThrow(
+        /none of its images lies in a folder, and its folders are to be classes/,
       );
       await rm(join(path, "a.png"));
       expect((await run({ kind: "folder", path, classes: "none" }, join(folder, "3"))).facts).toMatchObject({
@@ -92,7 +105,40 @@ describe("stage dataset, from a folder", () => {
       );
     }));
 
-  test("takes links that stay inside, and refuses those that leave", () =>
+  test("refuses class folders without images, which would renumber those after them", () =>
+    inFolder(async (folder) => {
+      const path = await write(join(folder, "in"), { "a/1.png": "a", "c/1.png": "c", "__MACOSX/a/x.txt": "" });
+      expect((await run({ kind: "folder", path }, join(folder, "0"))).facts).toMatchObject({ classes: 2 });
+      await write(path, { "b/1.bmp": "no image" });
+      for (const classes of ["auto", "folders"])
+        await expect(run({ kind: "folder", path, classes }, join(folder, "1"))).rejects.toThrow(
+          /^Cannot use ".*in": its folder "b" holds no image, and folders are classes, .*\(classes "none"\)$/,
+        );
+      expect((await run({ kind: "folder", path, classes: "none" }, join(folder, "2"))).facts).toMatchObject({
+        images: 2,
+      });
+      await rm(join(path, "b"), { recursive: true });
+      await symlink("a", join(path, "b")); // a class folder, which is not followed
+      await expect(run({ kind: "folder", path }, join(folder, "3"))).rejects.toThrow('its folder "b" holds no image');
+    }));
+
+  test.each([
+    [["train", "val"], '"train", "val"'],
+    [["Training_set", "cat", "test"], '"Training_set", "test"'],
+    [["train"], '"train"'],
+    [["train", "bus"], undefined],
+    [["val", "test", "cat"], undefined],
+  ])("warns that %j may be parts of a data set, not classes", (names, said) =>
+    inFolder(async (folder) => {
+      const path = await write(join(folder, "in"), Object.fromEntries(names.map((name) => [`${name}/x/1.png`, "x"])));
+      const { facts, warnings } = await run({ kind: "folder", path }, join(folder, "out"));
+      expect(facts).toMatchObject({ classes: names.length });
+      const warning = `took the folders ${said} for classes; if they are parts of a data set, name one of them as the source`;
+      expect(warnings).toEqual(said === undefined ? [] : [warning]);
+    }),
+  );
+
+  test("takes links that stay inside, and refuses those that leave, and says how they are followed", () =>
     inFolder(async (folder) => {
       await write(folder, { "in/x/a.png": "a", "secret/s.png": "secret", "in-other/o.png": "other" });
       const path = join(folder, "in");
@@ -100,19 +146,64 @@ describe("stage dataset, from a folder", () => {
       await symlink(path, join(path, "x", "loop"));
       const { warnings } = await run({ kind: "folder", path }, join(folder, "out"));
       expect((await samplesIn(join(folder, "out"))).map((sample) => sample["png"])).toEqual(["a", "a"]);
-      expect(warnings).toEqual(['passed over: "x/loop" is a link to a folder, which is not followed']);
+      expect(warnings).toEqual([
+        `passed over 1 entries of ${JSON.stringify(path)} that are links to folders, which are followed with followLinks, such as "x/loop"`,
+      ]);
       for (const target of ["../../secret/s.png", join(folder, "in-other", "o.png"), "../../secret", ".."]) {
         await symlink(target, join(path, "x", "c.png"));
         const running = run({ kind: "folder", path }, join(folder, "out2"));
         if (target === "..")
           await running; // a link to a folder inside: passed over
-        else await expect(running).rejects.toThrow(/^Cannot read ".*c\.png": it is a link to ".*", outside of ".*in"$/);
+        else
+          await expect(running).rejects.toThrow(
+            /^Cannot read ".*c\.png": it is a link to ".*", outside of ".*in"; with followLinks it is followed$/,
+          );
         await rm(join(path, "x", "c.png"));
       }
-      await symlink("nowhere", join(path, "x", "c.png"));
-      await expect(run({ kind: "folder", path }, join(folder, "out3"))).rejects.toThrow(
-        /c\.png": there is no such file$/,
+    }));
+
+  test("follows links to images and class folders elsewhere with followLinks, and none in a circle", () =>
+    inFolder(async (folder) => {
+      await write(folder, { "in/a/1.png": "a", "else/b/1.png": "b", "else/b/deep/2.png": "b2", "else/o.png": "o" });
+      const path = join(folder, "in");
+      await symlink("../../else/o.png", join(path, "a", "2.png"));
+      await symlink(join(folder, "else", "b"), join(path, "b"));
+      await symlink(path, join(folder, "else", "b", "deep", "up"));
+      await symlink("a", join(path, "c"));
+      const { facts, warnings } = await run({ kind: "folder", path, followLinks: true }, join(folder, "out"));
+      expect(facts).toMatchObject({ images: 6, classes: 3 });
+      const found = await samplesIn(join(folder, "out"));
+      expect(found.map(({ png, cls, json }) => [png, cls, json])).toEqual([
+        ["a", "0", json("a/1.png")],
+        ["o", "0", json("a/2.png")],
+        ["b", "1", json("b/1.png")],
+        ["b2", "1", json("b/deep/2.png")],
+        ["a", "2", json("c/1.png")],
+        ["o", "2", json("c/2.png")],
+      ]);
+      expect(warnings).toEqual([
+        `passed over 1 entries of ${JSON.stringify(path)} that are links to a folder above them, such as "b/deep/up"`,
+      ]);
+    }));
+
+  test("passes over names that are no UTF-8 and links to nothing, and says so", () =>
+    inFolder(async (folder) => {
+      const path = await write(join(folder, "in"), { "x/a.png": "a" });
+      await writeFile(
+        Buffer.concat([Buffer.from(join(path, "x", "caf")), Buffer.from([0xe9]), Buffer.from(".png")]),
+        "",
       );
+      await symlink("nowhere", join(path, "x", "b.png"));
+      await symlink("itself", join(path, "x", "itself"));
+      await symlink("a.png/b", join(path, "x", "c.png"));
+      for (const followLinks of [false, true]) {
+        const { facts, warnings } = await run({ kind: "folder", path, followLinks }, join(folder, `${followLinks}`));
+        expect(facts).toMatchObject({ images: 1 });
+        expect(warnings).toEqual([
+          `passed over 3 entries of ${JSON.stringify(path)} that are links to nothing, such as "x/b.png"`,
+          `passed over 1 entries of ${JSON.stringify(path)} whose names are no UTF-8, such as "x/caf\ufffd.png"`,
+        ]);
+      }
     }));
 
   test("says that there is no folder, or nothing in it", () =>
@@ -188,6 +279,26 @@ describe("stage dataset, from tars on this machine", () => {
       expect(limited.facts).toMatchObject({ images: 3 });
     }));
 
+  test("refuses a range with a hole, and names the tar; takes links to tars, and says which lead to nothing", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "in");
+      await datasetOf(join(folder, "tars"), [image(0), image(1)]);
+      await mkdir(path);
+      for (const i of [0, 1]) await symlink(join(folder, "tars", `0000${i}.tar`), join(path, `0000${i}.tar`));
+      const range = (last: number): string => join(path, `{00000..0000${last}}.tar`);
+      expect((await run({ kind: "webdataset", tars: range(1) }, join(folder, "1"))).facts).toMatchObject({ images: 2 });
+      await expect(run({ kind: "webdataset", tars: range(3) }, join(folder, "2"))).rejects.toThrow(
+        /^Cannot read ".*\{00000\.\.00003\}\.tar": there is no ".*in\/00002\.tar"$/,
+      );
+      await symlink("nowhere", join(path, "00004.tar"));
+      await symlink("nowhere", join(path, "other.zip"));
+      const { facts, warnings } = await run({ kind: "webdataset", tars: join(path, "*.tar") }, join(folder, "3"));
+      expect(facts).toMatchObject({ images: 2 });
+      expect(warnings).toEqual([
+        `passed over 1 entries of ${JSON.stringify(path)} that are links to nothing, such as "00004.tar"`,
+      ]);
+    }));
+
   test("is another stage when a tar changes that its paths or patterns name, or comes to be", () =>
     inFolder(async (folder) => {
       const path = (name: string): string => join(folder, "in", name);
@@ -208,6 +319,36 @@ describe("stage dataset, from tars on this machine", () => {
         await rm(path("00003.tar"));
       }
       expect(await outsideOf({ kind: "s3", uri: "s3://bucket" })).toBeUndefined();
+    }));
+
+  test("says what a tar holds that is no image", () =>
+    inFolder(async (folder) => {
+      const tar = await tarOf([
+        { name: "README" },
+        { name: "/1.webp" },
+        { name: "2.v2.png" },
+        { name: "3.bmp" },
+        { name: "4.data", content: "GIF89a and so on" },
+        { name: "5.txt" },
+        { name: "5.json" },
+        { name: "6.txt" },
+        { name: "7.json" },
+        { name: "7.txt" },
+        { name: "8.mp4", content: "a film" },
+      ]);
+      const path = join(folder, "in.tar");
+      await writeFile(path, tar);
+      const { facts, warnings } = await run({ kind: "webdataset", tars: path }, join(folder, "out"));
+      expect(facts).toMatchObject({ images: 4 });
+      expect(warnings).toEqual([
+        'passed over 1 entries of "in.tar" whose names have no key and extension, such as "README"',
+        'renamed 1 entries of "in.tar" whose names are no plain relative paths, such as "/1.webp"',
+        'passed over keys of "in.tar" without an image: 2 of json and txt, 1 of txt, 1 of mp4',
+      ]);
+      await writeFile(path, gzipSync(tar));
+      await expect(run({ kind: "webdataset", tars: path }, join(folder, "out"))).rejects.toThrow(
+        /^Cannot use "in\.tar": it is compressed with gzip, expected a plain tar: unpack it with gunzip$/,
+      );
     }));
 
   test("says what is wrong with one, and takes it when it is mended", () =>

@@ -2,7 +2,7 @@ import { defineStage, type Facts, type Outside, type StageContext } from "@madfo
 import { z } from "zod";
 import { imagesBelow } from "../dataset/folder.js";
 import { globPattern, isGlob, splitGlob } from "../dataset/glob.js";
-import { hubTars } from "../dataset/hub.js";
+import { hubFiles } from "../dataset/hub.js";
 import { findTars, localTarSource } from "../dataset/local-tars.js";
 import { CLASSES, MAX_IMAGE_BYTES, packImages, type ImageFile } from "../dataset/pack.js";
 import { requireRoomFor } from "../dataset/room.js";
@@ -32,6 +32,10 @@ export const DatasetSource = z.discriminatedUnion("kind", [
     kind: z.literal("folder").describe("A folder of images, or of folders of images, one for each class"),
     path: z.string().min(1).describe("The folder"),
     classes: Classes,
+    followLinks: z
+      .boolean()
+      .default(false)
+      .describe("Whether links to folders, and to what lies elsewhere, are followed, as PyTorch does"),
     imagesPerShard: ImagesPerShard,
   }),
   z.strictObject({
@@ -100,18 +104,19 @@ export const stage = defineStage({
       case "faces":
         return drawFaces(source, context);
       case "folder": {
-        const { path, ...options } = source;
-        const images = await imagesBelow(path, context.log);
-        return { source: "folder", ...(await packImages(images, { ...options, name: JSON.stringify(path) }, context)) };
+        const { path, followLinks, ...options } = source;
+        const { images, folders } = await imagesBelow(path, followLinks, context.log);
+        const packing = { ...options, folders, name: JSON.stringify(path) };
+        return { source: "folder", ...(await packImages(images, packing, context)) };
       }
       case "webdataset": {
-        const tars = (await findTars(patternsOf(source.tars))).map(localTarSource);
+        const tars = (await findTars(patternsOf(source.tars), context.log)).map(localTarSource);
         return { source: "webdataset", ...(await takeTars(first(tars, source.limit), context)) };
       }
       case "huggingface": {
         const name = `${source.repo} at ${source.revision}`;
         const tars = first(
-          await hubTars({ ...source, onWait: (message) => context.log.info(message) }, context.signal),
+          await hubFiles({ ...source, onWait: (message) => context.log.info(message) }, context.signal),
           source.limit,
         );
         await requireRoomFor(name, sizesOf(tars), context.out);

@@ -10,7 +10,7 @@ import {
 import { compileCodecEncoder, imagesOf, PatchPcaFit, type CodecEncoder } from "@madformer/model";
 import { defineStage, type StageContext } from "@madformer/stage";
 import { z } from "zod";
-import { copyCodec, finishCodec, hasCodec, readCodec, type Codec } from "../codec/files.js";
+import { CODEC_FILES, copyCodec, finishCodec, hasCodec, readCodec, type Codec } from "../codec/files.js";
 import { checkSide, imageShardsOf, imagesInShards, someImages } from "../codec/images.js";
 
 /** How images become latents. */
@@ -58,9 +58,15 @@ export const stage = defineStage({
   summary: "Encode images with an autoencoder, or as principal components of their patches",
   config: LatentsConfig,
   inputs: {
-    shards: { summary: "Image shards (stage shards)" },
-    vae: { summary: "An autoencoder (stage vae), for the codec autoencoder-kl", optional: true },
+    shards: { summary: "Image shards (stage shards)", stages: ["shards"] },
+    vae: { summary: "An autoencoder (stage vae), for the codec autoencoder-kl", optional: true, stages: ["vae"] },
   },
+  idle({ codec }): Record<string, string> {
+    const why = `with the codec "${codec}"`;
+    if (codec === "patch-pca") return { vae: why };
+    return { patch: why, channels: why, whiten: why, spread: why, fitImages: why };
+  },
+  notes: CODEC_FILES,
   run: runLatents,
 });
 

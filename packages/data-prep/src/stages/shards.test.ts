@@ -290,6 +290,72 @@ describe("stage shards", () => {
     }));
 });
 
+describe("stage shards, files beside images", () => {
+  test("finds the image under any extension, and the class and JSON of an extension with more dots", async () => {
+    const [image, other] = [await pngOf(8, 8, 1), await pngOf(8, 8, 2)];
+    const { images, warnings } = await shardsOf({
+      a: { "v2.png": image, "v2.cls": "3", cls: "1", "v2.json": "[2]" },
+      b: { "2024.01.png": image, cls: "1" },
+      c: { img: image },
+      d: { data: image, txt: "words" },
+      e: { jpe: await imageOf(8, 8).jpeg().toBuffer(), raw: other },
+    });
+    expect(images.map(({ key, label, json }) => [key, label, json])).toEqual([
+      ["a", 3, "[2]"],
+      ["b", 1, null],
+      ["c", null, null],
+      ["d", null, null],
+      ["e", null, null],
+    ]);
+    expect(images.slice(0, 4).map(({ image }) => image)).toEqual(Array(4).fill(pixelsOf(8, 8, 1)));
+    expect(warnings).toEqual([]);
+  });
+
+  test("says once that keys have several images, and takes the one that is chosen", async () => {
+    const [photo, mask] = [await pngOf(8, 8, 1), await pngOf(8, 8, 2)];
+    const sample = { gif: photo, png: mask, "left.png": mask };
+    const samples = { a: { png: photo }, b: sample, c: sample };
+    const first = await shardsOf(samples);
+    expect(first.images.map(({ image }) => image)).toEqual([1, 2, 2].map((seed) => pixelsOf(8, 8, seed)));
+    expect(first.warnings).toEqual([
+      '2 keys have several images, of which one is taken: "b" of "00000.tar", where png is taken before gif, left.png; ' +
+        'the field "image" chooses',
+    ]);
+    const chosen = await shardsOf(samples, { image: "gif,png" });
+    expect(chosen.images.map(({ image }) => image)).toEqual([1, 1, 1].map((seed) => pixelsOf(8, 8, seed)));
+    expect(chosen.warnings).toEqual([]);
+    const one = await shardsOf(samples, { image: "left.png" });
+    expect(one.images).toHaveLength(2);
+    expect(one.skipped).toMatchObject([{ key: "a", reason: "it has no image, which is a file of left.png" }]);
+    for (const image of ["PNG", ",png", "png,", "a b"]) expect(() => config({ image })).toThrow("expected extensions");
+  });
+
+  test("loses JSON that cannot be used, not the image, and says so, also when it goes on", () =>
+    inFolder(async (folder) => {
+      const png = await pngOf(8, 8);
+      const dataset = await datasetOf(join(folder, "dataset"), [
+        {
+          good: { png, json: "{}" },
+          nan: { png, json: '{"similarity": NaN}' },
+          cut: { png, json: "{" },
+          empty: { png, json: "" },
+          latin: { png, json: Buffer.from('{"name":"caf\u00e9"}', "latin1") },
+          large: { png, json: JSON.stringify("x".repeat(1 << 20)) },
+        },
+      ]);
+      const out = join(folder, "out");
+      for (const _ of [1, 2]) {
+        const context = await contextIn(out);
+        await stage.run(config({ imagesPerShard: 2 }), { dataset }, context);
+        expect((await imagesIn(out)).map(({ json }) => json)).toEqual(["{}", null, null, null, null, null]);
+        expect(context.warnings).toEqual([
+          'passed over 1 entries of "00000.tar" of more than 1048576 bytes, such as "large.json"',
+          'left out the JSON of 4 images, such as that of "nan" of "00000.tar": it does not parse, and holds NaN or Infinity',
+        ]);
+      }
+    }));
+});
+
 describe("stage shards, an image that cannot be used", () => {
   const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8"><rect width="8" height="8"/></svg>`;
   const cut = async (file: Promise<Buffer>): Promise<Buffer> => (await file).subarray(0, (await file).length * 0.6);
@@ -314,10 +380,8 @@ describe("stage shards, an image that cannot be used", () => {
         "cut-webp": { webp: await cut(imageOf(64, 64).webp().toBuffer()) },
         empty: { png: "" },
         good: { png: good, cls: "7" },
-        json: { png: good, json: "{" },
         "large-class": { png: good, cls: "1000000" },
         "large-image": { png: await pngOf(1100, 1000) },
-        "large-json": { png: good, json: JSON.stringify("x".repeat(1 << 20)) },
         "no-image": { cls: "1" },
         svg: { png: svg },
         text: { webp: "no image" },
@@ -326,27 +390,35 @@ describe("stage shards, an image that cannot be used", () => {
       { maxMegapixels: 1 },
     );
     expect(images.map((image) => image.key)).toEqual(["good"]);
-    expect(facts).toEqual({ images: 1, side: 8, skipped: 12, classes: 8, format: "rgb8" });
-    expect(warnings).toHaveLength(13);
+    expect(facts).toEqual({ images: 1, side: 8, skipped: 10, classes: 8, format: "rgb8" });
+    expect(warnings).toHaveLength(11);
     expect(warnings).toContain(
       'skipped image "word-class" of "00000.tar": its class is "cat", expected a number from 0 to 999999',
     );
-    expect(warnings.at(-1)).toBe("12 of 13 images were skipped; skipped.jsonl says why");
+    expect(warnings.at(-1)).toBe("10 of 11 images were skipped; skipped.jsonl says why");
     expect(new Set(skipped.map((line) => line.tar))).toEqual(new Set(["00000.tar"]));
     expect(Object.fromEntries(skipped.map((line) => [line.key, line.reason]))).toEqual({
       "cut-jpeg": "it does not decode: its jpeg data is damaged or ends early",
       "cut-png": "it does not decode: its png data is damaged or ends early",
       "cut-webp": "it does not decode: it is damaged, or of no known format",
       empty: "it does not decode: it is damaged, or of no known format",
-      json: "its JSON does not parse",
       "large-class": 'its class is "1000000", expected a number from 0 to 999999',
       "large-image": "it is 1100 x 1000 pixels, more than 1048576 together",
-      "large-json": "its JSON takes 1048578 bytes, more than 1048576",
-      "no-image": "it has no image, which is a file of webp, png, jpg, jpeg, avif, tif, tiff, gif",
+      "no-image": "it has no image, which is a file of webp, png, jpg, jpeg, avif, tif, tiff, gif, jfif, jpe",
       svg: "it is of the format svg, expected one of jpeg, png, webp, gif, tiff, heif",
       text: "it does not decode: it is damaged, or of no known format",
       "word-class": 'its class is "cat", expected a number from 0 to 999999',
     });
+  });
+
+  test("is skipped where it is of a kind that is not decoded", async () => {
+    const ppm = Buffer.concat([Buffer.from("P9 8 8 255\n"), pixelsOf(8, 8)]);
+    const { skipped } = await shardsOf({
+      a: { img: ppm },
+      "b-2": { "v2.bmp": "BM" },
+      good: { png: await pngOf(8, 8) },
+    });
+    expect(skipped.map(({ key }) => key)).toEqual(["a", "b-2"]);
   });
 
   test("is skipped where nothing says what is black and white in it", async () => {

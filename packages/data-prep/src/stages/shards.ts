@@ -6,8 +6,10 @@ import { defineStage, type StageContext, type StageFiles } from "@madformer/stag
 import { z } from "zod";
 import { Memory } from "../shards/memory.js";
 import { mapOrdered } from "../shards/ordered.js";
-import { IMAGE_EXTENSIONS, SHARD_FORMATS, shardImage, type Skipped } from "../shards/sample.js";
+import { IMAGE_FILES, imagesOf } from "../shards/image-kinds.js";
+import { MAX_JSON_BYTES, SHARD_FORMATS, shardImage, type Skipped } from "../shards/sample.js";
 import { RESIZES } from "../shards/square.js";
+import { Oddities } from "../webdataset/oddities.js";
 import { readWebDataset } from "../webdataset/read.js";
 import type { WebDatasetSample } from "../webdataset/sample.js";
 
@@ -24,6 +26,17 @@ export const ShardsConfig = z.strictObject({
     .describe("Kernel; pil-bilinear is that of the reference, bit for bit, the others are sharp's"),
   background: z.enum(["black", "white"]).default("white").describe("What shows where an image is transparent"),
   format: z.enum(SHARD_FORMATS).default("rgb8").describe("How shards hold images: pixels, or compressed without loss"),
+  image: z
+    .string()
+    .regex(
+      /^([a-z0-9_-]+(\.[a-z0-9_-]+)*(,(?!$)|$))*$/,
+      "expected extensions in lower case, such as jpg or left.png,jpg",
+    )
+    .default("")
+    .describe(
+      "Which file of a key is its image, where there are several: jpg, or jpg,webp (the first that is there); empty: the first " +
+        "of webp, png, jpg, ...",
+    ),
   imagesPerShard: z.int().positive().default(1024).describe("Samples of the data set in one shard, images"),
   limit: z.int().nonnegative().default(0).describe("Take only the first this many samples; 0 takes all, images"),
   maxMegapixels: z.number().positive().max(1000).default(100).describe("Larger images are refused, 2^20 pixels"),
@@ -34,8 +47,7 @@ export type ShardsConfig = z.infer<typeof ShardsConfig>;
 /** Decoded images in memory at the same time. */
 const MEMORY_BYTES = 2 ** 31;
 /** A json that is looked into for a path: one with a path of the longest kind takes less. */
-const MAX_JSON_BYTES = 65_536;
-const KEPT = [...IMAGE_EXTENSIONS, "cls", "json"];
+const MAX_PATH_JSON_BYTES = 65_536;
 
 /** What became of one shard's samples: the note about the shard, which is not there if none of them could be used. */
 const Done = z.strictObject({
@@ -44,6 +56,8 @@ const Done = z.strictObject({
     z.strictObject({ tar: z.string(), key: z.string(), path: z.string().exactOptional(), reason: z.string() }),
   ),
   classes: z.int().nonnegative(),
+  /** Images without the JSON beside them, and the first of them. */
+  lostJson: z.strictObject({ count: z.int().positive(), first: z.string() }).exactOptional(),
 });
 type Done = z.infer<typeof Done>;
 
@@ -68,7 +82,7 @@ export const stage = defineStage({
   name: "shards",
   summary: "Decode, crop and resize images into Arrow shards",
   config: ShardsConfig,
-  inputs: { dataset: { summary: "A data set of WebDataset tars" } },
+  inputs: { dataset: { summary: "A data set of WebDataset tars", stages: ["dataset"] } },
   async run(config, { dataset }, context) {
     return runShards(config, dataset, context);
   },
@@ -81,11 +95,11 @@ export async function runShards(
   context: StageContext,
   atOnce = 2 * availableParallelism(),
 ) {
-  const { files, log, signal } = context;
+  const { files, log } = context;
   const total = totalOf(config, dataset);
   const blocks: Done[] = [];
   let seen = 0;
-  await using samples = new Samples(samplesOf(dataset, config.limit, signal));
+  await using samples = new Samples(samplesOf(dataset, config, context));
   for (let block = 0; await samples.more(); block++) {
     const finished = finishedBlock(files, block);
     if (finished) {
@@ -100,6 +114,7 @@ export async function runShards(
   const images = blocks.reduce((sum, { images }) => sum + images, 0);
   const skipped = blocks.flatMap((block) => block.skipped);
   if (images === 0) throw new DataError(`Cannot make shards: ${whyNone(seen, skipped)}`);
+  sayLostJson(blocks, log);
   if (skipped.length > 0) log.warn(`${skipped.length} of ${seen} images were skipped; skipped.jsonl says why`);
   await files.write("skipped.jsonl", skipped.map((line) => `${JSON.stringify(line)}\n`).join(""));
   const classes = (await classesOf(dataset)) ?? Math.max(...blocks.map((block) => block.classes));
@@ -126,22 +141,30 @@ async function makeBlock(
   const temporary = join(out, "tmp", shardFile(block));
   await using writer = await ImageShardWriter.create(temporary);
   const skipped: Done["skipped"] = [];
+  const choice = choiceOf(config);
   let classes = 0;
+  let lostJson: Done["lostJson"];
   const results = mapOrdered(samples, atOnce, async (sample) => ({
     sample,
-    result: await shardImage(sample, config.format, options),
+    result: await shardImage(sample, config.format, options, choice),
   }));
   for await (const { sample, result } of results) {
     signal.throwIfAborted();
     if ("reason" in result) {
       skipped.push(skip(sample, result, config, log));
     } else {
-      await writer.add(result);
-      if (result.label !== null) classes = Math.max(classes, result.label + 1);
+      const { image } = result;
+      await writer.add(image);
+      if (image.label !== null) classes = Math.max(classes, image.label + 1);
+      if (result.lostJson !== undefined) {
+        const first =
+          lostJson?.first ?? `${JSON.stringify(image.key)} of ${JSON.stringify(sample.tar)}: ${result.lostJson}`;
+        lostJson = { count: (lostJson?.count ?? 0) + 1, first };
+      }
     }
     onImage();
   }
-  const done = { images: writer.images, skipped, classes };
+  const done: Done = { images: writer.images, skipped, classes, ...(lostJson && { lostJson }) };
   if (done.images === 0) await files.remember(shardFile(block), done);
   else {
     await writer.finish();
@@ -163,7 +186,7 @@ function skip(sample: Sample, { key, reason }: Skipped, { strict }: ShardsConfig
 /** Where an image came from, if its json says it: the stage dataset notes it for images of a folder or bucket. */
 function pathOf({ files }: Sample): string | undefined {
   const json = files.get("json");
-  if (json === undefined || json.length > MAX_JSON_BYTES) return undefined;
+  if (json === undefined || json.length > MAX_PATH_JSON_BYTES) return undefined;
   try {
     return z.object({ path: z.string().min(1) }).parse(JSON.parse(Buffer.from(json).toString("utf8"))).path;
   } catch {
@@ -171,13 +194,57 @@ function pathOf({ files }: Sample): string | undefined {
   }
 }
 
-async function* samplesOf(dataset: Artifact, limit: number, signal: AbortSignal): AsyncGenerator<Sample> {
+function sayLostJson(blocks: readonly Done[], log: StageContext["log"]): void {
+  const lost = blocks.flatMap(({ lostJson }) => lostJson ?? []);
+  if (lost.length === 0) return;
+  const count = lost.reduce((sum, { count }) => sum + count, 0);
+  log.warn(`left out the JSON of ${count} images, such as that of ${lost[0]!.first}`);
+}
+
+const choiceOf = ({ image }: ShardsConfig): string[] => (image === "" ? [] : image.split(","));
+
+async function* samplesOf(
+  dataset: Artifact,
+  config: ShardsConfig,
+  { signal, log }: StageContext,
+): AsyncGenerator<Sample> {
+  const choice = choiceOf(config);
+  const options = {
+    extensions: [...IMAGE_FILES.extensions, ...choice, "cls", "json"],
+    sniff: IMAGE_FILES.sniff,
+    maxFileBytes: { json: MAX_JSON_BYTES },
+    signal,
+  };
+  const several = new Several();
   let count = 0;
-  for (const tar of tarsOf(dataset))
-    for await (const sample of readWebDataset(await dataset.path(tar), { extensions: KEPT, signal })) {
+  for (const tar of tarsOf(dataset)) {
+    const odd = new Oddities();
+    for await (const sample of readWebDataset(await dataset.path(tar), { ...options, onOdd: odd.add })) {
+      if (choice.length === 0) several.see(sample, tar);
       yield { ...sample, tar };
-      if (++count === limit) return;
+      if (++count === config.limit) break;
     }
+    for (const sentence of odd.sentences(tar)) log.warn(sentence);
+    if (count === config.limit && count > 0) break;
+  }
+  several.say(log);
+}
+
+/** Keys with several images. */
+class Several {
+  private count = 0;
+  private first = "";
+
+  see({ key, files }: WebDatasetSample, tar: string): void {
+    const images = imagesOf(files);
+    if (images.length < 2 || this.count++ > 0) return;
+    this.first = `${JSON.stringify(key)} of ${JSON.stringify(tar)}, where ${images[0]!} is taken before ${images.slice(1).join(", ")}`;
+  }
+
+  say(log: StageContext["log"]): void {
+    if (this.count === 0) return;
+    log.warn(`${this.count} keys have several images, of which one is taken: ${this.first}; the field "image" chooses`);
+  }
 }
 
 const tarsOf = (dataset: Artifact): string[] => dataset.files.filter((file) => file.endsWith(".tar"));

@@ -106,7 +106,12 @@ export const stage = defineStage({
   name: "vae",
   summary: "Train an autoencoder on images, or import one",
   config: VaeConfig,
-  inputs: { shards: { summary: "Image shards (stage shards)" } },
+  inputs: { shards: { summary: "Image shards (stage shards)", stages: ["shards"] } },
+  idle: (config): Record<string, string> =>
+    config.source === "import" && config.scale === "published"
+      ? { scaleImages: 'with the scale "published", which is not measured' }
+      : {},
+  free: ["checkpointSteps"],
   outside: (config) => (config.source === "import" ? filesHere(config) : []),
   run: runVae,
 });

@@ -1,7 +1,9 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { gzipSync } from "node:zlib";
 import { FormatError } from "@madformer/artifacts";
 import fc from "fast-check";
+import { Oddities } from "./oddities.js";
 import { readSamples, readWebDataset, type ReadWebDatasetOptions } from "./read.js";
 import { inFolder, inPieces, tarOf, textOf } from "./testing.js";
 
@@ -20,6 +22,12 @@ const GOOD_SAMPLES = [
 
 function read(tar: Uint8Array, options: ReadWebDatasetOptions = {}, pieceBytes = 700) {
   return textOf(readSamples(inPieces(tar, pieceBytes), "some.tar", options));
+}
+
+/** Reads a tar, and what is said about it. */
+async function readOddly(tar: Uint8Array, options: ReadWebDatasetOptions = {}) {
+  const odd = new Oddities();
+  return [await read(tar, { ...options, onOdd: odd.add }), odd.sentences("some.tar")] as const;
 }
 
 /** Reads a tar that must be refused, and gives the message. */
@@ -63,15 +71,9 @@ describe("readSamples()", () => {
   test.each([
     ["../0001.png", "leaves its folder"],
     ["a/../../0001.png", "leaves its folder"],
-    ["a/./0001.png", "leaves its folder"],
-    ["/etc/0001.png", "leaves its folder"],
-    ["a//0001.png", "leaves its folder"],
-    ["C:0001.png", "leaves its folder"],
-    ["a\\0001.png", "leaves its folder"],
-    ["a\n1.png", "control characters"],
-    ["README", "no key and extension"],
-    [".hidden", "no key and extension"],
-    ["a/.hidden.png", "no key and extension"],
+    ["a\\..\\..\\0001.png", "leaves its folder"],
+    ["/../0001.png", "leaves its folder"],
+    ["C:..\\0001.png", "leaves its folder"],
     [`${"a".repeat(1100)}.png`, "1104 characters, expected at most 1024"],
   ])("refuses the name %j", async (name, expected) => {
     const message = await refusal(await tarOf([{ name: "0000.png" }, { name }]));
@@ -80,9 +82,110 @@ describe("readSamples()", () => {
     expect(message.length).toBeLessThan(400);
   });
 
-  test.each(["symlink", "link", "fifo", "character-device", "block-device"] as const)("refuses a %s", async (type) => {
-    const message = await refusal(await tarOf([{ name: "0001.png", type, linkname: "/etc/passwd" }]));
-    expect(message).toBe(`Cannot read "some.tar": entry "0001.png": it is a ${type}, expected a file`);
+  test.each([
+    ["/data/0001.png", "data/0001"],
+    ["data//0001.png", "data/0001"],
+    ["data/./0001.png", "data/0001"],
+    ["C:\\data\\0001.png", "data/0001"],
+    [".\\0001.png", "0001"],
+  ])("takes the name %j as %j, and says so", async (name, key) => {
+    const [samples, said] = await readOddly(await tarOf([{ name: "0000.png" }, { name, content: "x" }]));
+    expect(samples[1]).toEqual([key, { png: "x" }]);
+    expect(said).toEqual([
+      `renamed 1 entries of "some.tar" whose names are no plain relative paths, such as ${JSON.stringify(name)}`,
+    ]);
+  });
+
+  test.each(["README", ".DS_Store", "._0001.png", "a/.hidden.png", "__meta__", "1.", "a\n1.png", "Icon\r"])(
+    "passes over an entry %j, and says so",
+    async (name) => {
+      const [samples, said] = await readOddly(
+        await tarOf([
+          { name, content: "y" },
+          { name: "1.png", content: "x" },
+        ]),
+      );
+      expect(samples).toEqual([["1", { png: "x" }]]);
+      expect(said).toEqual([expect.stringMatching(/^passed over 1 entries of "some\.tar" whose names h/)]);
+      expect(said[0]).toContain(`, such as ${JSON.stringify(name)}`);
+    },
+  );
+
+  test("says each kind of oddity once, with its number", async () => {
+    const [, said] = await readOddly(await tarOf([{ name: "a" }, { name: "b" }, { name: "/1.png" }, { name: "c" }]));
+    expect(said).toEqual([
+      'passed over 3 entries of "some.tar" whose names have no key and extension, such as "a"',
+      'renamed 1 entries of "some.tar" whose names are no plain relative paths, such as "/1.png"',
+    ]);
+  });
+
+  test("reads names that are no UTF-8 as Latin-1, and those of all kinds of headers that are", async () => {
+    const tar = await tarOf([
+      { name: "caf_.png", content: "1" },
+      { name: "é.png", content: "2" },
+      { name: `${"é/".repeat(90)}1.png`, content: "3" }, // in a pax header
+    ]);
+    tar[3] = 0xe9;
+    writeChecksum(tar);
+    const [samples, said] = await readOddly(tar);
+    expect(samples.map(([key]) => key)).toEqual(["café", "é", `${"é/".repeat(90)}1`]);
+    expect(said).toEqual(['read as Latin-1 1 entries of "some.tar" whose names are no UTF-8, such as "café.png"']);
+  });
+
+  test("reads a tar of V7, whose headers have no magic and whose folders are files", async () => {
+    const tar = await tarOf([
+      { name: "a/", type: "directory" },
+      { name: "a/1.png", content: "x" },
+    ]);
+    for (const at of [0, 512]) {
+      tar.fill(0, at + 257, at + 345);
+      tar[at + 156] = 0;
+      writeChecksum(tar.subarray(at));
+    }
+    expect(await readOddly(tar)).toEqual([[["a/1", { png: "x" }]], []]);
+  });
+
+  test.each(["symlink", "link", "fifo", "character-device", "block-device"] as const)(
+    "passes over a %s, and says so",
+    async (type) => {
+      const tar = await tarOf([{ name: "0001.png", type, linkname: "/etc/passwd" }, { name: "2.png" }]);
+      const [samples, said] = await readOddly(tar);
+      expect(samples).toEqual([["2", { png: "" }]]);
+      expect(said).toEqual([`passed over 1 entries of "some.tar" that are no files (${type}), such as "0001.png"`]);
+    },
+  );
+
+  test("keeps extensions with more dots by their last part, and others by what they begin with", async () => {
+    const tar = await tarOf([
+      { name: "1.v2.png", content: "x" },
+      { name: "1.img", content: `MAGIC${"y".repeat(1300)}` },
+      { name: "1.txt", content: "MAGI" },
+      { name: "2.txt", content: "" },
+    ]);
+    const sniff = (start: Uint8Array): boolean => Buffer.from(start).toString().startsWith("MAGIC");
+    const options = { extensions: ["png"], sniff };
+    const all = { "v2.png": "x", img: `MAGIC${"y".repeat(1300)}` };
+    for (const pieceBytes of [1, 700]) expect(await read(tar, options, pieceBytes)).toEqual([["1", all]]);
+    const starts = { "v2.png": "x", img: "MAGICyyyyyyyyyyy" };
+    expect(await read(tar, { ...options, startsOnly: true, bare: true })).toEqual([
+      ["1", starts],
+      ["2", {}],
+    ]);
+    const [samples, said] = await readOddly(tar, { ...options, maxSampleBytes: 100 });
+    expect(samples).toEqual([["1", { "v2.png": "x" }]]);
+    expect(said).toEqual([
+      'passed over 1 entries of "some.tar" of other kinds, with which a sample takes more than 100 bytes, such as "1.img"',
+    ]);
+  });
+
+  test("passes over a file that is larger than its kind may be, and says so", async () => {
+    const tar = await tarOf([
+      { name: "1.png", content: "x" },
+      { name: "1.a.json", content: "12345" },
+    ]);
+    const [samples, said] = await readOddly(tar, { maxFileBytes: { json: 4 }, maxSampleBytes: 5 });
+    expect(samples).toEqual([["1", { png: "x" }]]);
+    expect(said).toEqual(['passed over 1 entries of "some.tar" of more than 4 bytes, such as "1.a.json"']);
   });
 
   test("refuses an extension that comes twice, kept or not, whatever its case", async () => {
@@ -120,7 +223,9 @@ describe("readSamples()", () => {
   test("bounds the files of a sample", async () => {
     const files = Array.from({ length: 101 }, (_, i) => ({ name: `1.x${i}` }));
     expect(await read(await tarOf(files.slice(1)))).toHaveLength(1);
-    expect(await refusal(await tarOf(files))).toContain(`entry "1.x100": its key has more than 100 files`);
+    expect(await refusal(await tarOf(files))).toContain(
+      `entry "1.x100": its key has more than 100 files; a key ends at`,
+    );
   });
 
   test("notices a tar that was cut off anywhere", async () => {
@@ -130,6 +235,22 @@ describe("readSamples()", () => {
         bytes,
         expect.stringMatching(/cut off|damaged/),
       ]);
+  });
+
+  test.each([
+    ["gzip", gzipSync(GOOD)],
+    ["gzip", gzipSync("short")],
+    ["zstd", Buffer.from("28b52ffd".padEnd(1400, "0"), "hex")],
+    ["xz", Buffer.from("fd377a585a00".padEnd(1400, "0"), "hex")],
+    ["bzip2", Buffer.from("BZh91AY".padEnd(700))],
+    ["zip", Buffer.from("PK\u0003\u0004".padEnd(700))],
+    ["Git LFS", Buffer.from("version https://git-lfs.github.com/spec/v1\noid sha256:00\n")],
+    ["web page", Buffer.from("\n<!DOCTYPE html>".padEnd(700))],
+  ])("says that a file is of %s", async (name, bytes) => {
+    for (const pieceBytes of [1, 1000]) {
+      const error: unknown = await read(bytes, {}, pieceBytes).catch((error: unknown) => error);
+      expect((error as Error).message).toMatch(new RegExp(`^Cannot read "some\\.tar": it is .*${name}`));
+    }
   });
 
   test("refuses what is no tar", async () => {

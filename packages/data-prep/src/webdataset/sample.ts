@@ -4,6 +4,8 @@ export interface WebDatasetSample {
   readonly key: string;
   /** Content by extension without its first dot, such as `webp`, `cls`, `json`, in the order of the tar. */
   readonly files: ReadonlyMap<string, Uint8Array>;
+  /** Extensions of all its files in the tar, those that were not kept included; a writer does without. */
+  readonly seen?: ReadonlySet<string>;
 }
 
 /** Name of shard number `index`: `"00017.tar"`. */

@@ -27,7 +27,8 @@ export const stage = defineStage({
   name: "faces-net",
   summary: "Train a small network on the attributes of drawn faces, whose features score samples of them",
   config: FacesNetConfig,
-  inputs: { shards: { summary: "image shards with attributes" } },
+  inputs: { shards: { summary: "image shards with attributes", stages: ["shards"] } },
+  free: ["checkpointSteps"],
   async run(config, { shards }, context) {
     const { signal, log } = context;
     const files = shards.files.filter((file) => /^images-\d+\.arrow$/.test(file));

@@ -56,9 +56,10 @@ export const stage = defineStage({
   summary: "Compute a network's features of images, and their statistics",
   config: FeaturesConfig,
   inputs: {
-    images: { summary: "image shards, samples or a folder of images" },
-    net: { summary: "the faces-net, where that is the network", optional: true },
+    images: { summary: "image shards, samples or a folder of images", stages: ["sample", "shards"] },
+    net: { summary: "the faces-net, where that is the network", optional: true, stages: ["faces-net"] },
   },
+  free: ["batchImages"],
   outside: ({ network, weights }) => (network === "inception" ? inceptionFiles(weights) : []),
   async run(config, { images, net }, context) {
     const { batchImages } = config;

@@ -46,8 +46,8 @@ export const stage = defineStage({
   summary: "Compare features of samples with those of reference images: Fréchet distance, precision, recall",
   config: ScoreConfig,
   inputs: {
-    reference: { summary: "features of the reference images" },
-    samples: { summary: "features of the samples" },
+    reference: { summary: "features of the reference images", stages: ["features"] },
+    samples: { summary: "features of the samples", stages: ["features"] },
   },
   async run({ last, neighbours, neighbourImages: limit, seed }, inputs, { files, signal, log }) {
     const reference = FeaturesArtifact.of(inputs.reference, "reference");

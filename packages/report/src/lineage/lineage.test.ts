@@ -46,6 +46,20 @@ describe("traceLineage()", () => {
     ]);
   });
 
+  test("takes what a run goes on from for a run before it, not for another one", () => {
+    for (const stage of ["train", "export"]) {
+      const train = artifact("train", { from: [stage, "parent"] });
+      const { nodes, problems } = trace(
+        ["train", train],
+        ["export", artifact("export", { train: ["train", "train"] })],
+      );
+      expect(nodes[1]?.links).toEqual([
+        { input: "from", stage, digest: digest("parent"), to: undefined, differs: false },
+      ]);
+      expect(problems).toEqual([]);
+    }
+  });
+
   test("says that a record is about another output", () => {
     const moved = artifact("shards", {}, { manifest: digest("x") });
     expect(trace(["shards", moved]).problems).toEqual([

@@ -48,7 +48,8 @@ export function traceLineage(artifacts: ReadonlyMap<StageName, Artifact>): Linea
       );
     const links = Object.entries(record?.inputs ?? {}).map(([input, { stage, digest }]): Link => {
       const to = byDigest.get(digest);
-      const differs = to === undefined && stages.has(stage);
+      // What a training run goes on from is a run before this one: its stage is on the page, and it need not be.
+      const differs = to === undefined && input !== "from" && stages.has(stage);
       if (differs)
         problems.push(
           `${TITLES[name]} was made from another ${stage} than the one on this page: ${short(digest)}, recorded as its input "${input}"`,

@@ -26,6 +26,11 @@ export const stage = defineStage({
   summary: "One page about a run: samples, curves, scores and where they come from",
   config: ReportConfig,
   inputs: INPUTS,
+  idle(_config, inputs) {
+    const shown = { samples: "sample", examples: "shards", frames: "train" };
+    const missing = Object.entries(shown).filter(([, input]) => !inputs.has(input));
+    return Object.fromEntries(missing.map(([field, input]) => [field, `without the input "${input}"`]));
+  },
   async run(config, inputs, { files, signal, log }) {
     const run = await readRun(inputs, config, signal);
     for (const problem of run.lineage.problems) log.warn(problem);

@@ -106,6 +106,54 @@ describe("stage sample", () => {
     expect(await bytes(on, "a/steps/step-0000005/images/00000000.png")).not.toEqual(await bytes(on, `a/${png(0)}`));
   });
 
+  const groupsOf = async (on: Bench, out: string, checkpoints: string) =>
+    (await sample(on, out, { checkpoints, seeds: "0", npz: false, orderImages: 0 })).groups;
+
+  test("samples the checkpoints of particular steps, each once, with the overviews of the newest", async () => {
+    await using on = await bench();
+    const [step, final] = [
+      { name: "step-0000005", step: 5, images: 1, weights: "ema" },
+      { name: "final", step: 20, folder: "images", images: 1, weights: "ema" },
+    ];
+    expect(await groupsOf(on, "early", "5")).toEqual([{ ...step, folder: "images" }]);
+    expect(await listFiles(join(on.root, "early"), ["logs", "tmp"])).toEqual(["grid.png", png(0)]);
+    const both = [{ ...step, folder: "steps/step-0000005/images" }, final];
+    expect(await groupsOf(on, "both", "20,5,5")).toEqual(both);
+    expect(await groupsOf(on, "named", "final,5")).toEqual(both);
+    expect(await bytes(on, `both/steps/step-0000005/${png(0)}`)).toEqual(await bytes(on, `early/${png(0)}`));
+  });
+
+  test("names the checkpoints that there are where one is missing, and what it expects", async () => {
+    await using on = await bench();
+    await expect(groupsOf(on, "a", "5,7,9,final")).rejects.toThrow(
+      "Cannot sample checkpoints 5,7,9,final: there is none of step 7, 9, expected some of 5, 20",
+    );
+    for (const wrong of ["", "last", "5,", "5-20", "all,5"])
+      expect(() => parseConfig(stage, { checkpoints: wrong })).toThrow(
+        'expected "final", "all", or training steps such as 1000,2000',
+      );
+  });
+
+  test("samples a training run as it does its export, and says where it has not ended", async () => {
+    await using on = await bench();
+    await groupsOf(on, "a", "final");
+    const folder = join(on.root, "checkpoint");
+    for (const part of ["ema", "weights"]) await rm(join(folder, `${part}.safetensors`));
+    const warnings: string[] = [];
+    const again = async (out: string) => {
+      const context = await on.context(out);
+      const log = { ...context.log, warn: (message: string) => void warnings.push(message) };
+      const config = parseConfig(stage, { seeds: "0", steps: 2, batchImages: 1, orderImages: 0, npz: false });
+      return (await stage.run(config, { checkpoint: await openFolder(folder) }, { ...context, log })).groups;
+    };
+    expect(await again("run")).toEqual([{ name: "final", step: 20, folder: "images", images: 1, weights: "ema" }]);
+    expect(await bytes(on, `run/${png(0)}`)).toEqual(await bytes(on, `a/${png(0)}`));
+    expect(warnings).toEqual([]);
+    await rm(join(folder, "checkpoints", "step-0000020"), { recursive: true });
+    expect(await again("early")).toMatchObject([{ name: "step-0000005", step: 5, folder: "images" }]);
+    expect(warnings).toEqual(["this training run has not ended: its newest checkpoint is of step 5 of 20"]);
+  });
+
   test("in the picture of the order, a block stays once it is there, and what is to come is gray", async () => {
     await using on = await bench();
     await sample(on, "a");

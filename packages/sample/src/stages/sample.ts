@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { imageGrid, readRgb, writeNpz, writePng, type RgbImage } from "@madformer/artifacts";
 import { defineStage, type StageContext } from "@madformer/stage";
-import { openCheckpoint, type Checkpoint, type KeptWeights } from "../checkpoint.js";
+import { chosenCheckpoints, openCheckpoint, type Checkpoint, type KeptWeights } from "../checkpoint.js";
 import { SampleConfig } from "../config.js";
 import { orderPicture } from "../order.js";
 import { imageSide, ImageSampler, planOf, type SampledImage } from "../sample.js";
@@ -12,7 +12,8 @@ import { parseSeeds } from "../seeds.js";
  *
  * Reads   checkpoint: config.json, {ema,weights}.safetensors, codec.json, codec.safetensors, checkpoints/
  * Writes  images/<seed>.png, one per seed; grid.png; order.png (blocks in their order); samples.npz (ADM's layout);
- *         with checkpoints: all, steps/step-<n>/images/<seed>.png for each earlier checkpoint
+ *         where several checkpoints are asked for, that is the newest of them, and steps/step-<n>/images/<seed>.png has each
+ *         other one
  *
  * A seed fixes its image, whatever the batch size. What an earlier attempt finished, and is whole, is not made again.
  */
@@ -20,15 +21,30 @@ export const stage = defineStage({
   name: "sample",
   summary: "sample images from a checkpoint",
   config: SampleConfig,
-  inputs: { checkpoint: { summary: "what export made: weights, config and codec" } },
+  inputs: {
+    checkpoint: {
+      summary: "what export made (weights, config and codec), or a training run",
+      stages: ["export", "train", "import"],
+      unfinished: true,
+    },
+  },
+  idle: ({ solver }): Record<string, string> =>
+    solver === "ddim" ? {} : { clip: `with the solver "${solver}", only with "ddim"` },
+  free: ["batchImages"],
   async run(config, inputs, context) {
     const checkpoint = await openCheckpoint(inputs.checkpoint);
     const seeds = parseSeeds(config.seeds);
-    const chosen = config.checkpoints === "all" ? checkpoint.kept : [checkpoint.final];
+    const chosen = chosenCheckpoints(checkpoint, config.checkpoints);
+    const { final } = checkpoint;
+    if (final.step !== checkpoint.steps && chosen.includes(final))
+      context.log.warn(
+        `this training run has not ended: its newest checkpoint is of step ${final.step} of ${checkpoint.steps}`,
+      );
     const groups = [];
     for (const kept of chosen) {
-      const folder = kept === checkpoint.final ? "images" : `steps/${kept.name}/images`;
-      await makeImages(checkpoint, kept, seeds, folder, config, context);
+      const isMain = kept === chosen.at(-1);
+      const folder = isMain ? "images" : `steps/${kept.name}/images`;
+      await makeImages(checkpoint, { ...kept, isMain, folder }, seeds, config, context);
       groups.push({ name: kept.name, step: kept.step, folder, images: seeds.length, weights: config.weights });
     }
     const side = imageSide(checkpoint);
@@ -48,20 +64,18 @@ export const stage = defineStage({
 
 const fileOf = (folder: string, seed: number): string => `${folder}/${String(seed).padStart(8, "0")}.png`;
 
-/** Makes those images of a checkpoint that are not finished yet; of the final one the overviews too. */
+/** Makes those images of a checkpoint that are not finished yet; of the main one the overviews too. */
 async function makeImages(
   checkpoint: Checkpoint,
-  kept: KeptWeights,
+  { folder, isMain, ...kept }: KeptWeights & { readonly folder: string; readonly isMain: boolean },
   seeds: readonly number[],
-  folder: string,
   config: SampleConfig,
   context: StageContext,
 ): Promise<void> {
   const { files, signal, log } = context;
   const missing = seeds.filter((seed) => !files.has(fileOf(folder, seed)));
-  const isFinal = kept === checkpoint.final;
-  const needsGrid = isFinal && !files.has("grid.png");
-  const needsOrder = isFinal && config.orderImages > 0 && !files.has("order.png");
+  const needsGrid = isMain && !files.has("grid.png");
+  const needsOrder = isMain && config.orderImages > 0 && !files.has("order.png");
   if (missing.length === 0 && !needsGrid && !needsOrder) return;
 
   const weights = await kept.load(config.weights);

@@ -9,7 +9,15 @@ import {
   writeTorchCheckpoint,
   type Artifact,
 } from "@madformer/artifacts";
-import { codecConfig, fromStateDict, madformerSpecs, parameterCount, pixelsPerLatent } from "@madformer/model";
+import {
+  codecConfig,
+  fromStateDict,
+  madformerSpecs,
+  parameterCount,
+  pixelsPerLatent,
+  torchFileOf,
+  unlikeReference,
+} from "@madformer/model";
 import { defineStage, type StageFiles } from "@madformer/stage";
 import { z } from "zod";
 import { MAX_PROGRAM_BYTES, saveSamplerPrograms } from "../export-programs.js";
@@ -19,7 +27,13 @@ import { stepName } from "../plan.js";
 
 export const ExportConfig = z
   .strictObject({
-    torch: z.boolean().default(true).describe("Write checkpoint.pt, which the reference's PyTorch programs load"),
+    torch: z
+      .boolean()
+      .default(true)
+      .describe(
+        "Write checkpoint.pt, which the reference's PyTorch programs load; checkpoint.sound.pt for a model with other switches " +
+          "than theirs, which they load too and compute something else with",
+      ),
     programs: z
       .boolean()
       .default(true)
@@ -47,7 +61,8 @@ const TrainedConfig = z.object({
  * Writes  config.json, codec.json, codec.safetensors: as they were
  *         weights.safetensors, ema.safetensors: of the last step, by the reference's keys
  *         checkpoints/step-*\/{weights,ema}.safetensors: of every kept checkpoint, the last one included
- *         checkpoint.pt: the reference's layout; programs/*.onnx, programs/tables.safetensors: the sampler
+ *         checkpoint.pt: the reference's layout; checkpoint.sound.pt in its place for a model with other switches than the
+ *         released code's, with a warning: there it loads as well, and computes something else; programs/*.onnx, programs/tables.safetensors: the sampler
  *
  * What an earlier attempt finished is not made again.
  */
@@ -55,7 +70,11 @@ export const stage = defineStage({
   name: "export",
   summary: "Write a trained model as safetensors, PyTorch checkpoint and ONNX programs",
   config: ExportConfig,
-  inputs: { train: { summary: "A training run (stage train)" } },
+  inputs: { train: { summary: "A training run (stage train)", stages: ["train"] } },
+  idle({ programs }): Record<string, string> {
+    const why = "without programs";
+    return programs ? {} : { programImages: why, sampleSteps: why };
+  },
   run: async (config, { train }, { out, files, signal, log }) => {
     const { training, images, step } = await readConfig(train);
     const { model } = training;
@@ -85,14 +104,20 @@ export const stage = defineStage({
     for (const part of ["weights.safetensors", "ema.safetensors"]) await put(`${last}/${part}`, part);
 
     const codec = codecConfig(JSON.parse(await readFile(await train.path("codec.json"), "utf8")));
-    if (config.torch && !files.has("checkpoint.pt")) {
-      log.info("writing checkpoint.pt");
+    const torchFile = torchFileOf(model);
+    if (config.torch && !files.has(torchFile)) {
+      log.info(`writing ${torchFile}`);
+      if (torchFile !== "checkpoint.pt")
+        log.warn(
+          `${torchFile} is not for the released code: it loads there with all keys matched, and then computes something else ` +
+            `(${unlikeReference(model).join("; ")}); the file's args say so too`,
+        );
       await using weights = await openSafetensors(await train.path(`${last}/weights.safetensors`));
       await using ema = await openSafetensors(await train.path(`${last}/ema.safetensors`));
       await using state = await openSafetensors(await train.path(`${last}/state.safetensors`));
       const run = { config: training, step, images, pixelsPerLatent: pixelsPerLatent(codec) };
-      await writeTorchCheckpoint(join(tmp, "checkpoint.pt"), torchCheckpoint(run, { weights, ema, state }));
-      await files.add(join(tmp, "checkpoint.pt"), "checkpoint.pt");
+      await writeTorchCheckpoint(join(tmp, torchFile), torchCheckpoint(run, { weights, ema, state }));
+      await files.add(join(tmp, torchFile), torchFile);
     }
     signal.throwIfAborted();
 
@@ -116,6 +141,7 @@ export const stage = defineStage({
       weightsDigest: (await digestFile(await files.path("weights.safetensors"))).sha256,
       emaDigest: (await digestFile(await files.path("ema.safetensors"))).sha256,
       programs: programs ?? [],
+      ...(config.torch ? { torch: torchFile } : {}),
     };
   },
 });

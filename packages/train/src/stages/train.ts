@@ -13,12 +13,15 @@ import {
   type CodecConfig,
   type CodecDecoder,
 } from "@madformer/model";
-import { defineStage } from "@madformer/stage";
+import { ConfigError, defineStage } from "@madformer/stage";
 import type { LatentSource } from "../batch.js";
-import { TrainConfig } from "../config.js";
-import { train } from "../loop.js";
+import { TrainSettings, withModel, type TrainConfig } from "../config.js";
+import { goesOn } from "../goes-on.js";
+import { idle } from "../idle.js";
+import { LOSSES, train } from "../loop.js";
 import { planOf } from "../plan.js";
 import type { Decode } from "../sample-grid.js";
+import { openParent, surprises, type Parent } from "../start.js";
 
 /** Files that every later stage wants to find beside the weights. */
 const CODEC_FILES = ["codec.json", "codec.safetensors"] as const;
@@ -27,6 +30,7 @@ const CODEC_FILES = ["codec.json", "codec.safetensors"] as const;
  * Stage `train`: latents in, a model out.
  *
  * Reads   latents: latents-*.arrow, codec.json, codec.safetensors
+ *         from: a checkpoint of a run before this one, or weights (`start.ts`)
  * Writes  config.json, codec.json, codec.safetensors, and what the training loop writes (`loop.ts`)
  *
  * Killed at any moment, or damaged, and run again, it makes the same bytes. Aborted, it makes a checkpoint first.
@@ -34,10 +38,29 @@ const CODEC_FILES = ["codec.json", "codec.safetensors"] as const;
 export const stage = defineStage({
   name: "train",
   summary: "Train a MADFormer on latents",
-  config: TrainConfig,
-  inputs: { latents: { summary: "Latents of the images to train on, with their codec (stage latents)" } },
-  run: async (config, { latents }, context) => {
-    const { out, files } = context;
+  config: TrainSettings,
+  inputs: {
+    latents: {
+      summary: "Latents of the images to train on, with their codec (stage latents)",
+      stages: ["latents"],
+    },
+    from: {
+      summary: "What to go on from: a training run, one of its checkpoints, or an export; see --carry",
+      optional: true,
+      stages: ["train", "export", "import"],
+      unfinished: true,
+    },
+  },
+  idle,
+  free: ["logEvery"],
+  notes: [...CODEC_FILES, "config.json", LOSSES],
+  goesOn,
+  run: async (settings, { latents, from }, context) => {
+    const { out, files, log } = context;
+    if (!from && settings.carry !== "all")
+      throw new ConfigError(`Cannot train with carry "${settings.carry}": there is no input "from" to take weights of`);
+    const parent = from && (await openParent(from));
+    const config = withModel(settings, parent?.model);
     const shards = latents.files.filter((file) => /^latents-\d+\.arrow$/.test(file));
     if (shards.length === 0) throw new DataError('Cannot train: the input "latents" has no file latents-00000.arrow');
     await using data = await LatentShards.open(await Promise.all(shards.map((file) => latents.path(file))));
@@ -50,25 +73,54 @@ export const stage = defineStage({
       await copyFile(await latents.path(file), temporary);
       await files.add(temporary, file);
     }
-    const { steps, stepImages } = planOf(config, data.length);
+    const start = parent?.start(config);
+    const { steps, before, stepImages } = planOf(config, data.length, start?.step);
+    if (parent) checkSteps(parent, steps, before);
+    for (const surprise of parent && from ? await surprises(parent, from, latents, config) : []) log.warn(surprise);
+    const origin =
+      parent && from
+        ? { from: { stage: from.manifest.stage, digest: from.digest, step: parent.step, carry: config.carry } }
+        : {};
     const { model, ...training } = config;
-    const written = { format: 1, model, training: { ...training, images: data.length }, step: steps };
-    if (!files.has("config.json")) await files.write("config.json", `${JSON.stringify(written, null, 2)}\n`);
+    const written = { format: 1, model, training: { ...training, images: data.length }, step: steps, ...origin };
+    const text = `${JSON.stringify(written, null, 2)}\n`;
+    // There may be that of a run that was to be shorter.
+    const there = files.has("config.json") ? await readFile(await files.path("config.json"), "utf8") : undefined;
+    if (there !== text) await files.write("config.json", text);
+    if (parent && start) log.info(`carrying on ${CARRIED[config.carry]} ${parent.name}, step ${parent.step}`);
 
     await using decoder = config.sampleEvery > 0 ? await openDecoder(latents, codec, config) : undefined;
     const decode = decoder && decodeWith(decoder, data.height * pixelsPerLatent(codec));
-    const { step, checkpoints, last } = await train(config, data, context, decode);
+    const { step, checkpoints, last } = await train(config, data, context, decode, start);
+    const images = (step - before) * stepImages;
     return {
       step,
-      images: step * stepImages,
-      epochs: (step * stepImages) / data.length,
+      images,
+      epochs: images / data.length,
       checkpoints: [...checkpoints],
       parameters: parameterCount(madformerSpecs(config.model)),
       loss: last.loss,
       imageLoss: last.image,
+      ...origin,
     };
   },
 });
+
+/** What is carried on, in words. */
+const CARRIED = {
+  all: "weights, average, optimizer's state and step of",
+  ema: "the averaged weights of",
+  raw: "the weights of",
+} as const;
+
+/** @throws {ConfigError} If nothing is left to do. */
+function checkSteps({ name }: Parent, steps: number, before: number): void {
+  if (steps > before) return;
+  throw new ConfigError(
+    `Cannot go on from ${name}: it has made ${before} updates, and steps (or epochs) count those too: expected more than ${before}, found ${steps}; ` +
+      'or carry "ema" or "raw", to begin at step 1 with its weights',
+  );
+}
 
 /** @throws {DataError} If the model cannot be trained on these latents. */
 function checkFit({ model, batchImages, flip }: TrainConfig, data: LatentSource, codec: CodecConfig): void {

@@ -1,0 +1,101 @@
+/** How a stage is used: the end of its help. */
+export interface Guide {
+  /** Commands as they are typed, the plainest first; folders are called `runs/<stage>`. */
+  readonly examples: readonly string[];
+  /** What is usually done with what it made: a command, or a sentence. */
+  readonly next: string;
+}
+
+/** By the stages' names. */
+export const GUIDES: Readonly<Record<string, Guide>> = {
+  dataset: {
+    examples: [
+      "madformer dataset --source faces --source.count 6000 --source.side 96 --out runs/dataset",
+      "madformer dataset --source folder --source.path photos --out runs/dataset",
+      "madformer dataset --source webdataset --source.tars 'data/{00000..00069}.tar' --out runs/dataset",
+      "madformer dataset --source huggingface --source.repo gaunernst/ffhq-1024-wds --out runs/dataset",
+    ],
+    next: "madformer shards --dataset runs/dataset --side 64 --out runs/shards",
+  },
+  shards: {
+    examples: [
+      "madformer shards --dataset runs/dataset --side 64 --out runs/shards",
+      "madformer shards --dataset runs/dataset --side 1024 --format webp-lossless --out runs/shards",
+    ],
+    next: "madformer latents --shards runs/shards --codec patch-pca --patch 8 --channels 32 --out runs/latents",
+  },
+  vae: {
+    examples: [
+      "madformer vae --source train --shards runs/shards --steps 2000 --out runs/vae",
+      "madformer vae --source import --from sd-vae-ft-mse --shards runs/shards --out runs/vae",
+    ],
+    next: "madformer latents --shards runs/shards --vae runs/vae --out runs/latents",
+  },
+  latents: {
+    examples: [
+      "madformer latents --shards runs/shards --codec patch-pca --patch 8 --channels 32 --out runs/latents",
+      "madformer latents --shards runs/shards --vae runs/vae --out runs/latents",
+    ],
+    next: "madformer train --latents runs/latents --model faces-64 --steps 2000 --out runs/train",
+  },
+  train: {
+    examples: [
+      "madformer train --latents runs/latents --model faces-64 --steps 2000 --out runs/train",
+      "madformer train --latents runs/latents --model.ar-layers 3 --schedule cosine --out runs/train",
+      "madformer train --latents runs/latents --from runs/train --steps 4000 --out runs/train-on",
+    ],
+    next: "madformer export --train runs/train --out runs/export",
+  },
+  import: {
+    examples: [
+      "madformer import --source hf:JunhaoC/MADFormer-FFHQ --out runs/import",
+      "madformer import --source runs/0010000.pt --codec runs/vae --out runs/import",
+    ],
+    next: "madformer sample --checkpoint runs/import --seeds 0-63 --steps 25 --out runs/sample",
+  },
+  export: {
+    examples: [
+      "madformer export --train runs/train --out runs/export",
+      "madformer export --train runs/train --no-programs --out runs/export",
+    ],
+    next: "madformer sample --checkpoint runs/export --seeds 0-63 --steps 25 --out runs/sample",
+  },
+  sample: {
+    examples: [
+      "madformer sample --checkpoint runs/export --seeds 0-63 --steps 25 --out runs/sample",
+      "madformer sample --checkpoint runs/train --checkpoints 1000,2000 --out runs/sample",
+      "madformer sample --checkpoint runs/export --solver ddim --steps 250 --clip --out runs/sample",
+    ],
+    next: "look at runs/sample/grid.png; madformer features --help leads to a score",
+  },
+  "faces-net": {
+    examples: ["madformer faces-net --shards runs/shards --out runs/faces-net"],
+    next: "madformer features --images runs/shards --net runs/faces-net --out runs/features-data",
+  },
+  features: {
+    examples: [
+      "madformer features --images runs/sample --net runs/faces-net --out runs/features",
+      "madformer features --images runs/shards --net runs/faces-net --out runs/features-data",
+      "madformer features --images photos --network inception --weights weights.pth --out runs/features",
+    ],
+    next: "madformer score --reference runs/features-data --samples runs/features --out runs/score",
+  },
+  score: {
+    examples: ["madformer score --reference runs/features-data --samples runs/features --out runs/score"],
+    next: "madformer report --sample runs/sample --score runs/score --out runs/report",
+  },
+  report: {
+    examples: [
+      "madformer report --train runs/train --sample runs/sample --score runs/score --out runs/report",
+      'madformer report --sample runs/sample --title "Sixty-four faces" --out runs/report',
+    ],
+    next: "open runs/report/index.html in a browser",
+  },
+};
+
+/** The end of a stage's help, for who has not used it yet; nothing if there is no guide. */
+export function guideText(stage: string): string {
+  const guide = Object.hasOwn(GUIDES, stage) ? GUIDES[stage] : undefined;
+  if (guide === undefined) return "";
+  return `\nExamples:\n${guide.examples.map((line) => `  ${line}\n`).join("")}\nThen:\n  ${guide.next}`;
+}

@@ -1,0 +1,133 @@
+/** Checkpoints as people have them, from the released code's file on. */
+import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Writable } from "node:stream";
+import { fileURLToPath } from "node:url";
+import {
+  openSafetensors,
+  openTorch,
+  torchTensor,
+  writeSafetensors,
+  writeTorch,
+  type TensorInput,
+} from "@madformer/artifacts";
+import { run } from "@madformer/cli";
+
+const GOLDEN = fileURLToPath(new URL("../../golden/data", import.meta.url));
+const RELEASED = join(GOLDEN, "ckpt_tiny.pt");
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "import-"));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+async function madformer(...args: string[]): Promise<{ code: number; out: string; err: string }> {
+  let [out, err] = ["", ""];
+  const stream = new Writable({
+    write(chunk: Buffer, _, next) {
+      err += chunk.toString();
+      next();
+    },
+  }) as NodeJS.WritableStream as NodeJS.WriteStream;
+  const code = await run(args, { out: (text) => (out += text), err: (text) => (err += text), stream });
+  return { code, out, err };
+}
+
+/** The U-Net's groups and heads stand nowhere in a file of the released code. */
+const TINY = ["--unet-groups", "4", "--unet-heads", "2"];
+
+function imported(source: string, name: string, ...more: string[]) {
+  const out = join(folder, name);
+  return madformer("import", "--source", source, "--autoencoder", join(GOLDEN, "vae4"), "--out", out, ...more);
+}
+
+/** The released code's weights, as plain tensors. */
+async function weights(part: "model" | "ema"): Promise<[string, { shape: readonly number[]; data: Float32Array }][]> {
+  await using file = await openTorch(RELEASED);
+  const tensors = [];
+  for (const [key, tensor] of file.tensors(part))
+    tensors.push([key, { shape: tensor.shape, data: await tensor.readFloat32() }] as [string, never]);
+  return tensors;
+}
+
+async function expectWeights(name: string, file: string, part: "model" | "ema"): Promise<void> {
+  await using opened = await openSafetensors(join(folder, name, file));
+  const expected = await weights(part);
+  expect(opened.names).toHaveLength(expected.length);
+  for (const [key, { data }] of expected) expect(await opened.readFloat32(key)).toEqual(data);
+}
+
+test("the released code's file becomes what export writes, and is sampled", async () => {
+  const { code, out, err } = await imported(RELEASED, "released", ...TINY);
+  expect([code, err]).toEqual([0, expect.not.stringContaining("nothing in the file says")]);
+  expect(JSON.parse(out)).toMatchObject({ step: 3, parameters: 59332, tensors: 161, torch: "checkpoint.pt" });
+  await expectWeights("released", "weights.safetensors", "model");
+  await expectWeights("released", "ema.safetensors", "ema");
+  const config = JSON.parse(await readFile(join(folder, "released", "config.json"), "utf8")) as { model: object };
+  expect(config.model).toMatchObject({ blocks: 4, blockSide: 4, width: 24, heads: 2, arLayers: 1, diffusionLayers: 1 });
+  const options = ["--seeds", "0-1", "--steps", "2", "--out", join(folder, "images")];
+  const sampled = await madformer("sample", "--checkpoint", join(folder, "released"), ...options);
+  expect([sampled.code, sampled.err]).toEqual([0, expect.not.stringContaining("Cannot")]);
+
+  // Its optimizer's state is one that training goes on from, and the file is one that can be imported again.
+  const again = await imported(join(folder, "released", "checkpoint.pt"), "again", ...TINY);
+  expect(JSON.parse(again.out)).toMatchObject({ step: 3, torch: "checkpoint.pt" });
+  await expectWeights("again", "ema.safetensors", "ema");
+});
+
+test("bare state dicts, prefixes of wrappers and nests of trainers are the same weights", async () => {
+  const ema = await weights("ema");
+  const named = (prefix: string, rename = (key: string): string => key) =>
+    new Map(ema.map(([key, { shape, data }]) => [prefix + rename(key), torchTensor({ shape, data })] as const));
+  const inside = (key: string): string => key.replace(/^(blocks\.\d+\.)/, "$1_orig_mod.");
+  const files: Record<string, unknown> = {
+    bare: named(""),
+    ddp: { model: named("module.") },
+    compiled: { state_dict: named("_orig_mod.module."), epoch: 3 },
+    inside: { state_dict: named("net.", inside) },
+    averaged: {
+      ema_model: new Map([...named("module."), ["n_averaged", torchTensor({ shape: [], data: Float32Array.of(7) })]]),
+    },
+  };
+  const told = [...TINY, "--blocks", "4", "--ar-layers", "1"];
+  await mkdir(join(folder, "files"));
+  for (const [name, value] of Object.entries(files)) {
+    const path = join(folder, "files", `${name}.pt`);
+    await writeTorch(path, value as never);
+    const { code, err } = await imported(path, name, ...told);
+    expect([name, code, err]).toEqual([name, 0, expect.not.stringContaining("Cannot")]);
+    await expectWeights(name, "weights.safetensors", "ema");
+    await expectWeights(name, "ema.safetensors", "ema");
+  }
+  const tensors: Record<string, TensorInput> = Object.fromEntries(
+    ema.map(([key, tensor]) => [`module.${key}`, tensor]),
+  );
+  await writeSafetensors(join(folder, "files", "a.safetensors"), tensors);
+  expect((await imported(join(folder, "files", "a.safetensors"), "safe", ...told)).code).toBe(0);
+  await expectWeights("safe", "ema.safetensors", "ema");
+  expect((await imported(join(folder, "files", "a.safetensors"), "untold", ...TINY)).err).toMatch(
+    /say how many layers are autoregressive: name it with --ar-layers|how many blocks an image has: name it with --blocks/,
+  );
+});
+
+test("keys that do not fit stand in one list, and what nothing says is named", async () => {
+  const ema = await weights("ema");
+  const wrong = new Map(ema.map(([key, { shape, data }]) => [key, torchTensor({ shape, data })] as const));
+  wrong.delete("upsampler.conv_out.bias");
+  wrong.set("head.weight", torchTensor({ shape: [1], data: Float32Array.of(1) }));
+  wrong.set("blocks.1.mlp_list.0.up_proj.weight", torchTensor({ shape: [2], data: Float32Array.of(1, 2) }));
+  const path = join(folder, "wrong.pt");
+  await writeTorch(path, wrong);
+  const { code, err } = await imported(path, "wrong", ...TINY, "--blocks", "4", "--ar-layers", "1");
+  expect([code, err]).toEqual([
+    1,
+    expect.stringContaining(
+      "1 missing: upsampler.conv_out.bias; 1 unexpected: head.weight; 1 of another shape: blocks.1.mlp_list.0.up_proj.weight (2), expected (40, 24)",
+    ),
+  ]);
+  expect((await imported(RELEASED, "assumed")).err).toContain("nothing in the file says unetGroups = 8, unetHeads = 8");
+  await writeTorch(path, { state_dict: { w: torchTensor({ shape: [1], data: Float32Array.of(1) }) } });
+  expect((await imported(path, "none")).err).toContain("no part of it is a MADFormer: no tensor is called boi_block");
+});

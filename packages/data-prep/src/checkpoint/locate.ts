@@ -1,0 +1,111 @@
+import { readdir, stat } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { DataError, digestFile, download, reasonOf } from "@madformer/artifacts";
+import type { StageContext } from "@madformer/stage";
+import { globPattern } from "../dataset/glob.js";
+import { hubFiles } from "../dataset/hub.js";
+import { s3Files } from "../dataset/s3.js";
+import type { TarSource } from "../dataset/tars.js";
+
+/** Where a checkpoint is. */
+export interface CheckpointSource {
+  /** A path, `https://...`, `s3://bucket/key`, or `hf:owner/name[@revision]`. */
+  readonly source: string;
+  /** Which file, where the source holds several: a pattern. */
+  readonly file: string;
+  readonly sha256?: string | undefined;
+  /** Whether a bucket is read without credentials. */
+  readonly unsigned: boolean;
+}
+
+/** A checkpoint on this machine. */
+export interface Located {
+  readonly path: string;
+  /** For people: where it was. */
+  readonly name: string;
+  readonly sha256: string;
+}
+
+const HUB = /^hf:([\w-][\w.-]*\/[\w-][\w.-]*)(?:@(.+))?$/;
+
+/** Whether a source is on this machine. */
+export const isHere = (source: string): boolean => !/^(?:hf:|[a-z][a-z0-9+.-]+:\/\/)/i.test(source);
+
+/**
+ * Brings a checkpoint to this machine. What has come of a download is gone on with; one that is here stays where it is.
+ *
+ * @throws {DataError} If it cannot be had, or its SHA-256 is another one.
+ */
+export async function locate(from: CheckpointSource, tmp: string, context: StageContext): Promise<Located> {
+  const { source, sha256: expected } = from;
+  const here = isHere(source) ? await fileHere(from) : undefined;
+  const { path, name } = here ? { path: here, name: here } : await fetched(from, join(tmp, "checkpoint"), context);
+  context.log.info(`checking ${name}`);
+  const { sha256 } = await digestFile(path);
+  if (expected !== undefined && expected !== sha256)
+    throw new DataError(`Cannot import ${JSON.stringify(name)}: its SHA-256 is ${sha256}, expected ${expected}`);
+  return { path, name, sha256 };
+}
+
+async function fileHere({ source, file }: CheckpointSource): Promise<string> {
+  let names: string[];
+  try {
+    if ((await stat(source)).isFile()) return source;
+    names = await readdir(source);
+  } catch (cause) {
+    throw new DataError(`Cannot import ${JSON.stringify(source)}: ${reasonOf(cause)}`, { cause });
+  }
+  const fits = globPattern(file);
+  return join(
+    source,
+    newest(
+      names.filter((name) => fits.test(name)),
+      names,
+      source,
+    ),
+  );
+}
+
+async function fetched(
+  { source, file, sha256, unsigned }: CheckpointSource,
+  path: string,
+  { signal, log }: StageContext,
+): Promise<{ readonly path: string; readonly name: string }> {
+  const onWait = (message: string): void => log.info(message);
+  const bytes = (done: number, total: number): void => log.progress("bytes", done, total);
+  const fetch = async (files: readonly TarSource[]): Promise<{ path: string; name: string }> => {
+    const name = newest(
+      files.map(({ name }) => name),
+      files.map(({ name }) => name),
+      source,
+    );
+    if (files.length > 1) log.info(`taking ${name}, of ${files.length} files; name another one with --file`);
+    const { sizeBytes = 100, fetch } = files.find((found) => found.name === name)!;
+    await fetch(path, (share) => bytes(Math.round(share * sizeBytes), sizeBytes));
+    return { path, name: source.endsWith(name) ? source : `${source}/${name}` };
+  };
+  const [, repo, revision = "main"] = HUB.exec(source) ?? [];
+  if (repo !== undefined)
+    return await fetch(await hubFiles({ of: "models", repo, revision, pattern: file, onWait }, signal));
+  if (/^hf:/i.test(source))
+    throw new DataError(`Cannot import ${JSON.stringify(source)}: expected hf:owner/name or hf:owner/name@revision`);
+  if (/^s3:/i.test(source)) {
+    const fits = globPattern(file);
+    await using found = await s3Files(source, (path) => fits.test(path), { signal, log, unsigned });
+    return await fetch(found.files);
+  }
+  const known = sha256 === undefined ? {} : { sha256 };
+  await download(source, path, { signal, onWait, ...known, onProgress: (done, total = done) => bytes(done, total) });
+  return { path, name: source.replace(/[?#].*$/s, "") };
+}
+
+/** The file of the highest number, as `0010000.pt` has; else the last by name. */
+function newest(fitting: readonly string[], all: readonly string[], source: string): string {
+  const number = (name: string): number => Number(/(\d{1,15})\D*$/.exec(basename(name))?.[1] ?? -1);
+  const sorted = [...fitting].sort((a, b) => number(a) - number(b) || (a < b ? -1 : 1));
+  const last = sorted.at(-1);
+  if (last !== undefined) return last;
+  throw new DataError(
+    `Cannot import ${JSON.stringify(source)}: none of its ${all.length} files is a checkpoint${all.length > 0 ? `, such as ${JSON.stringify(all[0])}` : ""}`,
+  );
+}
