@@ -21,6 +21,7 @@ type Open = (options: SharpOptions) => Sharp;
  *
  * @param file Its bytes. Borrowed.
  * @param open Opens them with sharp, with these options besides.
+ * @throws {RangeError} If PIL's pixels are not known; the message is the reason alone. {Error} If it does not decode.
  */
 export async function pilPixels(file: Uint8Array, metadata: Metadata, open: Open): Promise<RgbImage> {
   const { format, space, depth } = metadata;
@@ -41,9 +42,18 @@ export async function pilPixels(file: Uint8Array, metadata: Metadata, open: Open
     const colourspace = depth === "ushort" ? "rgb16" : "srgb";
     return premultiplied(await samplesOf(image().toColourspace(colourspace), depth));
   }
+  // Decoders of AVIF differ, and sharp's gives no colours where a GIF is transparent.
+  if (format === "heif") throw unknownPixels("an AVIF");
+  if (format === "gif") {
+    const { data, channels } = await samplesOf(image(), depth);
+    if (channels === 4 && data.some((alpha, i) => i % 4 === 3 && alpha < 255)) throw unknownPixels("a transparent GIF");
+  }
   const { data, info } = await image().removeAlpha().raw().toBuffer({ resolveWithObject: true });
   return { width: info.width, height: info.height, pixels: new Uint8Array(data) };
 }
+
+const unknownPixels = (what: string): RangeError =>
+  new RangeError(`it is ${what}, of which PIL's pixels are not known; expected another format, or the pixels "srgb"`);
 
 async function samplesOf(image: Sharp, depth: string): Promise<Samples> {
   const raw = depth === "ushort" ? image.raw({ depth: "ushort" }) : image.raw();

@@ -53,10 +53,6 @@ export async function readRgb(
   const { width, height, format } = metadata;
   const unusable = kindProblem(bytes, metadata);
   if (unusable !== undefined) throw problem(unusable);
-  if (rule === "pil" && (format === "heif" || (format === "gif" && metadata.hasAlpha)))
-    throw problem(
-      `it is ${format === "gif" ? "a GIF with transparency" : "an AVIF"}, of which PIL's pixels are not known; expected another format, or pixels of the rule "srgb"`,
-    );
   if (width * height > MAX_PIXELS) throw problem(`it is ${width} x ${height} pixels, more than ${MAX_PIXELS} together`);
   // A file that ends early or holds impossible values is broken; one that merely draws a warning is common.
   const open = (options: SharpOptions): Sharp =>
@@ -64,6 +60,7 @@ export async function readRgb(
   try {
     return rule === "pil" ? await pilPixels(bytes, metadata, open) : await srgbPixels(open);
   } catch (cause) {
+    if (cause instanceof RangeError) throw problem(cause.message, cause);
     throw problem(`its ${format} data is damaged or ends early`, cause);
   }
 }
