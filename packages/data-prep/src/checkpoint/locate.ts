@@ -23,7 +23,8 @@ export interface Located {
   readonly path: string;
   /** For people: where it was. */
   readonly name: string;
-  readonly sha256: string;
+  /** Of its bytes; counted meanwhile, unless a certain one is expected. Wait for it before anything that was read counts. */
+  readonly sha256: Promise<string>;
 }
 
 const HUB = /^hf:([\w-][\w.-]*\/[\w-][\w.-]*)(?:@(.+))?$/;
@@ -40,10 +41,14 @@ export async function locate(from: CheckpointSource, tmp: string, context: Stage
   const { source, sha256: expected } = from;
   const here = isHere(source) ? await fileHere(from) : undefined;
   const { path, name } = here ? { path: here, name: here } : await fetched(from, join(tmp, "checkpoint"), context);
-  context.log.info(`checking ${name}`);
-  const { sha256 } = await digestFile(path);
-  if (expected !== undefined && expected !== sha256)
-    throw new DataError(`Cannot import ${JSON.stringify(name)}: its SHA-256 is ${sha256}, expected ${expected}`);
+  const sha256 = digestFile(path).then((digest) => digest.sha256);
+  sha256.catch(() => undefined); // whoever waits for it is told
+  if (expected !== undefined) {
+    context.log.info(`checking ${name}`);
+    const found = await sha256;
+    if (found !== expected)
+      throw new DataError(`Cannot import ${JSON.stringify(name)}: its SHA-256 is ${found}, expected ${expected}`);
+  }
   return { path, name, sha256 };
 }
 
