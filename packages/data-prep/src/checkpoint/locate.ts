@@ -87,7 +87,7 @@ async function fetched(
     if (files.length > 1) log.info(`taking ${name}, of ${files.length} files; name another one with --file`);
     const { sizeBytes = 100, fetch } = files.find((found) => found.name === name)!;
     await fetch(path, (share) => bytes(Math.round(share * sizeBytes), sizeBytes));
-    return { path, name: source.endsWith(name) ? source : `${source}/${name}` };
+    return { path, name: source.endsWith(name) ? source : `${source.replace(/\/+$/, "")}/${name}` };
   };
   const [, repo, revision = "main"] = HUB.exec(source) ?? [];
   if (repo !== undefined)
@@ -99,6 +99,11 @@ async function fetched(
     await using found = await s3Files(source, (path) => fits.test(path), { signal, log, unsigned });
     return await fetch(found.files);
   }
+  const page = /^(https?:\/\/[^?#]*)\/blob\/([^?#]*)/i.exec(source);
+  if (page && URL.canParse(source) && /^(?:www\.)?huggingface\.co$|^hf\.co$/i.test(new URL(source).hostname))
+    throw new DataError(
+      `Cannot import ${JSON.stringify(source)}: it is the page of a file, expected ${page[1]}/resolve/${page[2]}, or hf:owner/name with --file`,
+    );
   const known = sha256 === undefined ? {} : { sha256 };
   await download(source, path, { signal, onWait, ...known, onProgress: (done, total = done) => bytes(done, total) });
   return { path, name: source.replace(/[?#].*$/s, "") };
