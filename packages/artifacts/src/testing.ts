@@ -36,7 +36,7 @@ export async function zipOf(
 }
 
 /** The bytes that `write` writes to a file. */
-export async function written(write: (path: string) => Promise<void>): Promise<Buffer> {
+export async function written(write: (path: string) => Promise<unknown>): Promise<Buffer> {
   return inFolder(async (folder) => {
     const path = join(folder, "x");
     await write(path);

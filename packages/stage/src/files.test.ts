@@ -50,6 +50,33 @@ describe("StageFiles", () => {
     });
   });
 
+  test("gives one file two names, hashes it once, and misses neither name", async () => {
+    const hashed: string[] = [];
+    const collect = async (files: StageFiles) =>
+      files.collect((path) => {
+        hashed.push(path);
+        return digestFile(path);
+      });
+    const ref = { sha256: sha256("hello"), bytes: 5 };
+    await attempt(async (files) => {
+      await files.write("a.txt", "hello");
+      await files.addSecondName("a.txt", join(out, "tmp", "b"), "b.txt", { of: "a" });
+      await expect(files.addSecondName("none", join(out, "tmp", "c"), "c.txt")).rejects.toThrow("it is not finished");
+      expect([files.note("b.txt"), await collect(files)]).toEqual([{ of: "a" }, { "a.txt": ref, "b.txt": ref }]);
+    });
+    expect(hashed).toEqual([join(out, "a.txt")]);
+    await rm(join(out, "a.txt"));
+    expect((await attempt((files) => files.has("b.txt"))).result).toBe(true);
+  });
+
+  test("does not take a writer's word for what a file holds", async () => {
+    await attempt(async (files) => {
+      await writeFile(join(out, "tmp", "a"), "hello");
+      await files.add(join(out, "tmp", "a"), "a.txt", undefined, { sha256: sha256("other"), bytes: 5 });
+      await expect(files.collect(digestFile)).rejects.toThrow("was changed");
+    });
+  });
+
   test.each<[string, () => Promise<unknown>]>([
     ["flipped", () => flip("a.txt")],
     ["cut short", () => truncate(join(out, "a.txt"), 3)],

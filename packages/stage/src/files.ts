@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
-import { mkdir, open, readFile, rename, rm, stat, truncate, type FileHandle } from "node:fs/promises";
+import { constants, createReadStream } from "node:fs";
+import { copyFile, link, mkdir, open, readFile, rename, rm, stat, truncate, type FileHandle } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import {
   canonicalJson,
@@ -110,14 +110,34 @@ export class StageFiles implements AsyncDisposable {
     await this.append({ file, ...(await digestFile(join(this.out, file))), ...(note === undefined ? {} : { note }) });
   }
 
-  /** A file is whole, and gets its name. Whatever had that name before is there until then, also for who is killed meanwhile. */
-  async add(temporary: string, file: string, note?: Note): Promise<void> {
-    const entry = { file, ...(await digestFile(temporary)), ...(note === undefined ? {} : { note }) };
+  /**
+   * A file is whole, and gets its name. Whatever had that name before is there until then, also for who is killed meanwhile.
+   *
+   * @param written What was written to it, if the writer knows; else it is hashed.
+   */
+  async add(temporary: string, file: string, note?: Note, written?: ObjectRef): Promise<void> {
+    const { sha256, bytes } = written ?? (await digestFile(temporary));
+    const entry = { file, sha256, bytes, ...(note === undefined ? {} : { note }) };
     const path = join(this.out, file);
     await mkdir(dirname(path), { recursive: true });
     await this.announce(entry);
     await rename(temporary, path);
     await this.append(entry);
+  }
+
+  /**
+   * Gives a finished file a second name: one file, where the file system has hard links, else a copy.
+   *
+   * @param temporary Where it may be prepared.
+   */
+  async addSecondName(of: string, temporary: string, file: string, note?: Note): Promise<void> {
+    const { sha256, bytes } = this.entries.get(of) ?? {};
+    if (sha256 === undefined || bytes === undefined)
+      throw new DataError(`Cannot name ${JSON.stringify(file)} after ${JSON.stringify(of)}: it is not finished`);
+    const path = join(this.out, of);
+    await rm(temporary, { force: true });
+    await link(path, temporary).catch(() => copyFile(path, temporary, constants.COPYFILE_FICLONE));
+    await this.add(temporary, file, note, { sha256, bytes });
   }
 
   /** Writes a small file, whole or not at all. */
@@ -156,11 +176,15 @@ export class StageFiles implements AsyncDisposable {
    */
   async collect(take: (path: string) => Promise<ObjectRef>): Promise<Record<string, ObjectRef>> {
     const files: Record<string, ObjectRef> = {};
+    const taken = new Map<string, ObjectRef>(); // by inode: a file under two names is hashed once
     for (const [file, { sha256: expected }] of this.entries) {
       if (expected === undefined || !this.used.has(file) || file.startsWith("tmp/")) continue;
       const path = join(this.out, file);
-      if (!(await isFile(path))) throw await this.damaged(file);
-      const ref = await take(path);
+      const status = await stat(path, { bigint: true }).catch(() => undefined);
+      if (status?.isFile() !== true) throw await this.damaged(file);
+      const inode = `${status.dev}:${status.ino}`;
+      const ref = taken.get(inode) ?? (await take(path));
+      taken.set(inode, ref);
       if (ref.sha256 !== expected) throw await this.damaged(file);
       files[file] = ref;
     }

@@ -61,12 +61,21 @@ export class ByteSource implements AsyncDisposable {
     if (!(offset >= 0 && length >= 0 && offset + length <= this.size))
       throw this.error(`${what} ends at byte ${offset + length}, but the file holds ${this.size}`);
     const target = allocate(length, this, what);
-    for (let done = 0; done < length;) {
-      const count = await this.readInto(target.subarray(done, Math.min(done + READ_BYTES, length)), offset + done);
+    await this.fill(target, offset, what);
+    return target;
+  }
+
+  /**
+   * Bytes from `offset` on, into an array of the caller's.
+   *
+   * @throws {FormatError} If fewer are left.
+   */
+  async fill(target: Uint8Array, offset: number, what = "it"): Promise<void> {
+    for (let done = 0; done < target.length;) {
+      const count = await this.readInto(target.subarray(done, done + READ_BYTES), offset + done);
       if (count === 0) throw this.error(`${what} ends at byte ${offset + done}: the file became shorter`);
       done += count;
     }
-    return target;
   }
 
   /** Closes the file. Reads under way fail. */

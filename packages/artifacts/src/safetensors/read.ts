@@ -5,6 +5,9 @@ import { dtypeBytes, elementsOf, isDType, type DType, type StoredDType, type Ten
 import { notFinite } from "../tensor/finite.js";
 import { DTYPE_NAMES, parseSafetensorsHeader, type SafetensorsEntry, type SafetensorsHeader } from "./header.js";
 
+/** A piece of a tensor: stays in a processor's cache on its way from one file to another. */
+const PIECE_BYTES = 2 ** 22;
+
 /** The limit of the format's own reader. */
 const MAX_HEADER_BYTES = 100_000_000;
 
@@ -85,6 +88,21 @@ export class SafetensorsFile implements AsyncDisposable {
     const { dtype, shape, start, end } = this.readable(name);
     const bytes = await this.source.read(this.dataOffset + start, end - start, `tensor ${quote(name)}`);
     return { dtype, shape, data: elementsOf(dtype, bytes) };
+  }
+
+  /**
+   * Reads a tensor in pieces of a few MiB, in row-major order, into one buffer: a piece is what was read until the next one
+   * is asked for.
+   */
+  async *readPieces(name: string): AsyncGenerator<TensorValue> {
+    const { dtype, start, end } = this.readable(name);
+    const buffer = new Uint8Array(Math.min(PIECE_BYTES, end - start));
+    for (let at = start; at < end; at += buffer.length) {
+      const piece = buffer.subarray(0, Math.min(buffer.length, end - at));
+      await this.source.fill(piece, this.dataOffset + at, `tensor ${quote(name)}`);
+      const data = elementsOf(dtype, piece);
+      yield { dtype, shape: [data.length], data };
+    }
   }
 
   /**

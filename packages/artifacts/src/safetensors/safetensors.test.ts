@@ -3,6 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ByteSource } from "../file/byte-source.js";
 import { FormatError } from "../format-error.js";
+import { digestFile } from "../store/files.js";
+import { bytesOf } from "../tensor/dtype.js";
 import { openSafetensors, SafetensorsFile } from "./read.js";
 import { writeSafetensors } from "./write.js";
 
@@ -55,6 +57,20 @@ describe("writeSafetensors() and openSafetensors()", () => {
     expect(await read.readFloat32("f16")).toEqual(Float32Array.of(1, -Infinity, 2 ** -24, -(2 ** -14)));
     expect(await read.readFloat32("bf16")).toEqual(Float32Array.of(1, -3.140625));
     expect(await read.readFloat32("u64")).toEqual(Float32Array.of(2 ** 64));
+  });
+
+  test("reads in pieces what was written, whose digest is returned", async () => {
+    const path = join(folder, "pieces.safetensors");
+    const long = Float32Array.from({ length: 2.5 * 2 ** 20 }, (_, i) => i); // two and a half pieces
+    const digest = await writeSafetensors(path, { ...ALL, long: { shape: [long.length], data: long } });
+    expect(digest).toEqual(await digestFile(path));
+    await using read = await openSafetensors(path);
+    for (const [name, { data }] of [...Object.entries(ALL), ["long", { data: long }] as const]) {
+      const pieces: Buffer[] = [];
+      for await (const piece of read.readPieces(name)) pieces.push(Buffer.from(Uint8Array.from(bytesOf(piece.data))));
+      expect(pieces).toHaveLength(name === "long" ? 3 : data.length > 0 ? 1 : 0);
+      expect(Buffer.concat(pieces).equals(bytesOf(data))).toBe(true);
+    }
   });
 
   test("put the data at a multiple of 8 bytes, large elements first, whatever the order given", async () => {

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { writeAtomically } from "../file/atomic-file.js";
 import type { DType } from "../tensor/dtype.js";
 import { bytesOfInput, checkInput, type TensorInput } from "../tensor/input.js";
@@ -12,13 +13,14 @@ const NAME_OF = Object.fromEntries(Object.entries(DTYPE_NAMES).map(([name, dtype
  *
  * @param tensors By name. Borrowed.
  * @param metadata Strings to store beside them.
+ * @returns What was written: its SHA-256 and size.
  * @throws {RangeError} If data does not fit its shape. {TypeError} If it does not fit its dtype, or a name is taken.
  */
 export async function writeSafetensors(
   path: string,
   tensors: Readonly<Record<string, TensorInput>>,
   metadata: Readonly<Record<string, string>> = {},
-): Promise<void> {
+): Promise<{ sha256: string; bytes: number }> {
   const inputs = Object.entries(tensors).map(([name, input]) => checkInput(name, input));
   if (Object.hasOwn(tensors, "__metadata__"))
     throw new TypeError('Cannot write tensor "__metadata__": the name is taken');
@@ -41,8 +43,15 @@ export async function writeSafetensors(
   header.writeBigUInt64LE(BigInt(header.length - 8));
   json.copy(header, 8);
 
+  const hash = createHash("sha256");
   await writeAtomically(path, async (file) => {
-    await file.append(header);
-    for (const input of inputs) for await (const bytes of bytesOfInput(input)) await file.append(bytes);
+    const append = async (bytes: Uint8Array): Promise<void> => {
+      const written = file.append(bytes);
+      hash.update(bytes); // while another thread writes
+      await written;
+    };
+    await append(header);
+    for (const input of inputs) for await (const bytes of bytesOfInput(input)) await append(bytes);
   });
+  return { sha256: hash.digest("hex"), bytes: header.length + end };
 }

@@ -1,17 +1,35 @@
 import { createHash } from "node:crypto";
+import { once } from "node:events";
 import { createReadStream, lstatSync, statSync, type Stats } from "node:fs";
 import { mkdir, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { Worker } from "node:worker_threads";
 import { DataError } from "../data-error.js";
 import { writeAtomically } from "../file/atomic-file.js";
 import { reasonOf } from "../file/byte-source.js";
 import { FilePath, type Digest } from "./manifest.js";
+
+/** Larger files are hashed by a thread of their own: whoever asked can go on meanwhile. */
+const THREAD_BYTES = 2 ** 26;
+
+const THREAD = `
+const { createHash } = require("node:crypto");
+const { openSync, readSync } = require("node:fs");
+const { parentPort, workerData } = require("node:worker_threads");
+const [file, piece, hash] = [openSync(workerData, "r"), Buffer.alloc(1 << 20), createHash("sha256")];
+let bytes = 0;
+for (let count; (count = readSync(file, piece)) > 0; bytes += count) hash.update(piece.subarray(0, count));
+parentPort.postMessage({ sha256: hash.digest("hex"), bytes });`;
 
 /** SHA-256 and size of a file, read in pieces. */
 export async function digestFile(path: string): Promise<{ sha256: Digest; bytes: number }> {
   const hash = createHash("sha256");
   let bytes = 0;
   try {
+    if ((await stat(path)).size > THREAD_BYTES) {
+      const thread = new Worker(THREAD, { eval: true, workerData: path });
+      return ((await once(thread, "message")) as [{ sha256: Digest; bytes: number }])[0];
+    }
     for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 }) as AsyncIterable<Uint8Array>) {
       hash.update(chunk);
       bytes += chunk.length;

@@ -6,6 +6,8 @@ export interface FoundTensor {
   readonly dtype: StoredDType;
   readonly shape: readonly number[];
   read(): Promise<TensorValue>;
+  /** The same, row-major, where the file can be read in pieces: each is there until the next one is asked for. */
+  readonly pieces?: () => AsyncIterable<TensorValue>;
 }
 
 /** The weights of one network in a file. */

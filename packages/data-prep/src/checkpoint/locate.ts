@@ -23,7 +23,8 @@ export interface Located {
   readonly path: string;
   /** For people: where it was. */
   readonly name: string;
-  readonly sha256: string;
+  /** Of its bytes; counted meanwhile, unless a certain one is expected. Wait for it before anything that was read counts. */
+  readonly sha256: Promise<string>;
 }
 
 const HUB = /^hf:([\w-][\w.-]*\/[\w-][\w.-]*)(?:@(.+))?$/;
@@ -40,10 +41,14 @@ export async function locate(from: CheckpointSource, tmp: string, context: Stage
   const { source, sha256: expected } = from;
   const here = isHere(source) ? await fileHere(from) : undefined;
   const { path, name } = here ? { path: here, name: here } : await fetched(from, join(tmp, "checkpoint"), context);
-  context.log.info(`checking ${name}`);
-  const { sha256 } = await digestFile(path);
-  if (expected !== undefined && expected !== sha256)
-    throw new DataError(`Cannot import ${JSON.stringify(name)}: its SHA-256 is ${sha256}, expected ${expected}`);
+  const sha256 = digestFile(path).then((digest) => digest.sha256);
+  sha256.catch(() => undefined); // whoever waits for it is told
+  if (expected !== undefined) {
+    context.log.info(`checking ${name}`);
+    const found = await sha256;
+    if (found !== expected)
+      throw new DataError(`Cannot import ${JSON.stringify(name)}: its SHA-256 is ${found}, expected ${expected}`);
+  }
   return { path, name, sha256 };
 }
 
@@ -82,7 +87,7 @@ async function fetched(
     if (files.length > 1) log.info(`taking ${name}, of ${files.length} files; name another one with --file`);
     const { sizeBytes = 100, fetch } = files.find((found) => found.name === name)!;
     await fetch(path, (share) => bytes(Math.round(share * sizeBytes), sizeBytes));
-    return { path, name: source.endsWith(name) ? source : `${source}/${name}` };
+    return { path, name: source.endsWith(name) ? source : `${source.replace(/\/+$/, "")}/${name}` };
   };
   const [, repo, revision = "main"] = HUB.exec(source) ?? [];
   if (repo !== undefined)
@@ -94,6 +99,11 @@ async function fetched(
     await using found = await s3Files(source, (path) => fits.test(path), { signal, log, unsigned });
     return await fetch(found.files);
   }
+  const page = /^(https?:\/\/[^?#]*)\/blob\/([^?#]*)/i.exec(source);
+  if (page && URL.canParse(source) && /^(?:www\.)?huggingface\.co$|^hf\.co$/i.test(new URL(source).hostname))
+    throw new DataError(
+      `Cannot import ${JSON.stringify(source)}: it is the page of a file, expected ${page[1]}/resolve/${page[2]}, or hf:owner/name with --file`,
+    );
   const known = sha256 === undefined ? {} : { sha256 };
   await download(source, path, { signal, onWait, ...known, onProgress: (done, total = done) => bytes(done, total) });
   return { path, name: source.replace(/[?#].*$/s, "") };

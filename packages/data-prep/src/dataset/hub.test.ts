@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { NetworkLimits } from "@madformer/artifacts";
@@ -6,9 +5,7 @@ import { parseConfig } from "@madformer/stage";
 import { stage } from "../stages/dataset.js";
 import { contextIn, datasetOf, digestsOf, inFolder } from "../testing.js";
 import { hubFiles } from "./hub.js";
-import { cutWhenWritten, samplesIn, withEnvironment, withServer, type Answer, type Request } from "./testing.js";
-
-const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
+import { hub, samplesIn, sha256, withEnvironment, withServer, type Answer, type Request } from "./testing.js";
 
 /** Tars of one image each, as bytes. */
 async function tarsOf(count: number): Promise<Buffer[]> {
@@ -17,55 +14,6 @@ async function tarsOf(count: number): Promise<Buffer[]> {
     await datasetOf(folder, images);
     return Promise.all(images.map((_, i) => readFile(join(folder, `0000${i}.tar`))));
   });
-}
-
-interface Hub {
-  readonly files: Readonly<Record<string, Buffer>>;
-  /** Paths of files outside of Git LFS. */
-  readonly plain?: readonly string[];
-  readonly pageFiles?: number;
-  /** What links to further pages begin with. */
-  readonly linkOrigin?: string;
-  /** Changes an entry of the list. */
-  readonly entry?: (entry: Record<string, unknown>) => unknown;
-  /** Cuts the connection of the request with this number when so many bytes are in the file. */
-  readonly cut?: Readonly<Record<number, { readonly bytes: number; readonly path: string }>>;
-}
-
-/** Answers as the hub does: a list in pages, files with ranges. */
-function hub({ files, plain = [], pageFiles = 2, linkOrigin = "", entry = (entry) => entry, cut = {} }: Hub): Answer {
-  let number = 0;
-  const list = Object.entries(files).map(([path, bytes]) => {
-    const git = createHash("sha1").update(`blob ${bytes.length}\0`).update(bytes).digest("hex");
-    const lfs = { oid: sha256(bytes), size: bytes.length, pointerSize: 130 };
-    return entry({ type: "file", path, size: bytes.length, oid: git, ...(plain.includes(path) ? {} : { lfs }) });
-  });
-  return (request, response, url) => {
-    if (url.pathname === "/api/datasets/some/faces/tree/v1%2F2") {
-      const from = Number(url.searchParams.get("cursor") ?? 0);
-      if (from + pageFiles < list.length)
-        response.setHeader(
-          "link",
-          `<${linkOrigin}${url.pathname}?recursive=true&cursor=${from + pageFiles}>; rel="next"`,
-        );
-      response.end(JSON.stringify(list.slice(from, from + pageFiles)));
-      return;
-    }
-    const path = /^\/datasets\/some\/faces\/resolve\/v1%2F2\/(.*)$/.exec(url.pathname)?.[1];
-    const bytes = path === undefined ? undefined : files[decodeURIComponent(path)];
-    if (!bytes) return void response.writeHead(404).end();
-    const start = Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? "")?.[1] ?? 0);
-    const range = { "content-range": `bytes ${start}-${bytes.length - 1}/${bytes.length}` };
-    response.writeHead(start > 0 ? 206 : 200, {
-      etag: '"v"',
-      "content-length": bytes.length - start,
-      ...(start > 0 ? range : {}),
-    });
-    const end = cut[++number];
-    if (end === undefined) return void response.end(bytes.subarray(start));
-    response.write(bytes.subarray(start, end.bytes));
-    void cutWhenWritten(response, end.path, end.bytes);
-  };
 }
 
 const SOURCE = { kind: "huggingface", repo: "some/faces", revision: "v1/2" };

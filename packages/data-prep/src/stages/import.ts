@@ -1,10 +1,9 @@
-import { copyFile, mkdir, readFile } from "node:fs/promises";
-import { constants } from "node:fs";
+import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import {
   DataError,
   isNamespace,
-  notFinite,
+  notFiniteIn,
   openArtifact,
   readTorchCheckpoint,
   toFloat32,
@@ -12,7 +11,9 @@ import {
   writeTorchCheckpoint,
   type Artifact,
   type ArtifactFile,
+  type TensorData,
   type TensorInput,
+  type TensorValue,
   type TorchFile,
 } from "@madformer/artifacts";
 import {
@@ -159,7 +160,7 @@ export const stage = defineStage({
     await takeWeights(WEIGHTS, raw, model, located, tmp, context);
     if (raw === ema) await copyWeights(tmp, located, context);
     else await takeWeights(EMA, ema, model, located, tmp, context);
-    const from = { source: located.name, sha256: located.sha256 };
+    const from = { source: located.name, sha256: await located.sha256 };
     const written = { format: 1, model, step, imported: from };
     await context.files.write("config.json", `${JSON.stringify(written, null, 2)}\n`);
     const torch = TORCH_FILES.find((name) => context.files.has(name));
@@ -192,7 +193,10 @@ function dictsIn(opened: ArtifactFile): Dict[] {
   if (opened.kind === "torch") return dictsOf(opened.file.value);
   if (opened.kind !== "safetensors") throw opened.file.error("it is numpy's, expected PyTorch's or safetensors");
   const { file } = opened;
-  const tensors = file.names.map((name) => [name, { ...file.tensor(name), read: () => file.read(name) }] as const);
+  const tensors = file.names.map(
+    (name) =>
+      [name, { ...file.tensor(name), read: () => file.read(name), pieces: () => file.readPieces(name) }] as const,
+  );
   return [{ path: [], tensors: new Map(tensors) }];
 }
 
@@ -235,8 +239,8 @@ async function takeCodec(
 }
 
 /** What an earlier attempt finished of the same file. */
-function hasOf(files: StageFiles, file: string, { sha256 }: Located): boolean {
-  return files.has(file) && (files.note(file) as { readonly of?: string } | undefined)?.of === sha256;
+async function hasOf(files: StageFiles, file: string, { sha256 }: Located): Promise<boolean> {
+  return files.has(file) && (files.note(file) as { readonly of?: string } | undefined)?.of === (await sha256);
 }
 
 async function takeWeights(
@@ -247,37 +251,37 @@ async function takeWeights(
   tmp: string,
   { files, signal, log }: StageContext,
 ): Promise<void> {
-  if (hasOf(files, name, located)) return;
+  if (await hasOf(files, name, located)) return;
   const specs = Object.entries(madformerSpecs(model));
   let done = 0;
   const tensors = specs.map(([key, spec]): [string, TensorInput] => {
     const tensor = dict.tensors.get(key)!;
     const dtype = tensor.dtype === "float16" || tensor.dtype === "bfloat16" ? tensor.dtype : "float32";
-    const data = async () => {
+    const kept = ({ data, ...value }: TensorValue): TensorValue =>
+      dtype === value.dtype ? { ...value, data } : { ...value, dtype, data: toFloat32({ ...value, data }) };
+    const data = async function* (): AsyncGenerator<TensorData> {
       signal.throwIfAborted();
-      const value = await tensor.read();
-      const weights = toFloat32(value);
-      const bad = notFinite(weights);
-      if (bad)
-        throw new DataError(
-          `Cannot import ${JSON.stringify(located.name)}: ${dict.where}, ${key} is not finite: ${bad}`,
-        );
+      for await (const piece of tensor.pieces?.() ?? [await tensor.read()]) {
+        const weights = kept(piece);
+        if (notFiniteIn(weights) !== undefined)
+          throw new DataError(
+            `Cannot import ${JSON.stringify(located.name)}: ${dict.where}, ${key} is not finite: ${notFiniteIn(kept(await tensor.read()))}`,
+          );
+        yield weights.data;
+      }
       log.progress("tensors", ++done, specs.length, { file: name });
-      return dtype === "float32" ? weights : value.data;
     };
     return [key, { dtype, shape: fileShape(spec), data }];
   });
   const temporary = join(tmp, name);
-  await writeSafetensors(temporary, Object.fromEntries(tensors), { format: "pt" });
-  await files.add(temporary, name, { of: located.sha256 });
+  const written = await writeSafetensors(temporary, Object.fromEntries(tensors), { format: "pt" });
+  await files.add(temporary, name, { of: await located.sha256 }, written);
 }
 
 /** One set of weights stands for both. */
-async function copyWeights(tmp: string, located: Located, { out, files }: StageContext): Promise<void> {
-  if (hasOf(files, EMA, located)) return;
-  const temporary = join(tmp, EMA);
-  await copyFile(join(out, WEIGHTS), temporary, constants.COPYFILE_FICLONE);
-  await files.add(temporary, EMA, { of: located.sha256 });
+async function copyWeights(tmp: string, located: Located, { files }: StageContext): Promise<void> {
+  if (await hasOf(files, EMA, located)) return;
+  await files.addSecondName(WEIGHTS, join(tmp, EMA), EMA, { of: await located.sha256 });
 }
 
 /**
@@ -306,7 +310,7 @@ async function takeState(
   const { opt, lrs, args } = checkpoint;
   const step = [...opt.moments.values()][0]?.step ?? named;
   const name = torchFileOf(model);
-  if (!config.optimizer || opt.moments.size === 0 || hasOf(files, name, located)) return step;
+  if (!config.optimizer || opt.moments.size === 0 || (await hasOf(files, name, located))) return step;
   log.info(`writing ${name}`);
   if (name !== TORCH_FILES[0])
     log.warn(
@@ -324,6 +328,6 @@ async function takeState(
     lrs,
     args,
   });
-  await files.add(join(tmp, name), name, { of: located.sha256 });
+  await files.add(join(tmp, name), name, { of: await located.sha256 });
   return step;
 }
