@@ -15,7 +15,7 @@ const FILES = JSON.parse(readFileSync(new URL("pil-pixels.json", import.meta.url
 
 describe("readRgb()", () => {
   test.each(Object.entries(FILES))("gives PIL's pixels of a %s", async (name, told) => {
-    const read = await readRgb(inflateSync(Buffer.from(told.file, "base64")), name);
+    const { cut: _, ...read } = await readRgb(inflateSync(Buffer.from(told.file, "base64")), name);
     const pixels = new Uint8Array(Buffer.from(told.pixels, "base64"));
     expect(read).toEqual({ width: told.width, height: pixels.length / 3 / told.width, pixels });
   });

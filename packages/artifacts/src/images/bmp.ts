@@ -28,6 +28,14 @@ interface Bitmap {
 
 export const isBmp = (file: Uint8Array): boolean => file[0] === 0x42 && file[1] === 0x4d;
 
+/** @throws {RangeError} If the header cannot be read; the message is the reason alone. */
+export function sizeOfBmp(file: Uint8Array): { readonly width: number; readonly height: number } {
+  const { width, height } = headerOf(file, viewOf(file));
+  return { width, height };
+}
+
+const viewOf = (file: Uint8Array): DataView => new DataView(file.buffer, file.byteOffset, file.byteLength);
+
 /**
  * Decodes a Windows bitmap: 1, 4, 8 (by its palette, also run-length encoded), 16, 24 or 32 bits for a pixel; what would be
  * alpha is left out. Bytes are those of PIL's `Image.open(file).convert("RGB")`, which some things follow that no one else
@@ -40,7 +48,7 @@ export const isBmp = (file: Uint8Array): boolean => file[0] === 0x42 && file[1] 
  * @throws {RangeError} If it does not decode completely; the message is the reason alone.
  */
 export function decodeBmp(file: Uint8Array, maxPixels: number): RgbImage {
-  const view = new DataView(file.buffer, file.byteOffset, file.byteLength);
+  const view = viewOf(file);
   const bitmap = headerOf(file, view);
   const { width, height, topDown, bits, compression, offset, palette } = bitmap;
   if (width === 0 || height === 0 || width * height > maxPixels)

@@ -8,6 +8,12 @@ const isSpace = (byte: number | undefined): boolean => byte === 0x20 || (byte !=
 const isLineEnd = (byte: number | undefined): boolean => byte === 10 || byte === 13;
 const HASH = 0x23;
 
+/** @throws {RangeError} If the header cannot be read; the message is the reason alone. */
+export function sizeOfNetpbm(file: Uint8Array): { readonly width: number; readonly height: number } {
+  const { width, height } = headerOf(file);
+  return { width, height };
+}
+
 /**
  * Decodes a file of the kinds P1 to P6: PBM, PGM and PPM, as text or bytes.
  *
@@ -22,7 +28,43 @@ const HASH = 0x23;
  * @throws {RangeError} If it does not decode completely; the message is the reason alone.
  */
 export function decodeNetpbm(file: Uint8Array, maxPixels: number, wide: "cut" | "scale"): RgbImage {
-  const kind = file[1]! - 0x30; // 1 to 3 text, 4 to 6 bytes
+  const { kind, width, height, max, at } = headerOf(file);
+  const isBits = kind === 1 || kind === 4;
+  if (width === 0 || height === 0 || width * height > maxPixels)
+    throw new RangeError(`it is ${width} x ${height} pixels, expected 1 to ${maxPixels} together`);
+  if (max === 0 || max > 65535) throw new RangeError(`its largest value is ${max}, expected 1 to 65535`);
+
+  const bands = kind === 3 || kind === 6 ? 3 : 1;
+  const count = width * height * bands;
+  const data = file.subarray(at);
+  const isCut = bands === 1 && max > 255 && wide === "cut";
+  const scale = isCut ? 65535 : 255;
+  if (data.length < (kind > 3 ? bytesOf(kind, width, height, count, max) : count))
+    throw new RangeError("its data ends early");
+  const samples = new Uint8Array(count);
+  const values = kind > 3 ? valuesOfBytes(data, kind, width, count, max) : valuesOfText(data, kind, count, max);
+  let [i, largest] = [0, 0];
+  for (const value of values) {
+    const scaled = isBits ? 255 * (1 - value) : roundHalfToEven((value / max) * scale);
+    if (scaled > largest) largest = scaled;
+    samples[i++] = Math.min(255, scaled);
+  }
+  const pixels = bands === 3 ? samples : Uint8Array.from({ length: count * 3 }, (_, i) => samples[Math.floor(i / 3)]!);
+  return { width, height, pixels, ...(isCut && largest > 255 ? { cut: true } : {}) };
+}
+
+interface Header {
+  /** 1 to 3 text, 4 to 6 bytes. */
+  readonly kind: number;
+  readonly width: number;
+  readonly height: number;
+  readonly max: number;
+  /** Where values begin. */
+  readonly at: number;
+}
+
+function headerOf(file: Uint8Array): Header {
+  const kind = file[1]! - 0x30;
   let at = 3;
   /** A number of the header. A comment may stand before it, or in it. */
   const number = (what: string): number => {
@@ -38,25 +80,8 @@ export function decodeNetpbm(file: Uint8Array, maxPixels: number, wide: "cut" | 
     return Number(token);
   };
   const [width, height] = [number("width"), number("height")];
-  const isBits = kind === 1 || kind === 4;
-  const max = isBits ? 1 : number("largest value");
-  if (width === 0 || height === 0 || width * height > maxPixels)
-    throw new RangeError(`it is ${width} x ${height} pixels, expected 1 to ${maxPixels} together`);
-  if (max === 0 || max > 65535) throw new RangeError(`its largest value is ${max}, expected 1 to 65535`);
-
-  const bands = kind === 3 || kind === 6 ? 3 : 1;
-  const count = width * height * bands;
-  const data = file.subarray(at);
-  const scale = bands === 1 && max > 255 && wide === "cut" ? 65535 : 255;
-  const byteOf = (value: number): number => Math.min(255, roundHalfToEven((value / max) * scale));
-  if (data.length < (kind > 3 ? bytesOf(kind, width, height, count, max) : count))
-    throw new RangeError("its data ends early");
-  const samples = new Uint8Array(count);
-  const values = kind > 3 ? valuesOfBytes(data, kind, width, count, max) : valuesOfText(data, kind, count, max);
-  let i = 0;
-  for (const value of values) samples[i++] = isBits ? 255 * (1 - value) : byteOf(value);
-  const pixels = bands === 3 ? samples : Uint8Array.from({ length: count * 3 }, (_, i) => samples[Math.floor(i / 3)]!);
-  return { width, height, pixels };
+  const max = kind === 1 || kind === 4 ? 1 : number("largest value");
+  return { kind, width, height, max, at };
 }
 
 function bytesOf(kind: number, width: number, height: number, count: number, max: number): number {

@@ -1,6 +1,6 @@
 import type { Metadata, Sharp, SharpOptions } from "sharp";
 import type { RgbImage } from "./rgb-image.js";
-import { EXTRA_SAMPLES, PHOTOMETRIC, tiffTags } from "./tiff-tags.js";
+import { EXTRA_SAMPLES, PHOTOMETRIC, PLANAR, tiffTags } from "./tiff-tags.js";
 
 /** The samples of an image, interleaved, upright if it is a TIFF. */
 interface Samples {
@@ -18,6 +18,8 @@ type Open = (options: SharpOptions) => Sharp;
  * the profile; CMYK by 255 - min(255, ink + black) in products; transparency dropped; TIFFs turned upright, others not.
  *
  * Source: Pillow's `Convert.c`, `Unpack.c` and `TiffImagePlugin.py`.
+ * Departs from it: of a TIFF without compression that lies on its side, Pillow 13 gives lines of a wrong length if it is opened by
+ * its path; these are the pixels that it gives if it is opened from memory.
  *
  * @param file Its bytes. Borrowed.
  * @param open Opens them with sharp, with these options besides.
@@ -26,6 +28,9 @@ type Open = (options: SharpOptions) => Sharp;
 export async function pilPixels(file: Uint8Array, metadata: Metadata, open: Open): Promise<RgbImage> {
   const { format, space, depth } = metadata;
   const tags = format === "tiff" ? tiffTags(file) : new Map<number, number>();
+  // PIL takes half of each plane for all of it; and greys times alpha it does not convert.
+  if (tags.get(PLANAR) === 2 && depth === "ushort") throw unknownPixels("a TIFF of 16 bits whose colours lie apart");
+  if (tags.get(EXTRA_SAMPLES) === 1 && metadata.channels === 2) throw unknownPixels("a TIFF of greys times alpha");
   const image = (): Sharp => {
     const opened = open({ ignoreIcc: true });
     return format === "tiff" ? opened.autoOrient() : opened;
@@ -87,11 +92,13 @@ function cmykToRgb(samples: Samples): RgbImage {
  */
 function cutGreys({ width, height, channels, data }: Samples, whiteIsZero: boolean): RgbImage {
   const pixels = new Uint8Array(width * height * 3);
+  let largest = 0;
   for (let i = 0; i < width * height; i++) {
-    const grey = data[i * channels]!;
-    pixels.fill(Math.min(255, whiteIsZero ? 65535 - grey : grey), i * 3, i * 3 + 3);
+    const stored = whiteIsZero ? 65535 - data[i * channels]! : data[i * channels]!;
+    if (stored > largest) largest = stored;
+    pixels.fill(Math.min(255, stored), i * 3, i * 3 + 3);
   }
-  return { width, height, pixels };
+  return { width, height, pixels, ...(largest > 255 ? { cut: true } : {}) };
 }
 
 /**

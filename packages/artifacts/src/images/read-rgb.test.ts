@@ -14,18 +14,23 @@ const pixelsOf = (width: number, height: number): Uint8Array =>
  *
  * @param sampleFormat 1 unsigned, 2 signed, 3 float.
  */
-function tiffOf(bits: number, sampleFormat: number, photometric = 1, bands = 1): Uint8Array {
+function tiffOf(
+  bits: number,
+  sampleFormat: number,
+  { photometric = 1, bands = 1, compression = 1, planar = 1, extra = [] as readonly number[] } = {},
+): Uint8Array {
   const tags = [
     [256, 8],
     [257, 8],
     [258, bits], // given once, which for several bands means the same for all
-    [259, 1],
+    [259, compression],
     [262, photometric],
     [273, 512],
     [277, bands],
     [278, 8],
     [279, 8 * bits * bands],
-    [284, 1],
+    [284, planar],
+    ...extra.map((value) => [338, value] as const),
     [339, sampleFormat],
   ] as const;
   const file = Buffer.alloc(512 + 8 * bits * bands);
@@ -114,9 +119,21 @@ describe("readRgb()", () => {
           `Cannot read a.tif: its samples are of the type ${type}, expected 8 or 16 bits without a sign`,
         );
       expect(await readRgb(tiffOf(16, 1), "a.tif", rule)).toMatchObject({ width: 8, height: 8 });
-      await expect(readRgb(tiffOf(8, 1, 6, 3), "a.tif", rule)).rejects.toThrow(
-        "a TIFF of YCbCr samples that are not JPEG's",
-      );
+      for (const [file, reason] of [
+        [tiffOf(8, 1, { photometric: 6, bands: 3 }), "it is a TIFF of YCbCr samples that are not JPEG's"],
+        [
+          tiffOf(8, 1, { photometric: 8, bands: 3 }),
+          "it is a TIFF of CIE L*a*b*, expected grey, RGB, CMYK or a palette",
+        ],
+        [tiffOf(8, 1, { photometric: 77 }), "it is a TIFF of photometric interpretation 77, expected grey"],
+        [tiffOf(8, 1, { compression: 34925 }), "it is a TIFF compressed by LZMA, expected LZW, Deflate, JPEG"],
+        [tiffOf(8, 1, { compression: 50000 }), "it is a TIFF compressed by Zstandard, expected LZW"],
+        [tiffOf(8, 1, { compression: 50001 }), "it is a TIFF compressed by WebP, expected LZW"],
+        [tiffOf(8, 1, { compression: 77 }), "it is a TIFF compressed by method 77, expected LZW"],
+        [tiffOf(12, 1), "its samples are of the type uint of 12 bits, expected 8 or 16 bits without a sign"],
+        [tiffOf(24, 3), "its samples are of the type float, expected 8 or 16 bits without a sign"],
+      ] as const)
+        await expect(readRgb(file, "a.tif", rule)).rejects.toThrow(`Cannot read a.tif: ${reason}`);
       await expect(readRgb(new Uint8Array(0), "a.png", rule)).rejects.toThrow("Cannot read a.png: it is empty");
     }
   });
@@ -128,6 +145,29 @@ describe("readRgb()", () => {
         "of which PIL's pixels are not known; expected another format",
       );
       expect(await readRgb(file, "a.png", "srgb")).toMatchObject({ width: 2, height: 1 });
+    }
+  });
+
+  test("does not give what PIL makes of TIFFs whose planes or greys it misreads", async () => {
+    const planes = tiffOf(16, 1, { photometric: 2, bands: 3, planar: 2 });
+    await expect(readRgb(planes, "a.tif")).rejects.toThrow("a TIFF of 16 bits whose colours lie apart, of which PIL's");
+    const greys = tiffOf(8, 1, { bands: 2, extra: [1] });
+    await expect(readRgb(greys, "a.tif")).rejects.toThrow("a TIFF of greys times alpha, of which PIL's pixels are not");
+    expect(await readRgb(greys, "a.tif", "srgb")).toMatchObject({ width: 8, height: 8 });
+  });
+
+  test("says where PIL cuts greys that would be white", async () => {
+    const netpbm = (grey: number): Uint8Array => Buffer.from(`P2 2 1 65535 0 ${grey}\n`);
+    const tiff = tiffOf(16, 1);
+    const bright = Uint8Array.from(tiff);
+    bright[513] = 1; // 256
+    for (const [dark, light] of [
+      [netpbm(255), netpbm(256)],
+      [tiff, bright],
+    ] as const) {
+      expect((await readRgb(dark)).cut).toBeUndefined();
+      expect((await readRgb(light)).cut).toBe(true);
+      expect((await readRgb(light, "a", "srgb")).cut).toBeUndefined();
     }
   });
 

@@ -2,10 +2,9 @@ import { readFile } from "node:fs/promises";
 import type { Sharp, SharpOptions } from "sharp";
 import { DataError } from "../data-error.js";
 import { reasonOf } from "../file/byte-source.js";
-import { decodeBmp, isBmp } from "./bmp.js";
-import { kindProblem } from "./kinds.js";
-import { decodeNetpbm, isNetpbm } from "./netpbm.js";
+import { kindProblem, tiffProblem } from "./kinds.js";
 import { pilPixels } from "./pil-pixels.js";
+import { plainImage } from "./plain.js";
 import type { RgbImage } from "./rgb-image.js";
 
 /** Of an image that is read whole: 16,384 x 16,384. */
@@ -38,11 +37,13 @@ export async function readRgb(
     new DataError(`Cannot read ${name}: ${reason}`, { cause });
   if (bytes.length === 0) throw problem("it is empty");
   try {
-    if (isBmp(bytes)) return decodeBmp(bytes, MAX_PIXELS);
-    if (isNetpbm(bytes)) return decodeNetpbm(bytes, MAX_PIXELS, rule === "pil" ? "cut" : "scale");
+    const plain = plainImage(bytes);
+    if (plain) return plain.decode(MAX_PIXELS, rule === "pil" ? "cut" : "scale");
   } catch (cause) {
     throw problem((cause as Error).message, cause);
   }
+  const unread = tiffProblem(bytes);
+  if (unread !== undefined) throw problem(unread);
   const { default: sharp } = await import("sharp");
   // What libvips says is only the cause: its threads write to one text, so it may be about another image.
   const metadata = await sharp(bytes, { limitInputPixels: false })
@@ -51,7 +52,7 @@ export async function readRgb(
       throw problem("it is damaged, or an image of no known format", cause);
     });
   const { width, height, format } = metadata;
-  const unusable = kindProblem(bytes, metadata);
+  const unusable = kindProblem(metadata);
   if (unusable !== undefined) throw problem(unusable);
   if (width * height > MAX_PIXELS) throw problem(`it is ${width} x ${height} pixels, more than ${MAX_PIXELS} together`);
   // A file that ends early or holds impossible values is broken; one that merely draws a warning is common.

@@ -1,7 +1,10 @@
 /** Tags of a TIFF's first image, by their numbers. */
-export const PHOTOMETRIC = 262;
+export const BITS = 258;
 export const COMPRESSION = 259;
+export const PHOTOMETRIC = 262;
+export const PLANAR = 284;
 export const EXTRA_SAMPLES = 338;
+export const SAMPLE_FORMAT = 339;
 
 /**
  * The first value of each tag with whole numbers of a TIFF's first image. Empty for what is no TIFF.
