@@ -65,7 +65,7 @@ export async function makeFolder(root: string, below: string): Promise<string> {
 }
 
 /**
- * What lies at a path; undefined if nothing does, a file in the place of one of its folders included.
+ * What lies at a path; undefined if nothing does, a file in the place of one of its folders and links in a circle included.
  *
  * @param follow Whether a link is what it leads to.
  */
@@ -73,7 +73,7 @@ export function statusAt(path: string, follow = false): Stats | undefined {
   try {
     return (follow ? statSync : lstatSync)(path, { throwIfNoEntry: false });
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOTDIR") return undefined;
+    if (["ENOTDIR", "ELOOP"].includes((error as NodeJS.ErrnoException).code ?? "")) return undefined;
     throw error;
   }
 }
@@ -88,9 +88,10 @@ export async function exists(path: string): Promise<boolean> {
  * are left out.
  *
  * @param skip Paths of folders, relative, that are not entered.
- * @param onOdd Told of links to nothing and names that are no UTF-8, which are then passed over.
- * @throws {DataError} If something is neither a file nor a folder (a link could lead anywhere), or has a name that a
- *   manifest cannot hold. Without `onOdd`, if there is a link to nothing or a name that is no UTF-8.
+ * @param onOdd Told of links to nothing and to folders, and of names that are no UTF-8, which are then passed over; links to
+ *   files are those files.
+ * @throws {DataError} If something is neither a file nor a folder, or has a name that a manifest cannot hold. Without `onOdd`, if
+ *   there is any link, which could lead anywhere, or a name that is no UTF-8.
  */
 export async function listFiles(
   folder: string,
@@ -103,20 +104,25 @@ export async function listFiles(
       const path = below === "" ? name : `${below}/${name}`;
       if (/^\..*\.tmp$/.test(name) || skip.includes(path)) continue;
       // A name that is no UTF-8 reads as one that does not exist.
-      const status = statusAt(join(folder, path));
-      const link = status?.isSymbolicLink() ?? false;
-      const odd = status === undefined ? "there is no such file, or its name is no UTF-8" : "it is a link to nothing";
+      const entry = statusAt(join(folder, path));
+      const link = entry?.isSymbolicLink() ?? false;
+      const status = link && onOdd ? statusAt(join(folder, path), true) : entry;
+      const shown = JSON.stringify(join(folder, path));
       if (status === undefined || (link && !(await exists(join(folder, path))))) {
-        const shown = JSON.stringify(join(folder, path));
+        const odd = link ? "it is a link to nothing" : "there is no such file, or its name is no UTF-8";
         if (!onOdd) throw new DataError(`Cannot take ${shown}: ${odd}`);
         onOdd(`passed over ${shown}: ${odd}`);
-      } else if (status.isDirectory()) await walk(path);
+      } else if (link && onOdd && status.isDirectory())
+        onOdd(
+          `passed over ${shown}: it is a link to a folder, expected files, links to files, or that folder by its own path`,
+        );
+      else if (status.isDirectory()) await walk(path);
       else if (!status.isFile())
         throw new DataError(
-          `Cannot take ${JSON.stringify(join(folder, path))}: it is ${link ? "a link, which is not followed" : "neither a file nor a folder"}`,
+          `Cannot take ${shown}: it is ${link && !onOdd ? "a link, which is not followed" : "neither a file nor a folder"}`,
         );
       else if (!FilePath.safeParse(path).success)
-        throw new DataError(`Cannot take ${JSON.stringify(join(folder, path))}: a manifest cannot hold this name`);
+        throw new DataError(`Cannot take ${shown}: a manifest cannot hold this name`);
       else found.push(path);
     }
   };

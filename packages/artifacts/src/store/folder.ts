@@ -20,8 +20,9 @@ const NOT_CONTENT = [MANIFEST_FILE, RECORD_FILE, "logs", "tmp", ".madformer.json
  * store), or any folder of files.
  *
  * @param store Where files are looked for that are not beside the manifest.
- * @param onOdd Told of what is passed over in a folder that no stage wrote: links to nothing, names that are no UTF-8.
- * @throws {DataError} If there is no such folder, or its manifest cannot be read, or it holds a link to something.
+ * @param onOdd Told of what is passed over in a folder that no stage wrote: links to nothing and to folders, names that are no
+ *   UTF-8. Links to files are followed there.
+ * @throws {DataError} If there is no such folder, or its manifest cannot be read, or it holds what is neither file nor folder.
  */
 export async function openFolder(
   folder: string,

@@ -321,7 +321,7 @@ describe("openFolder()", () => {
     expect(message).not.toContain("\n");
   });
 
-  test("passes over links to nothing and names that are no UTF-8, and says so; refuses links to something", async () => {
+  test("follows links to files; passes over those to folders or nothing and names that are no UTF-8, and says so", async () => {
     await mkdir(join(root, "in"));
     await writeFile(join(root, "in", "a.png"), "a");
     await symlink("nowhere", join(root, "in", "b.png"));
@@ -334,9 +334,21 @@ describe("openFolder()", () => {
       `passed over ${JSON.stringify(join(root, "in", "caf\ufffd"))}: there is no such file, or its name is no UTF-8`,
     ]);
     await expect(listFiles(join(root, "in"))).rejects.toThrow(DataError);
-    await symlink("a.png", join(root, "in", "c.png"));
+    await mkdir(join(root, "elsewhere"));
+    await writeFile(join(root, "elsewhere", "c"), "c");
+    await symlink(join("..", "elsewhere", "c"), join(root, "in", "c.png"));
+    await symlink(join("..", "elsewhere"), join(root, "in", "d"));
+    await symlink("circle", join(root, "in", "circle"));
+    said.length = 0;
+    const followed = await openFolder(join(root, "in"), store, (message) => said.push(message));
+    expect(followed.files).toEqual(["a.png", "c.png"]);
+    expect(await readFile(await followed.path("c.png"), "utf8")).toBe("c");
+    expect(said).toContainEqual(expect.stringMatching(/^passed over ".*in\/d": it is a link to a folder, expected/));
+    await writeFile(join(root, "elsewhere", "c"), "changed");
+    expect(await followed.changed()).toEqual(["c.png"]);
+    await symlink("/dev/null", join(root, "in", "e.png"));
     await expect(openFolder(join(root, "in"), store, () => undefined)).rejects.toThrow(
-      /c\.png": it is a link, which is not followed$/,
+      /e\.png": it is neither a file nor a folder$/,
     );
   });
 });

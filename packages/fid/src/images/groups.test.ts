@@ -1,8 +1,8 @@
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, symlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { DataError, encodePng, openFolder, type Artifact } from "@madformer/artifacts";
 import { artifactOf, inFolder, squarePixels, squareShards } from "../faces-net/testing.js";
-import { imageGroups, type ImageGroup } from "./groups.js";
+import { imageGroups, type ImageGroup, type ImageOptions } from "./groups.js";
 
 const signal = new AbortController().signal;
 
@@ -62,9 +62,64 @@ describe("imageGroups()", () => {
 
   test("takes the images that lie directly in any folder, by name", () =>
     inFolder(async (folder) => {
-      await write(folder, "b.PNG", "a.jpeg", "c.webp", "d.tif", "notes.txt", "below/e.png");
-      const [group] = imageGroups(await openFolder(folder));
-      expect(await namesOf(group!)).toEqual(['"a.jpeg"', '"b.PNG"', '"c.webp"', '"d.tif"']);
+      await write(folder, "b.PNG", "a.jpeg", "c.webp", "d.tif", "notes.txt", "x.gif", "y.gif", "z", "below/e.png");
+      await writeFile(join(folder, "e.pgm"), "P2 1 1 9 9");
+      const said: string[] = [];
+      const [group] = imageGroups(await openFolder(folder), { warn: (message) => said.push(message) });
+      expect(await namesOf(group!)).toEqual(['"a.jpeg"', '"b.PNG"', '"c.webp"', '"d.tif"', '"e.pgm"']);
+      expect(said).toEqual([
+        "left out 5 files (2 .gif, 1 .txt, 1 without an extension, 1 in folders below): taken are, as pytorch-fid does, " +
+          "the 5 bmp, jpg, jpeg, pgm, png, ppm, tif, tiff and webp at the top",
+      ]);
+    }));
+
+  test("takes every kind of file that pytorch-fid takes, and follows links to them", () =>
+    inFolder(async (folder) => {
+      const kinds = ["bmp", "jpeg", "jpg", "pgm", "png", "ppm", "tif", "tiff", "webp"];
+      await write(folder, ...kinds.map((kind) => `in/image.${kind}`), "elsewhere/z.png");
+      await symlink(join("..", "elsewhere", "z.png"), join(folder, "in", "z.png"));
+      const [group] = imageGroups(await openFolder(join(folder, "in")), { warn: (message) => fail(message) });
+      expect(await namesOf(group!)).toEqual([...kinds.map((kind) => `"image.${kind}"`), '"z.png"']);
+    }));
+
+  test("gives PIL's pixels or those of the stage shards, as it is asked", () =>
+    inFolder(async (folder) => {
+      await writeFile(join(folder, "a.pgm"), "P2 2 1 65535 100 32896");
+      const read = async (options: ImageOptions): Promise<unknown> => {
+        const [group] = imageGroups(await openFolder(folder), options);
+        for await (const { width, height, pixels } of group!.images(signal))
+          return { width, height, pixels: [...pixels] };
+        return undefined;
+      };
+      const cut = { width: 2, height: 1, pixels: [100, 100, 100, 255, 255, 255] };
+      expect(await read({})).toEqual(cut);
+      expect(await read({ pixels: "pil" })).toEqual(cut);
+      expect(await read({ pixels: "srgb" })).toEqual({ ...cut, pixels: [0, 0, 0, 128, 128, 128] });
+    }));
+
+  test("refuses to give shards other pixels than they hold", () =>
+    inFolder(async (folder) => {
+      const shards = await squareShards(folder, 2, 32);
+      expect(() => imageGroups(shards, { pixels: "srgb" })).toThrow(DataError);
+      expect(() => imageGroups(shards, { pixels: "srgb" })).toThrow(
+        'Cannot read image shards with the pixels "srgb": the stage shards made them so already',
+      );
+    }));
+
+  test("says once which images PIL makes white", () =>
+    inFolder(async (folder) => {
+      for (const [name, grey] of Object.entries({ a: 255, b: 9000, c: 256 }))
+        await writeFile(join(folder, `${name}.pgm`), `P2 1 1 65535 ${grey}`);
+      const said: string[] = [];
+      const warn = (message: string): void => void said.push(message);
+      for (const pixels of ["pil", "srgb"] as const) {
+        const [group] = imageGroups(await openFolder(folder), { pixels, warn });
+        expect(await namesOf(group!)).toHaveLength(3);
+      }
+      expect(said).toEqual([
+        '2 images of "images", such as "b.pgm", are greys of 16 bits: PIL, and so pytorch-fid, cuts them to 255, nearly all ' +
+          'white; the pixels "srgb" scale them',
+      ]);
     }));
 
   test("refuses what is none of them", () =>
@@ -94,10 +149,16 @@ describe("imageGroups()", () => {
     }),
   );
 
-  test("names the file that is no image", () =>
+  test.each([
+    ["is no image", "no image", "it is damaged, or an image of no known format"],
+    ["is empty", "", "it is empty"],
+    ["is a drawing", '<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8"/>', "it is of the format svg"],
+  ])("names the file that %s", (_, content, reason) =>
     inFolder(async (folder) => {
-      await writeFile(join(folder, "a.png"), "no image");
+      await write(folder, "a.png");
+      await writeFile(join(folder, "b.png"), content);
       const [group] = imageGroups(await openFolder(folder));
-      await expect(namesOf(group!)).rejects.toThrow('Cannot read "a.png"');
-    }));
+      await expect(namesOf(group!)).rejects.toThrow(`Cannot read "b.png": ${reason}`);
+    }),
+  );
 });

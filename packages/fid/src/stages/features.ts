@@ -1,6 +1,6 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { DataError } from "@madformer/artifacts";
+import { DataError, PIXEL_RULES } from "@madformer/artifacts";
 import { defineStage, type StageContext } from "@madformer/stage";
 import { z } from "zod";
 import { extractFeatures } from "../features/extract.js";
@@ -28,6 +28,12 @@ export const FeaturesConfig = z
       .literal([64, 192, 768, 2048])
       .default(2048)
       .describe("Channels of Inception's features; at fewer than 2048 a distance is not FID"),
+    pixels: z
+      .enum(PIXEL_RULES)
+      .default("pil")
+      .describe(
+        "Of image files: pil, those of Image.open(file).convert('RGB'), as pytorch-fid; or srgb, as shards: upright, profile converted, on white",
+      ),
     batchImages: z
       .int()
       .positive()
@@ -62,8 +68,9 @@ export const stage = defineStage({
   free: ["batchImages"],
   outside: ({ network, weights }) => (network === "inception" ? inceptionFiles(weights) : []),
   async run(config, { images, net }, context) {
-    const { batchImages } = config;
-    const groups = imageGroups(images); // before anything is fetched
+    const { batchImages, pixels } = config;
+    const warn = (message: string): void => context.log.warn(message);
+    const groups = imageGroups(images, { pixels, warn }); // before anything is fetched
     const network = await openNetwork();
     const made = [];
     for (const group of groups) {
@@ -82,6 +89,7 @@ export const stage = defineStage({
       networkDigest: network.digest,
       dims: network.dims,
       resize: network.resize,
+      ...(pixels === "pil" ? {} : { pixels }),
       groups: made,
       source: { stage: images.manifest.stage, digest: images.digest, facts },
     };
