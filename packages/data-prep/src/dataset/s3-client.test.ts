@@ -322,10 +322,10 @@ describe("stage dataset, from S3, says what it leaves out", () => {
 
   test("objects that are no images, and such that the list does not describe", async () => {
     const image: Answer = (request, response) => void response.writeHead(206, rangeOf(request).range).end(CONTENT);
-    const others = entry("b.bmp") + entry("c.heic") + entry(".hidden") + entry("folder/");
+    const others = entry("b.jxl") + entry("c.heic") + entry(".hidden") + entry("folder/");
     expect(await warnings(entry("a.png") + others + entry("d.png", SIZE, ""), image)).toEqual([
       'passed over 1 objects of which the list says no size or ETag, such as "d.png"',
-      'passed over 2 objects that are no images, such as "b.bmp"',
+      'passed over 2 objects that are no images, such as "b.jxl"',
     ]);
   });
 

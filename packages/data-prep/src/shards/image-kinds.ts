@@ -1,9 +1,12 @@
 /** Extensions of image files, the preferred first. */
-export const IMAGE_EXTENSIONS = ["webp", "png", "jpg", "jpeg", "avif", "tif", "tiff", "gif", "jfif", "jpe"] as const;
+export const IMAGE_EXTENSIONS = [
+  ...(["webp", "png", "jpg", "jpeg", "avif", "tif", "tiff", "gif", "jfif", "jpe"] as const),
+  ...(["bmp", "dib", "ppm", "pgm", "pbm", "pnm"] as const),
+] as const;
 
 /** Extensions under which a tar may hold images of other kinds: taken if they decode, else skipped and listed. */
 const OTHER_EXTENSIONS: readonly string[] =
-  "bmp dib ppm pgm pbm pnm pam img image heic heif jp2 j2k jpx jpf jxl tga hdr exr dds ico pcx apng svg psd".split(" ");
+  "pam img image heic heif jp2 j2k jpx jpf jxl tga hdr exr dds ico pcx apng svg psd".split(" ");
 
 const ALL_EXTENSIONS: readonly string[] = [...IMAGE_EXTENSIONS, ...OTHER_EXTENSIONS];
 
@@ -18,7 +21,7 @@ export const IMAGE_FILES = {
 export function looksLikeImage(start: Uint8Array): boolean {
   const text = Buffer.from(start.subarray(0, 16)).toString("latin1");
   return (
-    /^(\x89PNG\r\n|\xff\xd8\xff|GIF8[79]a|II\*\0|MM\0\*)/.test(text) ||
+    /^(\x89PNG\r\n|\xff\xd8\xff|GIF8[79]a|II\*\0|MM\0\*|BM.{4}\0{4}|P[1-6]\s+(#|\d+\s+\d))/s.test(text) ||
     (text.startsWith("RIFF") && text.slice(8, 12) === "WEBP") ||
     /^ftyp(avif|avis|heic|mif1)$/.test(text.slice(4, 12))
   );

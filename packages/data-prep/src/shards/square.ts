@@ -1,5 +1,5 @@
-import { resizePil } from "@madformer/artifacts";
-import sharp from "sharp";
+import { kindProblem, plainImage, resizePil, tiffProblem } from "@madformer/artifacts";
+import sharp, { type Metadata } from "sharp";
 import type { Memory } from "./memory.js";
 
 /** How an image changes its size: as PIL does on bytes, with antialiasing, or with a kernel of sharp's. */
@@ -25,10 +25,6 @@ export class ImageProblem extends Error {
   override readonly name = "ImageProblem";
 }
 
-/** What is decoded. Not SVG, which sharp would draw: it is a program more than an image. */
-const FORMATS: readonly string[] = ["jpeg", "png", "webp", "gif", "tiff", "heif"];
-/** Types of samples whose black and white are known. What is white in a float or a signed TIFF, no file says. */
-const DEPTHS: readonly string[] = ["uchar", "ushort"];
 /** Of one decoded pixel: red, green, blue and alpha in up to 16 bits. */
 const PIXEL_BYTES = 8;
 
@@ -44,18 +40,39 @@ const PIXEL_BYTES = 8;
  * @throws {ImageProblem} If it does not decode completely, or is too large.
  */
 export async function squareImage(file: Uint8Array, options: SquareOptions): Promise<Uint8Array> {
-  const { width, height, format, depth } = await attempt("it is damaged, or of no known format", () =>
-    sharp(file, { limitInputPixels: false }).metadata(),
-  );
-  if (!FORMATS.includes(format))
-    throw new ImageProblem(`it is of the format ${format}, expected one of ${FORMATS.join(", ")}`);
-  if (!DEPTHS.includes(depth))
-    throw new ImageProblem(`its samples are of the type ${depth}, expected 8 or 16 bits without a sign`);
+  if (file.length === 0) throw new ImageProblem("it is empty");
+  const plain = said(() => plainImage(file));
+  const { width, height, format, problem } = plain ? { ...plain, problem: undefined } : await metadataOf(file);
+  if (problem !== undefined) throw new ImageProblem(problem);
   if (width * height > options.maxPixels)
     throw new ImageProblem(`it is ${width} x ${height} pixels, more than ${options.maxPixels} together`);
-  return options.memory.with(width * height * PIXEL_BYTES, () =>
-    attempt(`its ${format} data is damaged or ends early`, () => decode(file, options)),
+  return options.memory.with(width * height * PIXEL_BYTES, async () => {
+    if (!plain)
+      return attempt(`its ${format} data is damaged or ends early`, async () =>
+        square(await decode(file, options), options),
+      );
+    const { pixels } = said(() => plain.decode(options.maxPixels, "scale"));
+    return square({ data: pixels, width, height, channels: 3 }, options);
+  });
+}
+
+/** What sharp says of a file, and why it is not decoded, if it is not. */
+async function metadataOf(file: Uint8Array): Promise<Metadata & { readonly problem: string | undefined }> {
+  const unread = tiffProblem(file);
+  if (unread !== undefined) throw new ImageProblem(unread);
+  const metadata = await attempt("it is damaged, or of no known format", () =>
+    sharp(file, { limitInputPixels: false }).metadata(),
   );
+  return { ...metadata, problem: kindProblem(metadata) };
+}
+
+/** Does something that throws a reason. */
+function said<T>(step: () => T): T {
+  try {
+    return step();
+  } catch (cause) {
+    throw new ImageProblem(`it does not decode: ${(cause as Error).message}`, { cause });
+  }
 }
 
 /**
@@ -70,14 +87,17 @@ async function attempt<T>(reason: string, step: () => Promise<T>): Promise<T> {
   }
 }
 
-async function decode(file: Uint8Array, { side, crop, resize, ...options }: SquareOptions): Promise<Uint8Array> {
+async function decode(file: Uint8Array, options: SquareOptions): Promise<RgbBytes> {
   // sRGB in bytes, and the first frame, are what sharp gives where nothing else is asked for.
   // A file that ends early or holds impossible values is broken; one that merely draws a warning is common.
   const upright = sharp(file, { failOn: "error", limitInputPixels: options.maxPixels })
     .autoOrient()
     .flatten({ background: options.background });
   const { data, info } = await upright.raw().toBuffer({ resolveWithObject: true });
-  const whole = { data, width: info.width, height: info.height, channels: info.channels };
+  return { data, width: info.width, height: info.height, channels: info.channels };
+}
+
+async function square(whole: RgbBytes, { side, crop, resize }: SquareOptions): Promise<Uint8Array> {
   const image = crop === "center" ? centerSquare(whole) : whole;
   if (resize === "pil-bilinear") return resizePil(image, { width: side, height: side }).data;
   const raw = { width: image.width, height: image.height, channels: 3 } as const;

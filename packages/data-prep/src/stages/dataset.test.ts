@@ -86,6 +86,17 @@ describe("stage dataset, from a folder", () => {
       expect((await run({ kind: "folder", path }, join(folder, "4"))).facts).toMatchObject({ classes: 1 });
     }));
 
+  test("takes image files of every extension that shards decode", () =>
+    inFolder(async (folder) => {
+      const names = ["a.bmp", "b.PPM", "c.pgm", "d.pbm", "e.pnm", "f.dib", "g.tif", "h.avif", "i.jfif"];
+      const path = await write(join(folder, "in"), Object.fromEntries(names.map((name) => [name, name])));
+      const { facts, warnings } = await run({ kind: "folder", path }, join(folder, "out"));
+      expect(facts).toMatchObject({ images: names.length, skipped: 0 });
+      expect(warnings).toEqual([]);
+      const kinds = (await samplesIn(join(folder, "out"))).map((sample) => Object.keys(sample).sort()[0]);
+      expect(kinds).toEqual(["bmp", "json", "json", "json", "json", "dib", "json", "avif", "jfif"]);
+    }));
+
   test("skips what is empty or too large, and says so", () =>
     inFolder(async (folder) => {
       const path = await write(join(folder, "in"), { "a.png": "a", "b.png": "", "c.png": "" });
@@ -109,7 +120,7 @@ describe("stage dataset, from a folder", () => {
     inFolder(async (folder) => {
       const path = await write(join(folder, "in"), { "a/1.png": "a", "c/1.png": "c", "__MACOSX/a/x.txt": "" });
       expect((await run({ kind: "folder", path }, join(folder, "0"))).facts).toMatchObject({ classes: 2 });
-      await write(path, { "b/1.bmp": "no image" });
+      await write(path, { "b/1.heic": "no image" });
       for (const classes of ["auto", "folders"])
         await expect(run({ kind: "folder", path, classes }, join(folder, "1"))).rejects.toThrow(
           /^Cannot use ".*in": its folder "b" holds no image, and folders are classes, .*\(classes "none"\)$/,

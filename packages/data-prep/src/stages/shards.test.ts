@@ -246,6 +246,38 @@ describe("stage shards", () => {
     expect([...(await pixelsFrom(animation))]).toEqual(Array<number>(12).fill(9));
   });
 
+  test("decodes BMP, PBM, PGM and PPM, scales greys of sixteen bits, and crops them as others", async () => {
+    const bmp = Buffer.alloc(54 + 2 * 8);
+    bmp.write("BM");
+    bmp.writeUInt32LE(54, 10);
+    for (const [value, at] of [40, 2, 2].map((value, i) => [value, 14 + 4 * i] as const)) bmp.writeUInt32LE(value, at);
+    bmp.writeUInt16LE(1, 26);
+    bmp.writeUInt16LE(24, 28);
+    bmp.set([9, 8, 7, 12, 11, 10, 0, 0, 3, 2, 1, 6, 5, 4], 54); // from the bottom, blue first
+    expect([...(await pixelsFrom(bmp))]).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
+    const netpbm = (text: string, side = 2): Promise<Uint8Array> => pixelsFrom(Buffer.from(text), { side });
+    expect([...(await netpbm("P3 2 2 255 1 2 3 4 5 6 7 8 9 10 11 12"))]).toEqual([
+      1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12,
+    ]);
+    expect([...(await netpbm("P2 1 1 65535 32896", 1))]).toEqual([128, 128, 128]);
+    expect([...(await netpbm("P1 3 1 1 0 1", 1))]).toEqual([255, 255, 255]);
+    const { images, skipped } = await shardsOf(
+      {
+        a: { bmp },
+        b: { data: bmp },
+        c: { x: "P2 1 1 9 9", txt: "P2 words" },
+        d: { bmp: bmp.subarray(0, 60) },
+        e: { pgm: "P2 2000 2000 255 0" },
+      },
+      { maxMegapixels: 1 },
+    );
+    expect(images.map(({ key }) => key)).toEqual(["a", "b", "c"]);
+    expect(skipped.map(({ key, reason }) => [key, reason])).toEqual([
+      ["d", "it does not decode: its bmp data ends early"],
+      ["e", "it is 2000 x 2000 pixels, more than 1048576 together"],
+    ]);
+  });
+
   test("lays what is transparent onto black or white", async () => {
     const file = await sharp(Uint8Array.of(100, 100, 100, 51), { raw: { width: 1, height: 1, channels: 4 } })
       .png()
@@ -368,7 +400,7 @@ describe("stage shards, an image that cannot be used", () => {
       good: { png: await pngOf(8, 8) },
     });
     expect(skipped.map((line) => line.path)).toEqual(["cats/tom 1.png", undefined, undefined]);
-    expect(warnings[0]).toMatch(/^skipped image "a" of "00000.tar" \("cats\/tom 1.png"\): it does not decode/);
+    expect(warnings[0]).toMatch(/^skipped image "a" of "00000.tar" \("cats\/tom 1.png"\): it is empty$/);
   });
 
   test("is skipped, with its key and reason", async () => {
@@ -401,10 +433,11 @@ describe("stage shards, an image that cannot be used", () => {
       "cut-jpeg": "it does not decode: its jpeg data is damaged or ends early",
       "cut-png": "it does not decode: its png data is damaged or ends early",
       "cut-webp": "it does not decode: it is damaged, or of no known format",
-      empty: "it does not decode: it is damaged, or of no known format",
+      empty: "it is empty",
       "large-class": 'its class is "1000000", expected a number from 0 to 999999',
       "large-image": "it is 1100 x 1000 pixels, more than 1048576 together",
-      "no-image": "it has no image, which is a file of webp, png, jpg, jpeg, avif, tif, tiff, gif, jfif, jpe",
+      "no-image":
+        "it has no image, which is a file of webp, png, jpg, jpeg, avif, tif, tiff, gif, jfif, jpe, bmp, dib, ppm, pgm, pbm, pnm",
       svg: "it is of the format svg, expected one of jpeg, png, webp, gif, tiff, heif",
       text: "it does not decode: it is damaged, or of no known format",
       "word-class": 'its class is "cat", expected a number from 0 to 999999',
