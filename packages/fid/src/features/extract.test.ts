@@ -1,7 +1,7 @@
 import { DataError } from "@madformer/artifacts";
 import type { GroupImage, ImageGroup } from "../images/groups.js";
 import { extractFeatures, type ExtractOptions } from "./extract.js";
-import type { FeatureNetwork } from "./network.js";
+import type { AnySize, FeatureNetwork } from "./network.js";
 
 /** Its features are the first byte of an image and its width; it remembers what it was asked. */
 function firstBytes() {
@@ -80,14 +80,45 @@ describe("extractFeatures()", () => {
     expect(disposed()).toBe(1);
   });
 
+  test.each([1, 2, 4, 7])(
+    "resizes images that differ in size by themselves, in order: batches of %d",
+    async (batchImages) => {
+      const { network, asked, opened, disposed } = firstBytes();
+      const any: AnySize = {
+        side: 1,
+        resize: (pixels, { width, height }, result) => result.set([pixels[0]!, width, height]),
+        open: async () => ({
+          features: async (images) => {
+            asked.push(images.length / 3);
+            return images.filter((_, i) => i % 3 < 2);
+          },
+          [Symbol.asyncDispose]: async () => void opened.push("closed"),
+        }),
+      };
+      const sizeOf = (i: number): [number, number] => (i === 3 || i === 5 ? [2, 4] : [3, 2]);
+      const said: string[] = [];
+      const options = { batchImages, onMixed: (sizes: string) => void said.push(sizes) };
+      const found = await collect({ ...network, anySize: any }, groupOf(8, sizeOf), options);
+      expect(found).toEqual([0, 1, 2, 3, 4, 5, 6, 7].flatMap((i) => [i, sizeOf(i)[0]]));
+      expect(asked.reduce((a, b) => a + b)).toBe(8);
+      expect(Math.max(...asked)).toBeLessThanOrEqual(batchImages);
+      expect([opened, disposed()]).toEqual([["3 x 2", "closed"], 1]);
+      expect(said).toEqual(["image 3 is 2 x 4 pixels, image 0 3 x 2"]);
+      const few = await collect({ ...network, anySize: any }, groupOf(8, sizeOf), { batchImages, limit: 4 });
+      expect(few).toEqual(found.slice(0, 8));
+    },
+  );
+
   test("refuses images of different sizes, and none", async () => {
     const { network, disposed } = firstBytes();
     const tall = groupOf(5, (i) => (i === 3 ? [2, 3] : [3, 2]));
     await expect(collect(network, tall)).rejects.toThrow(DataError);
-    await expect(collect(network, tall)).rejects.toThrow("image 3 is 2 x 3 pixels, expected 3 x 2 as image 0");
+    await expect(collect(network, tall)).rejects.toThrow(
+      "image 3 is 2 x 3 pixels, image 0 3 x 2; expected images of one size",
+    );
     expect(disposed()).toBe(2);
     const taller = groupOf(5, (i) => [3, i === 4 ? 4 : 2]);
-    await expect(collect(network, taller)).rejects.toThrow("image 4 is 3 x 4 pixels, expected 3 x 2");
+    await expect(collect(network, taller)).rejects.toThrow("image 4 is 3 x 4 pixels, image 0 3 x 2");
     await expect(collect(network, groupOf(0))).rejects.toThrow('group "some" holds no images');
   });
 

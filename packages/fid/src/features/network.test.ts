@@ -5,6 +5,8 @@ import { basename, join } from "node:path";
 import { DataError, digestFile, writeSafetensors } from "@madformer/artifacts";
 import { inFolder } from "../faces-net/testing.js";
 import { drawnTensors } from "../inception/testing.js";
+import type { GroupImage } from "../images/groups.js";
+import { extractFeatures } from "./extract.js";
 import { inceptionFiles, openInceptionNetwork, type FeatureNetwork, type InceptionLocation } from "./network.js";
 import { PUBLISHED_INCEPTION } from "./network-names.js";
 
@@ -81,6 +83,36 @@ describe("openInceptionNetwork()", () => {
       expect(features.every(Number.isFinite)).toBe(true);
     }));
 });
+
+test("openInceptionNetwork() gives an image the same features beside images of other sizes", () =>
+  withWeights(async (path, folder) => {
+    const network = await open(folder, { weights: path });
+    const image = (i: number, [width, height]: readonly [number, number]): GroupImage => ({
+      name: `${i}`,
+      width,
+      height,
+      pixels: Uint8Array.from({ length: width * height * 3 }, (_, at) => ((at * at) >> i) % 251),
+    });
+    const featuresOf = async (...images: readonly GroupImage[]): Promise<Float32Array[]> => {
+      const group = {
+        name: "some",
+        images: async function* () {
+          yield* images;
+        },
+      };
+      const rows = [];
+      const options = { batchImages: 2, limit: 0, signal: new AbortController().signal };
+      for await (const part of extractFeatures(network, group, options))
+        for (let at = 0; at < part.length; at += 64) rows.push(part.slice(at, at + 64));
+      return rows;
+    };
+    const images = [image(1, [20, 10]), image(2, [20, 10]), image(3, [20, 10]), image(4, [9, 31]), image(5, [20, 10])];
+    const mixed = await featuresOf(...images);
+    const alone: Float32Array[] = [];
+    for (const one of images) alone.push(...(await featuresOf(one)));
+    expect(mixed).toHaveLength(5);
+    mixed.forEach((row, i) => row.forEach((x, at) => expect(Math.abs(x - alone[i]![at]!)).toBeLessThan(1e-4)));
+  }));
 
 test("inceptionFiles() names the file of weights that is on this machine", () => {
   const here = [{ path: "/weights/w.pth", by: "content" }];

@@ -7,7 +7,9 @@ import { FacesNetExtractor } from "../faces-net/extractor.js";
 import { digestOf, readFacesNet } from "../faces-net/file.js";
 import { InceptionExtractor } from "../inception/extractor.js";
 import { openInceptionWeights } from "../inception/file.js";
+import { INCEPTION_SIDE } from "../inception/network.js";
 import type { InceptionDims } from "../inception/units.js";
+import { resizeBytesBilinear } from "../resize/bilinear-bytes.js";
 import { PUBLISHED_INCEPTION, type NetworkName } from "./network-names.js";
 
 /** A network that makes features of images. */
@@ -24,12 +26,29 @@ export interface FeatureNetwork {
    *
    * @throws {DataError} If it cannot see images of that size.
    */
-  open(size: { readonly width: number; readonly height: number }): Promise<FeatureExtractor>;
+  open(size: ImageSize): Promise<FeatureExtractor>;
+  /** If it sees images of any size: what brings them to its own, where they differ. */
+  readonly anySize?: AnySize;
 }
 
-export interface FeatureExtractor extends AsyncDisposable {
-  /** (N, height, width, 3) uint8 -> (N, dims) */
-  features(images: Uint8Array): Promise<Float32Array>;
+export interface ImageSize {
+  readonly width: number;
+  readonly height: number;
+}
+
+/** How images that differ in size come to one network: each is resized by itself, as the network would. */
+export interface AnySize {
+  /** Pixels each way that it sees. */
+  readonly side: number;
+  /** Writes one image, (height, width, 3) uint8, as (side, side, 3) float32 in [0, 1]. */
+  readonly resize: (pixels: Uint8Array, size: ImageSize, result: Float32Array) => void;
+  /** Compiles it for images that came to its size. */
+  readonly open: () => Promise<FeatureExtractor<Float32Array>>;
+}
+
+export interface FeatureExtractor<Pixels = Uint8Array> extends AsyncDisposable {
+  /** (N, height, width, 3), uint8 in [0, 255] or float32 in [0, 1] -> (N, dims) */
+  readonly features: (images: Pixels) => Promise<Float32Array>;
 }
 
 /**
@@ -103,12 +122,18 @@ export async function openInceptionNetwork(location: InceptionLocation): Promise
         `Cannot use Inception weights "${weights}": their SHA-256 is ${digest}, expected ${expected}${expected.length < 64 ? "..." : ""} by ${from}`,
       );
   const opened = await openInceptionWeights(path, dims);
+  const side = INCEPTION_SIDE;
   return {
     name: "inception",
     digest,
     dims: opened.dims,
     resize: "bilinear to 299 x 299 without antialiasing, in the network",
     open: (imageSize) => InceptionExtractor.create(opened, { imageSize, batchImages }),
+    anySize: {
+      side,
+      resize: (pixels, size, result) => resizeBytesBilinear(pixels, size, side, result),
+      open: () => InceptionExtractor.create(opened, { imageSize: { width: side, height: side }, batchImages }),
+    },
   };
 }
 

@@ -1,5 +1,6 @@
 import { compile, spec, type EngineName, type Program, type SessionOptions, type TensorSpec } from "@madformer/engine";
 import type * as tf from "@tensorflow/tfjs-core";
+import { FROM_BYTE } from "../resize/bilinear-bytes.js";
 import { inceptionFeatures, type InceptionTensors } from "./network.js";
 import { inceptionUnits, type InceptionDims } from "./units.js";
 import type { InceptionWeights } from "./weights.js";
@@ -119,9 +120,6 @@ export class InceptionExtractor implements AsyncDisposable {
     return this.dispose();
   }
 }
-
-/** Bytes as the reference's `ToTensor` maps them: divided by 255 in float32. */
-const FROM_BYTE = Float32Array.from({ length: 256 }, (_, byte) => byte / 255);
 
 /** Elements of a whole batch, in [0, 1]; a short one is filled up with black, which nothing looks at. */
 function batchOf(part: Uint8Array | Uint8ClampedArray | Float32Array, size: number): Float32Array {

@@ -55,7 +55,8 @@ export type FeaturesConfig = z.infer<typeof FeaturesConfig>;
  * Images are read, and features written, as they come: memory does not grow with their number. A run that was killed goes
  * on with the groups that are not finished, or were damaged since.
  *
- * @throws {DataError} If there are no images or fewer than two in a group, they differ in size, or the network is missing.
+ * @throws {DataError} If there are no images or fewer than two in a group, they are not of the size that the network sees, or it
+ *   is missing.
  */
 export const stage = defineStage({
   name: "features",
@@ -135,7 +136,9 @@ async function featuresOf(
     log.progress(`images of ${group.name}`, done, Number.isFinite(total) ? total : done);
   };
   const statistics = new FeatureStatistics(network.dims);
-  const parts = extractFeatures(network, group, { batchImages, limit, signal, progress });
+  const onMixed = (sizes: string): void =>
+    log.info(`images of ${group.name} differ in size (${sizes}): each is resized by itself`);
+  const parts = extractFeatures(network, group, { batchImages, limit, signal, progress, onMixed });
   const rows = await writeFeatures(join(out, features), network.dims, counted(parts, statistics));
   if (rows < 2)
     throw new DataError(
