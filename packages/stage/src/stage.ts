@@ -11,6 +11,8 @@ export interface InputSpec {
   readonly optional?: boolean;
   /** Stages that make it, the usual one first. What nobody made, a folder of files, is taken as well. */
   readonly stages?: readonly string[];
+  /** How the name of a single file ends that a command takes in place of a folder, such as `.npz`. */
+  readonly file?: string;
   /** Whether the stage takes what an interrupted run of those has left. */
   readonly unfinished?: boolean;
 }

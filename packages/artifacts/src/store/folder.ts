@@ -1,19 +1,34 @@
 import type { BigIntStats } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
-import { basename, join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { z } from "zod";
 import { DataError } from "../data-error.js";
 import { reasonOf } from "../file/byte-source.js";
 import type { Artifact } from "./artifact.js";
 import { digestFile, exists, listFiles } from "./files.js";
-import { Manifest } from "./manifest.js";
+import { FilePath, Manifest } from "./manifest.js";
 import { StageRecord } from "./record.js";
 import { isConsistent, sameContent, Store } from "./store.js";
 
 /** Names that stand for a stage's output beside its files. */
 export const MANIFEST_FILE = "manifest.json";
 export const RECORD_FILE = "record.json";
+/** What a manifest says of what no stage made. */
+const NOBODY = "folder";
 const NOT_CONTENT = [MANIFEST_FILE, RECORD_FILE, "logs", "tmp", ".madformer.json", ".lock"];
+
+/**
+ * An artifact of a single file that no stage made: that of a folder which holds nothing else.
+ *
+ * @throws {DataError} If it cannot be read, or a manifest cannot hold its name.
+ */
+export async function openFile(path: string, store: Store = Store.at(".")): Promise<Artifact> {
+  const [folder, name] = [dirname(resolve(path)), basename(path)];
+  if (!FilePath.safeParse(name).success)
+    throw new DataError(`Cannot open ${JSON.stringify(path)}: a manifest cannot hold this name`);
+  const manifest: Manifest = { format: 1, stage: NOBODY, facts: {}, files: { [name]: await digestFile(path) } };
+  return artifactIn(folder, manifest, undefined, store);
+}
 
 /**
  * An artifact from a folder: what a stage wrote there, the output folder of a pipeline's stage (whose files lie in the
@@ -31,14 +46,18 @@ export async function openFolder(
 ): Promise<Artifact> {
   const root = resolve(folder);
   if (!(await exists(root))) throw new DataError(`Cannot open ${JSON.stringify(folder)}: there is no such folder`);
-  const manifest =
-    (await readJson(join(root, MANIFEST_FILE), Manifest)) ?? (await manifestOf(root, "folder", {}, onOdd));
+  const manifest = (await readJson(join(root, MANIFEST_FILE), Manifest)) ?? (await manifestOf(root, NOBODY, {}, onOdd));
   const record = await readJson(join(root, RECORD_FILE), StageRecord);
   if (record !== undefined && !isConsistent({ manifest, record }))
     throw new DataError(
       `Cannot use ${JSON.stringify(folder)}: ${MANIFEST_FILE} and ${RECORD_FILE} do not belong together, one of them is damaged; ` +
         "the command that made it, given again, mends it",
     );
+  return artifactIn(root, manifest, record, store);
+}
+
+/** Files of a manifest, which lie in a folder or in the store. */
+function artifactIn(root: string, manifest: Manifest, record: StageRecord | undefined, store: Store): Artifact {
   const inStore = store.artifact({ manifest, record });
   const checked = new Map<string, Promise<string>>();
   const seen = new Map<string, BigIntStats>();

@@ -17,7 +17,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DataError } from "../data-error.js";
 import { listFiles } from "./files.js";
-import { openFolder } from "./folder.js";
+import { openFile, openFolder } from "./folder.js";
 import { FilePath, manifestDigest, manifestText, sha256, type Manifest } from "./manifest.js";
 import { isSealed, sealRecord, StageRecord } from "./record.js";
 import { objectTime, Store } from "./store.js";
@@ -130,6 +130,18 @@ describe("Store", () => {
     await writer;
     const { sha256: digest } = await store.add(path); // now nobody does
     expect(sha256(await readFile(store.objectPath(digest)))).toBe(digest);
+  });
+
+  test("takes a single file for a folder with nothing else", async () => {
+    for (const name of ["a", "b"]) await writeFile(join(root, name), "hello");
+    const one = await openFile(join(root, "a"), store);
+    expect(one.files).toEqual(["a"]);
+    expect(one.digest).toBe((await openFile(join(root, "a"), store)).digest);
+    expect(await one.path("a")).toBe(join(root, "a"));
+    await expect(one.path("b")).rejects.toThrow(DataError);
+    await writeFile(join(root, "a"), "jello");
+    expect(await one.changed()).toEqual(["a"]);
+    await expect(openFile(join(root, "c"), store)).rejects.toThrow(DataError);
   });
 
   test("says which files that were handed out have been touched since", async () => {

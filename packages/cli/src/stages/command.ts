@@ -46,7 +46,10 @@ export function stageCommand(stage: Stage<never>, io: Io, args: readonly string[
 
   command.optionsGroup("Inputs and output:");
   for (const { input, flag } of flags)
-    command.option(`--${flag} <folder>`, `${sentence(input.summary)}${input.optional ? " (optional)" : ""}`);
+    command.option(
+      `--${flag} <${input.file === undefined ? "folder" : "path"}>`,
+      `${sentence(input.summary)}${input.optional ? " (optional)" : ""}`,
+    );
   command
     .option("--out <folder>", "where to write; new, empty, or that of the same command")
     .option("--config <file>", "JSON with fields of the config; options go on top");

@@ -49,6 +49,17 @@ describe("openInput()", () => {
     await expect(open(folder)).rejects.toThrow(message);
   });
 
+  test("takes a single file where the stage does", async () => {
+    await writeFile(join(root, "plain/codec.npz"), "x");
+    const either = { ...VAE, file: ".npz" };
+    const opened = await open("plain/codec.npz", either);
+    expect([opened.manifest.stage, opened.files]).toEqual(["folder", ["codec.npz"]]);
+    expect(await opened.path("codec.npz")).toBe(join(root, "plain/codec.npz"));
+    expect((await open("runs/vae", either)).manifest.stage).toBe("vae");
+    await expect(open("plain/codec.npz")).rejects.toThrow(/it is a file, expected a folder(;|$)/);
+    await expect(open("plain/codec.json", either)).rejects.toThrow(/it is a file, expected a folder or a \.npz file/);
+  });
+
   test("says what is meant by a folder that lacks a file, and gives those that it has", async () => {
     const [plain, within] = [await open("plain"), await open("runs/vae/files")];
     expect(await plain.path("codec.json")).toBe(join(root, "plain/codec.json"));

@@ -1,6 +1,6 @@
 import { readdir, readFile, stat } from "node:fs/promises";
 import { dirname, join, relative, resolve } from "node:path";
-import { DataError, MANIFEST_FILE, openFolder, type Artifact } from "@madformer/artifacts";
+import { DataError, MANIFEST_FILE, openFile, openFolder, type Artifact } from "@madformer/artifacts";
 import { assertMadeBy, ConfigError, STATE_FILE, type InputSpec } from "@madformer/stage";
 
 /** How far and how widely is looked for an input that may be meant. */
@@ -9,7 +9,7 @@ const [DEPTH, MAX_FOLDERS] = [2, 200];
 const MAX_HINTS = 3;
 
 /**
- * Opens the folder that a command names as an input.
+ * Opens the folder, or the file where the stage takes one, that a command names as an input.
  *
  * @param flag Of the option, without dashes.
  * @throws {ConfigError} If it is what another stage made, is not finished, or just holds folders one of which is meant: names
@@ -23,6 +23,7 @@ export async function openInput(folder: string, flag: string, input: InputSpec):
     throw new DataError(
       `Cannot open ${JSON.stringify(folder)} (--${flag}): there is no such folder${await hint(root, input)}`,
     );
+  if (status.isFile() && input.file !== undefined && folder.endsWith(input.file)) return openFile(folder);
   const [made, begun] = await Promise.all([stageIn(join(root, MANIFEST_FILE)), stageIn(join(root, STATE_FILE))]);
   const stage = made ?? begun;
   try {
@@ -42,7 +43,7 @@ export async function openInput(folder: string, flag: string, input: InputSpec):
   } catch (error) {
     if (status.isDirectory()) throw error;
     throw new DataError(
-      `Cannot open ${JSON.stringify(folder)} (--${flag}): it is a file, expected a folder${await hint(root, input)}`,
+      `Cannot open ${JSON.stringify(folder)} (--${flag}): it is a file, expected a folder${input.file === undefined ? "" : ` or a ${input.file} file`}${await hint(root, input)}`,
       { cause: error },
     );
   }

@@ -11,6 +11,7 @@ function firstBytes() {
   const network: FeatureNetwork = {
     name: "faces-net",
     digest: "",
+    isPublished: false,
     dims: 2,
     resize: "",
     open: async ({ width, height }) => {

@@ -2,7 +2,7 @@ import { createServer } from "node:http";
 import { copyFile, readdir, readFile } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
 import { basename, join } from "node:path";
-import { DataError, digestFile, writeSafetensors } from "@madformer/artifacts";
+import { DataError, digestFile, torchTensor, writeSafetensors, writeTorch } from "@madformer/artifacts";
 import { inFolder } from "../faces-net/testing.js";
 import { drawnTensors } from "../inception/testing.js";
 import type { GroupImage } from "../images/groups.js";
@@ -41,17 +41,23 @@ describe("openInceptionNetwork()", () => {
     withWeights(async (path, folder) => {
       const { sha256, bytes } = await digestFile(path);
       const network = await open(folder, { weights: path, sha256: sha256.toUpperCase() });
-      expect(network).toMatchObject({ name: "inception", digest: sha256, dims: 64 });
+      const { digest } = network;
+      expect(network).toMatchObject({ name: "inception", isPublished: false, dims: 64 });
       expect(network.resize).toMatch(/^bilinear to 299 x 299/);
 
       await expect(open(folder, { weights: path, sha256: "0".repeat(64) })).rejects.toThrow(
         `their SHA-256 is ${sha256}, expected ${"0".repeat(64)} by sha256`,
       );
       const named = join(folder, `drawn-${sha256.slice(0, 8)}.safetensors`);
-      const misnamed = join(folder, "drawn-01234567.safetensors");
-      for (const copy of [named, misnamed]) await copyFile(path, copy);
-      expect((await open(folder, { weights: named })).digest).toBe(sha256);
-      await expect(open(folder, { weights: misnamed })).rejects.toThrow("expected 01234567... by its name");
+      const converted = join(folder, "drawn-01234567.safetensors"); // named after the file that it was made from
+      for (const copy of [named, converted]) await copyFile(path, copy);
+      for (const weights of [named, converted]) expect((await open(folder, { weights })).digest).toBe(digest);
+      for (const misnamed of ["drawn-01234567.pth", "drawn-01234567.pt"]) {
+        await copyFile(path, join(folder, misnamed));
+        await expect(open(folder, { weights: join(folder, misnamed) })).rejects.toThrow(
+          "expected 01234567... by its name",
+        );
+      }
 
       // What calls itself the published file is held to it, before it is read.
       const published = join(folder, PUBLISHED_INCEPTION.file);
@@ -65,13 +71,34 @@ describe("openInceptionNetwork()", () => {
         const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/somewhere/w.safetensors?version=1`;
         let fetched = 0;
         const location = { weights: url, sha256, progress: (done: number) => void (fetched = done) };
-        expect((await open(folder, location)).digest).toBe(sha256);
+        expect((await open(folder, location)).digest).toBe(digest);
         expect(fetched).toBe(bytes);
         expect(await readdir(join(folder, "tmp"))).toEqual(["inception.safetensors"]);
         await expect(open(folder, { weights: url, sha256: "1".repeat(64) })).rejects.toThrow("1".repeat(64));
+        const misnamed = url.replace("w.safetensors", "w-01234567.pth");
+        await expect(open(folder, { weights: misnamed })).rejects.toThrow("expected 01234567... by its name");
       } finally {
         await new Promise((closed) => server.close(closed));
       }
+    }));
+
+  test("knows equal weights by their values, not by the file that holds them", () =>
+    withWeights(async (path, folder) => {
+      const [torch, reordered, others] = ["drawn.pt", "reordered.safetensors", "others.safetensors"].map((name) =>
+        join(folder, name),
+      );
+      const tensors = [...drawnTensors(64)];
+      await writeTorch(torch!, new Map(tensors.map(([name, tensor]) => [name, torchTensor(tensor)])));
+      const extra = { "fc.bias": { shape: [1], data: Float32Array.of(1) } };
+      await writeSafetensors(reordered!, { ...extra, ...Object.fromEntries(tensors.toReversed()) });
+      const [[name, first]] = tensors as [(typeof tensors)[0]];
+      const changed = { shape: first.shape, data: first.data.map((x, i) => (i === 7 ? x + 1e-3 : x)) };
+      await writeSafetensors(others!, { ...Object.fromEntries(tensors), [name]: changed });
+      const digestOf = async (weights: string): Promise<string> => (await open(folder, { weights })).digest;
+      const digest = await digestOf(path);
+      expect(await digestOf(torch!)).toBe(digest);
+      expect(await digestOf(reordered!)).toBe(digest);
+      expect(await digestOf(others!)).not.toBe(digest);
     }));
 
   test("makes features of images of the sizes that it is opened for", () =>

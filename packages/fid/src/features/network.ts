@@ -15,8 +15,10 @@ import { PUBLISHED_INCEPTION, type NetworkName } from "./network-names.js";
 /** A network that makes features of images. */
 export interface FeatureNetwork {
   readonly name: NetworkName;
-  /** Of everything that decides its features: files of weights of one content have one digest. */
+  /** Of everything that decides its features: equal weights have one digest, whatever the format of their file. */
   readonly digest: string;
+  /** Whether its weights are the published file of Inception. */
+  readonly isPublished: boolean;
   /** Channels of a feature. */
   readonly dims: number;
   /** How images come to the size that the network sees. */
@@ -63,6 +65,7 @@ export async function openFacesNetwork(net: Artifact, batchImages: number): Prom
   return {
     name: "faces-net",
     digest: digestOf(opened),
+    isPublished: false,
     dims,
     resize: `none: ${sidePixels} x ${sidePixels}`,
     open: async ({ width, height }) => {
@@ -98,7 +101,7 @@ const isUrl = (location: string): boolean => /^[a-z][a-z+.-]*:\/\//i.test(locati
 
 /**
  * The Inception network with weights from a file or a URL. The file's SHA-256 must be the one that is given, and start with
- * the eight digits that PyTorch puts at the end of a name (`...-6726825d.pth`).
+ * the eight digits that PyTorch puts at the end of a name (`...-6726825d.pth`); a file of another format may keep them.
  *
  * @throws {DataError} If no weights are given (it says how to get them), or they have another digest.
  */
@@ -108,24 +111,26 @@ export async function openInceptionNetwork(location: InceptionLocation): Promise
     throw new DataError(
       `Cannot open the Inception network: "weights" is not set, expected a path or URL of ${PUBLISHED_INCEPTION.file} (91 MB, SHA-256 ${PUBLISHED_INCEPTION.sha256}), published at ${PUBLISHED_INCEPTION.url}`,
     );
-  const published = basename(weights) === PUBLISHED_INCEPTION.file ? PUBLISHED_INCEPTION.sha256 : undefined;
+  const name = basename(isUrl(weights) ? new URL(weights).pathname : weights);
+  const published = name === PUBLISHED_INCEPTION.file ? PUBLISHED_INCEPTION.sha256 : undefined;
   const sha256 = location.sha256?.toLowerCase() ?? published;
   const path = isUrl(weights) ? await fetched(weights, { ...location, sha256 }) : weights;
-  const digest = (await digestFile(path)).sha256;
-  const inName = /-([0-9a-f]{8})\.\w+$/.exec(basename(weights))?.[1];
+  const fileDigest = (await digestFile(path)).sha256;
+  const inName = /-([0-9a-f]{8})\.pth?$/.exec(name)?.[1];
   for (const [from, expected] of [
     ["sha256", sha256],
     ["its name", inName],
   ] as const)
-    if (expected !== undefined && !digest.startsWith(expected))
+    if (expected !== undefined && !fileDigest.startsWith(expected))
       throw new DataError(
-        `Cannot use Inception weights "${weights}": their SHA-256 is ${digest}, expected ${expected}${expected.length < 64 ? "..." : ""} by ${from}`,
+        `Cannot use Inception weights "${weights}": their SHA-256 is ${fileDigest}, expected ${expected}${expected.length < 64 ? "..." : ""} by ${from}`,
       );
   const opened = await openInceptionWeights(path, dims);
   const side = INCEPTION_SIDE;
   return {
     name: "inception",
-    digest,
+    digest: opened.digest,
+    isPublished: fileDigest === PUBLISHED_INCEPTION.sha256,
     dims: opened.dims,
     resize: "bilinear to 299 x 299 without antialiasing, in the network",
     open: (imageSize) => InceptionExtractor.create(opened, { imageSize, batchImages }),

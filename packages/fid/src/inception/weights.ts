@@ -1,4 +1,4 @@
-import { notFinite } from "@madformer/artifacts";
+import { canonicalJson, notFinite, sha256 } from "@madformer/artifacts";
 import { inceptionUnits, type InceptionDims, type Unit } from "./units.js";
 
 /** Named float32 tensors: a file of weights, or anything that can be read like one. */
@@ -21,6 +21,8 @@ export interface UnitWeights {
 export interface InceptionWeights {
   /** The features that these units reach. */
   readonly dims: InceptionDims;
+  /** SHA-256 of the tensors that they were read from: the same for files of other formats with the same values. */
+  readonly digest: string;
   /** By the reference's names: `Mixed_5b.branch1x1`. */
   readonly units: ReadonlyMap<string, UnitWeights>;
 }
@@ -50,9 +52,19 @@ export async function readInceptionWeights(source: TensorSource, dims: Inception
     throw new RangeError(
       `Cannot read Inception weights: ${missing.length} tensors are missing, among them "${missing.slice(0, 3).join('", "')}"`,
     );
+  const digests: Record<string, string> = {};
+  const digested: TensorSource = {
+    has: (name) => source.has(name),
+    read: async (name) => {
+      const tensor = await source.read(name);
+      const { buffer, byteOffset, byteLength } = tensor.data;
+      digests[name] = sha256(new Uint8Array(buffer, byteOffset, byteLength));
+      return tensor;
+    },
+  };
   const units = new Map<string, UnitWeights>();
-  for (const [name, unit] of sizes) units.set(name, await readUnit(source, name, unit));
-  return { dims, units };
+  for (const [name, unit] of sizes) units.set(name, await readUnit(digested, name, unit));
+  return { dims, digest: sha256(canonicalJson(digests)), units };
 }
 
 const keysOf = (name: string): string[] =>

@@ -1,10 +1,11 @@
 import { DataError, type Artifact } from "@madformer/artifacts";
 import { z } from "zod";
 import { FeatureFile } from "../features/feature-file.js";
-import { NETWORKS, PUBLISHED_INCEPTION } from "../features/network-names.js";
+import { NETWORKS } from "../features/network-names.js";
 import type { Gaussian } from "../frechet.js";
 import { GroupName } from "../images/group-name.js";
 import { readStatistics } from "../statistics/file.js";
+import type { Side, SideGroup } from "./side.js";
 
 const Group = z.object({
   name: GroupName,
@@ -17,6 +18,7 @@ const Group = z.object({
 const FeatureFacts = z.object({
   network: z.enum(NETWORKS),
   networkDigest: z.string().regex(/^[0-9a-f]{64}$/),
+  published: z.boolean().optional(),
   dims: z.int().positive().max(65536),
   resize: z.string(),
   groups: z.array(Group).min(1).max(1000),
@@ -26,7 +28,7 @@ export type FeatureFacts = z.infer<typeof FeatureFacts>;
 export type FeatureGroup = FeatureFacts["groups"][number];
 
 /** Features that the stage `features` made. */
-export class FeaturesArtifact {
+export class FeaturesArtifact implements Side {
   private constructor(
     private readonly artifact: Artifact,
     readonly facts: FeatureFacts,
@@ -44,43 +46,25 @@ export class FeaturesArtifact {
     );
   }
 
+  get dims(): number {
+    return this.facts.dims;
+  }
+
+  get groups(): readonly FeatureGroup[] {
+    return this.facts.groups;
+  }
+
   get digest(): string {
     return this.artifact.digest;
   }
 
   /** Mean and covariance of a group's features. */
-  async statistics({ name }: FeatureGroup): Promise<Gaussian> {
+  async statistics({ name }: SideGroup): Promise<Gaussian> {
     return readStatistics(await this.artifact.path(`${name}/statistics.npz`));
   }
 
   /** A group's features. Yours to close. */
-  async features({ name, images }: FeatureGroup): Promise<FeatureFile> {
-    return FeatureFile.open(await this.artifact.path(`${name}/features.npy`), images, this.facts.dims);
+  async features({ name, images = 0 }: SideGroup): Promise<FeatureFile> {
+    return FeatureFile.open(await this.artifact.path(`${name}/features.npy`), images, this.dims);
   }
-}
-
-/**
- * What the distance is called. FID is one by the published Inception network alone, at its 2048 channels.
- */
-export function metricName({ network, networkDigest, dims }: Pick<FeatureFacts, "network" | "networkDigest" | "dims">) {
-  switch (network) {
-    case "faces-net":
-      return "FD (faces-net)";
-    case "inception":
-      return networkDigest === PUBLISHED_INCEPTION.sha256 && dims === 2048 ? "FID" : "FD (inception, other weights)";
-  }
-}
-
-/**
- * Sees that two sets of features can be compared.
- *
- * @throws {DataError} If they are not of one network, or images came to its size in different ways.
- */
-export function assertComparable(reference: FeatureFacts, samples: FeatureFacts): void {
-  const told = ({ network, networkDigest, dims, resize }: FeatureFacts): string =>
-    `of ${network} ${networkDigest.slice(0, 12)} (${dims} channels, resize ${resize})`;
-  if (told(reference) !== told(samples) || reference.networkDigest !== samples.networkDigest)
-    throw new DataError(
-      `Cannot score: the reference's features are ${told(reference)}, those of the samples ${told(samples)}; expected one network`,
-    );
 }

@@ -7,8 +7,9 @@ import { frechetDistance } from "../frechet.js";
 import { normals } from "../linalg/testing.js";
 import { precisionRecall } from "../neighbours/precision-recall.js";
 import { FeatureStatistics } from "../statistics/feature-statistics.js";
-import { assertComparable, FeaturesArtifact, metricName, type FeatureFacts } from "./features-artifact.js";
+import { FeaturesArtifact, type FeatureFacts } from "./features-artifact.js";
 import { coverageOf, floorOf, inOrder, summaryOf } from "./scores.js";
+import { assertComparable, metricName } from "./side.js";
 
 const DIMS = 3;
 const signal = new AbortController().signal;
@@ -38,7 +39,27 @@ describe("metricName()", () => {
   const inception = { network: "inception", networkDigest: PUBLISHED_INCEPTION.sha256, dims: 2048 } as const;
 
   test("says FID of the published Inception network at 2048 channels", () => {
-    expect(metricName(inception)).toBe("FID");
+    expect(metricName(inception, inception)).toBe("FID");
+  });
+
+  test("says FID of the same weights from files of other formats, if one side had the published file", () => {
+    const [converted, published] = [
+      { ...inception, networkDigest: "a".repeat(64) },
+      { ...inception, networkDigest: "a".repeat(64), published: true },
+    ];
+    expect(metricName(published, converted)).toBe("FID");
+    expect(metricName(converted, published)).toBe("FID");
+    expect(metricName(converted, converted)).toBe("FD (inception, other weights)");
+    expect(metricName({ ...published, dims: 768 }, { ...converted, dims: 768 })).not.toBe("FID");
+  });
+
+  test("names no network where a side does not say it", () => {
+    for (const [a, b] of [
+      [inception, undefined] as const,
+      [undefined, inception] as const,
+      [undefined, undefined] as const,
+    ])
+      expect(metricName(a, b)).toBe("FD (network not known)");
   });
 
   test.each([
@@ -47,7 +68,8 @@ describe("metricName()", () => {
     ["weights that share the first digits", { networkDigest: "6726825d".padEnd(64, "0") }],
     ["fewer channels", { dims: 768 }],
   ])("never says FID of %s", (_, change) => {
-    const name = metricName({ ...inception, ...change });
+    const changed = { ...inception, ...change };
+    const name = metricName(changed, changed);
     expect(name).toMatch(/^FD \(/);
     expect(name).not.toContain("FID");
   });
@@ -57,12 +79,26 @@ describe("assertComparable()", () => {
   const facts = { network: "faces-net", networkDigest: "a".repeat(64), dims: 64, resize: "none" } as FeatureFacts;
 
   test("takes features of one network, and names both otherwise", () => {
-    expect(() => assertComparable(facts, { ...facts, groups: [] })).not.toThrow();
+    const compare = (a: FeatureFacts, b: FeatureFacts): void =>
+      assertComparable({ facts: a, dims: a.dims }, { facts: b, dims: b.dims });
+    expect(() => compare(facts, { ...facts, groups: [] })).not.toThrow();
     const tail = { ...facts, networkDigest: `${"a".repeat(63)}b` };
     for (const other of [{ ...facts, dims: 128 }, { ...facts, network: "inception" as const }, tail])
-      expect(() => assertComparable(facts, other)).toThrow(DataError);
-    expect(() => assertComparable(facts, { ...facts, network: "inception", networkDigest: "b".repeat(64) })).toThrow(
+      expect(() => compare(facts, other)).toThrow(DataError);
+    expect(() => compare(facts, { ...facts, network: "inception", networkDigest: "b".repeat(64) })).toThrow(
       "the reference's features are of faces-net aaaaaaaaaaaa (64 channels, resize none), those of the samples of inception bbbbbbbbbbbb",
+    );
+  });
+
+  test("compares the channels of statistics that say no network", () => {
+    const [known, unknown] = [
+      { facts, dims: 64 },
+      { facts: undefined, dims: 64 },
+    ] as const;
+    for (const [a, b] of [[known, unknown] as const, [unknown, known] as const, [unknown, unknown] as const])
+      expect(() => assertComparable(a, b)).not.toThrow();
+    expect(() => assertComparable({ ...unknown, dims: 2048 }, known)).toThrow(
+      "the reference's features are of 2048 channels of a network that is not known, those of the samples of faces-net aaaaaaaaaaaa (64",
     );
   });
 });

@@ -4,7 +4,7 @@ import type { FeatureFile } from "../features/feature-file.js";
 import { frechetDistance, type Gaussian } from "../frechet.js";
 import { precisionRecall, type PrecisionRecall } from "../neighbours/precision-recall.js";
 import { FeatureStatistics } from "../statistics/feature-statistics.js";
-import type { FeaturesArtifact, FeatureGroup } from "./features-artifact.js";
+import type { Side, SideGroup } from "./side.js";
 
 /**
  * A distance between two parts of the reference: what equally many perfect samples would get, and a good model gets near.
@@ -80,8 +80,8 @@ export interface GroupScore {
   readonly name: string;
   readonly step?: number;
   readonly weights?: string;
-  /** Samples that were scored. */
-  readonly samples: number;
+  /** Samples that were scored, where that is known. */
+  readonly samples?: number;
   /** Fréchet distance of all of them to all reference images. */
   readonly distance: number;
   readonly precision?: number;
@@ -116,24 +116,24 @@ export function summaryOf(scores: readonly GroupScore[], last: number): Summary 
 
 /** Scores one group of samples. */
 export async function scoreOf(
-  reference: { readonly artifact: FeaturesArtifact; readonly group: FeatureGroup },
-  samples: { readonly artifact: FeaturesArtifact; readonly group: FeatureGroup },
+  reference: { readonly side: Side; readonly group: SideGroup },
+  samples: { readonly side: Side; readonly group: SideGroup },
   options: CoverageOptions,
 ): Promise<GroupScore> {
   const { name, step, weights, images } = samples.group;
   const distance = distanceOf(
     `group "${name}"`,
-    await reference.artifact.statistics(reference.group),
-    await samples.artifact.statistics(samples.group),
+    await reference.side.statistics(reference.group),
+    await samples.side.statistics(samples.group),
   );
-  await using from = await reference.artifact.features(reference.group);
-  await using to = await samples.artifact.features(samples.group);
-  const coverage = await coverageOf(from, to, options);
+  await using from = await reference.side.features(reference.group);
+  await using to = await samples.side.features(samples.group);
+  const coverage = from && to && (await coverageOf(from, to, options));
   return {
     name,
     ...(step === undefined ? {} : { step }),
     ...(weights === undefined ? {} : { weights }),
-    samples: images,
+    ...(images === undefined ? {} : { samples: images }),
     distance,
     ...(coverage && { precision: coverage.precision, recall: coverage.recall, neighbourImages: coverage.images }),
   };

@@ -67,6 +67,10 @@ export const stage = defineStage({
     net: { summary: "the faces-net, where that is the network", optional: true, stages: ["faces-net"] },
   },
   free: ["batchImages"],
+  idle({ network }): Record<string, string> {
+    const why = `with the network "${network}"`;
+    return network === "inception" ? { net: why } : { weights: why, sha256: why, inceptionDims: why };
+  },
   outside: ({ network, weights }) => (network === "inception" ? inceptionFiles(weights) : []),
   async run(config, { images, net }, context) {
     const { batchImages, pixels } = config;
@@ -88,6 +92,7 @@ export const stage = defineStage({
     return {
       network: network.name,
       networkDigest: network.digest,
+      ...(network.isPublished ? { published: true } : {}),
       dims: network.dims,
       resize: network.resize,
       ...(pixels === "pil" ? {} : { pixels }),

@@ -1,8 +1,10 @@
-import { DataError } from "@madformer/artifacts";
+import { DataError, type Artifact } from "@madformer/artifacts";
 import { defineStage } from "@madformer/stage";
 import { z } from "zod";
-import { assertComparable, FeaturesArtifact, metricName } from "../score/features-artifact.js";
+import { FeaturesArtifact } from "../score/features-artifact.js";
 import { floorOf, inOrder, scoreOf, summaryOf, type GroupScore } from "../score/scores.js";
+import { assertComparable, metricName, type Side } from "../score/side.js";
+import { StatisticsArtifact } from "../score/statistics-artifact.js";
 
 /** How samples are compared with the reference. */
 export const ScoreConfig = z
@@ -32,12 +34,14 @@ export type ScoreConfig = z.infer<typeof ScoreConfig>;
 /**
  * Stage `score`: features of reference images and of samples in, how near they are out.
  *
- * Reads   <group>/statistics.npz, <group>/features.npy of both
+ * Reads   <group>/statistics.npz, <group>/features.npy of both; or a .npz file with mu and sigma, as pytorch-fid keeps them
  * Writes  scores.json: the facts, with the digests of what they come from
  *
  * For each group of samples (a checkpoint): the Fréchet distance to the reference, precision and recall. The floor is the
  * distance of some reference images, as many as the last group has samples and half of them at most, to the others: what
  * a perfect model would get. Distances of different numbers of images are not comparable.
+ *
+ * Of statistics alone nobody knows the network: the distance has no network's name, and what needs features is left out.
  *
  * @throws {DataError} If the features are not of one network, or the reference is not one group.
  */
@@ -46,45 +50,71 @@ export const stage = defineStage({
   summary: "Compare features of samples with those of reference images: Fréchet distance, precision, recall",
   config: ScoreConfig,
   inputs: {
-    reference: { summary: "features of the reference images", stages: ["features"] },
-    samples: { summary: "features of the samples", stages: ["features"] },
+    reference: {
+      summary: "features of the reference images, or a .npz file of pytorch-fid",
+      stages: ["features"],
+      file: ".npz",
+    },
+    samples: { summary: "features of the samples, or a .npz file of pytorch-fid", stages: ["features"], file: ".npz" },
   },
+  idle: ({ neighbourImages }): Record<string, string> =>
+    neighbourImages === 0 ? { neighbours: "with neighbourImages 0: precision and recall are left out" } : {},
   async run({ last, neighbours, neighbourImages: limit, seed }, inputs, { files, signal, log }) {
-    const reference = FeaturesArtifact.of(inputs.reference, "reference");
-    const samples = FeaturesArtifact.of(inputs.samples, "samples");
-    assertComparable(reference.facts, samples.facts);
-    const [group, ...others] = reference.facts.groups;
+    const reference = await sideOf(inputs.reference, "reference");
+    const samples = await sideOf(inputs.samples, "samples");
+    assertComparable(reference, samples);
+    for (const [name, { facts }] of Object.entries({ reference, samples }))
+      if (!facts)
+        log.warn(
+          `which network made the statistics of the ${name} is not known: the distance is pytorch-fid's if both are of the network and resize that it uses`,
+        );
+    const [group, ...others] = reference.groups;
     if (group === undefined || others.length > 0)
       throw new DataError(
-        `Cannot score: the reference holds ${others.length + 1} groups (${reference.facts.groups.map(({ name }) => name).join(", ")}), expected one`,
+        `Cannot score: the reference holds ${others.length + 1} groups (${reference.groups.map(({ name }) => name).join(", ")}), expected one`,
       );
 
-    const groups = inOrder(samples.facts.groups);
+    const groups = inOrder(samples.groups);
     const scores: GroupScore[] = [];
     for (const one of groups) {
       signal.throwIfAborted();
-      const of = { artifact: reference, group };
-      scores.push(await scoreOf(of, { artifact: samples, group: one }, { limit, neighbours, seed, signal }));
+      const of = { side: reference, group };
+      scores.push(await scoreOf(of, { side: samples, group: one }, { limit, neighbours, seed, signal }));
       log.progress("groups", scores.length, groups.length, { distance: scores.at(-1)!.distance.toFixed(3) });
     }
     await using features = await reference.features(group);
-    const floor = await floorOf(features, scores.at(-1)!.samples, seed);
+    const scored = scores.at(-1)!.samples;
+    const floor = features && scored !== undefined && (await floorOf(features, scored, seed));
 
-    const { network, networkDigest, dims, resize } = reference.facts;
     const facts = {
-      metric: metricName(reference.facts),
+      metric: metricName(reference.facts, samples.facts),
       ...summaryOf(scores, last),
       groups: scores.map((score) => ({ ...score })),
-      referenceImages: group.images,
-      neighbours,
+      ...(group.images === undefined ? {} : { referenceImages: group.images }),
+      ...(reference.facts && samples.facts ? { neighbours } : {}),
       floor: floor ? { ...floor } : null,
     };
     const lineage = {
-      network: { name: network, digest: networkDigest, dims, resize },
-      reference: { features: reference.digest, ...reference.facts.source },
-      samples: { features: samples.digest, ...samples.facts.source },
+      network: networkOf(reference, samples),
+      reference: originOf(reference),
+      samples: originOf(samples),
     };
     await files.write("scores.json", `${JSON.stringify({ ...facts, lineage }, null, 2)}\n`);
     return facts;
   },
 });
+
+/** @throws {DataError} If the artifact is neither features nor statistics. */
+async function sideOf(artifact: Artifact, input: string): Promise<Side> {
+  return (await StatisticsArtifact.of(artifact, input)) ?? FeaturesArtifact.of(artifact, input);
+}
+
+/** The network of both, where both say what it is. */
+function networkOf({ facts }: Side, samples: Side): object | null {
+  if (!facts || !samples.facts) return null;
+  const { network: name, networkDigest: digest, dims, resize } = facts;
+  return { name, digest, dims, resize };
+}
+
+const originOf = ({ digest, facts }: Side): object =>
+  facts ? { features: digest, ...facts.source } : { statistics: digest };

@@ -2,13 +2,16 @@ import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/pr
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
-  digestFile,
   encodePng,
+  openFile,
+  openFolder,
   openSafetensors,
   readNpy,
+  torchTensor,
   writeNpy,
   writeNpz,
   writeSafetensors,
+  writeTorch,
   type Artifact,
   type TensorInput,
 } from "@madformer/artifacts";
@@ -18,7 +21,7 @@ import { artifactOf, contextIn, squarePixels, squareShards } from "../faces-net/
 import { frechetDistance } from "../frechet.js";
 import { drawnTensors } from "../inception/testing.js";
 import { FeatureStatistics } from "../statistics/feature-statistics.js";
-import { readStatistics } from "../statistics/file.js";
+import { readStatistics, writeStatistics } from "../statistics/file.js";
 import { stage as facesNet } from "./faces-net.js";
 import { stage as features } from "./features.js";
 import { stage as score } from "./score.js";
@@ -221,6 +224,16 @@ describe("stage features", () => {
   });
 });
 
+test("the stages say which fields have no effect", () => {
+  const idle = (config: object): string[] =>
+    Object.keys(features.idle!(features.config.parse(config), new Set(["images", "net"])));
+  expect(idle({})).toEqual(["weights", "sha256", "inceptionDims"]);
+  expect(idle({ network: "inception" })).toEqual(["net"]);
+  const of = (config: object): object => score.idle!(score.config.parse(config), new Set(["reference", "samples"]));
+  expect(of({})).toEqual({});
+  expect(Object.keys(of({ neighbourImages: 0 }))).toEqual(["neighbours"]);
+});
+
 describe("stage score", () => {
   test("finds worse samples worse, and says all it needs to be believed", async () => {
     const samples = await featuresIn(
@@ -264,20 +277,70 @@ describe("stage score", () => {
     });
   });
 
-  test("of Inception's features by other weights has its own name", async () => {
-    const weights = join(folder, "drawn.safetensors");
-    await writeSafetensors(weights, Object.fromEntries(drawnTensors(64)));
+  test("takes pytorch-fid's statistics on either side, and leaves out what needs features", async () => {
+    const npz = join(folder, "reference.npz");
+    await cp(await reference.path("images/statistics.npz"), npz);
+    await cp(npz, join(folder, "kept", "fid-stats.npz"));
+    const samples = await featuresIn("npz-samples", await samplesIn("of-npz", { "step-9": dimmed(0.7) }));
+    const context = await contextIn(join(folder, "npz-score"));
+    const run = (reference: Artifact, samples: Artifact) =>
+      score.run(score.config.parse({}), { reference, samples }, context);
+    const usual = await run(reference, samples);
+    const facts = await run(await openFile(npz), samples);
+    expect(facts).toEqual({
+      metric: "FD (network not known)",
+      group: "step-9",
+      final: usual["final"],
+      mean: usual["final"],
+      last: 1,
+      groups: [{ name: "step-9", step: 9, weights: "ema", samples: SAMPLES, distance: usual["final"] }],
+      floor: null,
+    });
+    expect(context.lines).toContainEqual(
+      expect.stringMatching(/^which network made the statistics of the reference is not/),
+    );
+    const { lineage } = JSON.parse(await readFile(join(folder, "npz-score", "scores.json"), "utf8")) as {
+      lineage: unknown;
+    };
+    expect(lineage).toMatchObject({ network: null, samples: { features: samples.digest } });
+    expect(lineage).toHaveProperty("reference.statistics");
+
+    const back = await run(reference, await openFolder(join(folder, "kept")));
+    expect(back).toMatchObject({ referenceImages: IMAGES, floor: null, groups: [{ name: "statistics" }] });
+    expect(back["final"]).toBeCloseTo(0, 6);
+    expect(Object.keys((back["groups"] as object[])[0]!)).toEqual(["name", "distance"]);
+
+    await writeStatistics(join(folder, "narrow.npz"), { mu: new Float64Array(2), sigma: Float64Array.of(1, 0, 0, 1) });
+    await expect(run(await openFile(join(folder, "narrow.npz")), samples)).rejects.toThrow(
+      /^Cannot score: the reference's features are of 2 channels of a network that is not known, those of the samples of faces-net/,
+    );
+    await cp(npz, join(folder, "kept", "second.npz"));
+    await expect(run(await openFolder(join(folder, "kept")), samples)).rejects.toThrow(
+      'the input "reference" holds 2 .npz files, "fid-stats.npz" among them, expected one: give its path',
+    );
+    await writeNpz(npz, { arr_0: { shape: [1], data: new Float64Array(1) } });
+    await expect(run(await openFile(npz), samples)).rejects.toThrow("it holds arr_0, expected mu and sigma");
+  });
+
+  test("of Inception's features by other weights has its own name, and takes them from files of any format", async () => {
+    const [weights, torch] = [join(folder, "drawn.safetensors"), join(folder, "drawn.pth")];
+    const tensors = Object.fromEntries(drawnTensors(64));
+    await writeSafetensors(weights, tensors);
+    const state = Object.entries(tensors).map(([name, tensor]) => [name, torchTensor(tensor)] as const);
+    await writeTorch(torch, new Map(state));
     const config = { network: "inception", weights, inceptionDims: 64, batchImages: 3, limit: 7 };
     const made = await featuresIn("inception", shards, config);
     expect(made.manifest.facts).toMatchObject({
       network: "inception",
-      networkDigest: (await digestFile(weights)).sha256,
       dims: 64,
       resize: "bilinear to 299 x 299 without antialiasing, in the network",
       groups: [{ name: "images", images: 7 }],
     });
     const context = await contextIn(join(folder, "inception-score"));
-    const facts = await score.run(score.config.parse({}), { reference: made, samples: made }, context);
+    expect(made.manifest.facts).not.toHaveProperty("published");
+    const samples = await featuresIn("inception-torch", shards, { ...config, weights: torch });
+    expect(samples.manifest.facts["networkDigest"]).toBe(made.manifest.facts["networkDigest"]);
+    const facts = await score.run(score.config.parse({}), { reference: made, samples }, context);
     expect(facts["metric"]).toBe("FD (inception, other weights)");
     expect(facts["final"]).toBeCloseTo(0, 6);
   });
