@@ -81,7 +81,10 @@ export const GUIDES: Readonly<Record<string, Guide>> = {
     next: "madformer score --reference runs/features-data --samples runs/features --out runs/score",
   },
   score: {
-    examples: ["madformer score --reference runs/features-data --samples runs/features --out runs/score"],
+    examples: [
+      "madformer score --reference runs/features-data --samples runs/features --out runs/score",
+      "madformer score --reference pytorch-fid.npz --samples runs/features --out runs/score",
+    ],
     next: "madformer report --sample runs/sample --score runs/score --out runs/report",
   },
   report: {

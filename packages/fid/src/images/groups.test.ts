@@ -128,7 +128,7 @@ describe("imageGroups()", () => {
       await writeFile(join(folder, "notes.txt"), "");
       const plain = await openFolder(folder);
       expect(() => imageGroups(plain)).toThrow(DataError);
-      expect(() => imageGroups(plain)).toThrow("2 files, among them no images-*.arrow and no PNG");
+      expect(() => imageGroups(plain)).toThrow("2 files (1 in folders below), among them no images-*.arrow and no PNG");
     }));
 
   test.each([

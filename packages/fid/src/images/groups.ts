@@ -84,9 +84,10 @@ export function imageGroups(artifact: Artifact, options: ImageOptions = {}): Ima
   }
   if (facts["groups"] !== undefined) return sampleGroups(artifact, facts["groups"], options);
   const files = artifact.files.filter((file) => !file.includes("/") && IMAGE_FILE.test(file));
+  const below = artifact.files.filter((file) => file.includes("/")).length;
   if (files.length === 0)
     throw new DataError(
-      `Cannot find images: ${artifact.files.length} files, among them no images-*.arrow and no PNG, JPEG, WebP, TIFF, BMP, PGM or PPM file at the top; expected image shards, samples or a folder of images`,
+      `Cannot find images: ${artifact.files.length} files${below > 0 ? ` (${below} in folders below)` : ""}, among them no images-*.arrow and no PNG, JPEG, WebP, TIFF, BMP, PGM or PPM file at the top; expected image shards, samples or a folder of images`,
     );
   if (files.length < artifact.files.length) options.warn?.(leftOut(artifact.files, files.length));
   return [fileGroup(artifact, ONLY_GROUP, files, options)];
