@@ -1,7 +1,10 @@
+import { foreignKind } from "./foreign.js";
 import { BITS, COMPRESSION, PHOTOMETRIC, SAMPLE_FORMAT, tiffTags } from "./tiff-tags.js";
 
 /** What is decoded. Not SVG, which sharp would draw: it is a program more than an image. */
 const FORMATS: readonly string[] = ["jpeg", "png", "webp", "gif", "tiff", "heif"];
+/** All that is decoded, for messages. */
+const KINDS = "JPEG, PNG, WebP, GIF, TIFF, AVIF, BMP, PBM, PGM or PPM";
 /** Types of samples whose black and white are known. What is white in a float or a signed TIFF, no file says. */
 const DEPTHS: readonly string[] = ["uchar", "ushort"];
 
@@ -32,7 +35,23 @@ const PHOTOMETRICS: Readonly<Record<number, string>> = {
   32845: "LogLuv",
 };
 const READ_BITS: readonly number[] = [1, 2, 4, 8, 16];
-const SAMPLE_FORMATS: Readonly<Record<number, string>> = { 3: "float", 4: "void", 5: "complex int", 6: "complex float" };
+const SAMPLE_FORMATS: Readonly<Record<number, string>> = {
+  3: "float",
+  4: "void",
+  5: "complex int",
+  6: "complex float",
+};
+
+/**
+ * Why a file is not decoded, as far as its first bytes and its tags say it, or nothing.
+ *
+ * @param file The file's bytes. Borrowed.
+ */
+export function fileProblem(file: Uint8Array): string | undefined {
+  if (file.length === 0) return "it is empty";
+  const foreign = foreignKind(file);
+  return foreign === undefined ? tiffProblem(file) : `it is ${foreign}, expected one of ${KINDS}`;
+}
 
 /**
  * Why a TIFF is not decoded, or nothing: sharp would give pixels to samples that it does not understand, or not say what it lacks.
@@ -40,7 +59,7 @@ const SAMPLE_FORMATS: Readonly<Record<number, string>> = { 3: "float", 4: "void"
  *
  * @param file The file's bytes. Borrowed.
  */
-export function tiffProblem(file: Uint8Array): string | undefined {
+function tiffProblem(file: Uint8Array): string | undefined {
   const tags = tiffTags(file);
   const [compression, photometric] = [tags.get(COMPRESSION) ?? RAW, tags.get(PHOTOMETRIC) ?? 1];
   if (!READ_COMPRESSIONS.includes(compression))
@@ -61,15 +80,16 @@ export function tiffProblem(file: Uint8Array): string | undefined {
  *
  * @param found What sharp says of it.
  */
-export function kindProblem({
-  format,
-  depth,
-}: {
-  readonly format: string;
-  readonly depth: string;
-}): string | undefined {
+export function kindProblem({ format, depth, compression }: Found): string | undefined {
+  if (compression === "hevc") return `it is HEIC, expected one of ${KINDS}`;
   if (!FORMATS.includes(format)) return `it is of the format ${format}, expected one of ${FORMATS.join(", ")}`;
   return DEPTHS.includes(depth) ? undefined : depthProblem(depth);
+}
+
+interface Found {
+  readonly format: string;
+  readonly depth: string;
+  readonly compression?: string | undefined;
 }
 
 const depthProblem = (type: string): string =>

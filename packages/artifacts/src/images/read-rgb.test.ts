@@ -138,6 +138,20 @@ describe("readRgb()", () => {
     }
   });
 
+  test.each([
+    ["JPEG 2000", "\0\0\0\x0cjP  \r\n"],
+    ["JPEG XL", "\xff\x0a\0"],
+    ["HEIC", "\0\0\0\x18ftypheic\0"],
+    ["an icon", "\0\0\x01\0\x01\0"],
+    ["PFM, of floats", "Pf\n1 1\n-1\n"],
+    ["compressed by gzip", "\x1f\x8b\x08"],
+    ["an HTML page", "\n<!DOCTYPE html><title>404</title>"],
+  ])("calls a file what it is: %s", async (kind, start) => {
+    await expect(readRgb(Buffer.from(start, "latin1"), "a.png")).rejects.toThrow(
+      `Cannot read a.png: it is ${kind}, expected one of JPEG, PNG, WebP, GIF, TIFF, AVIF, BMP, PBM, PGM or PPM`,
+    );
+  });
+
   test("does not guess what PIL's pixels of AVIFs and transparent GIFs are", async () => {
     const image = sharp(Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 0), { raw: { width: 2, height: 1, channels: 4 } });
     for (const file of [await image.clone().gif().toBuffer(), await image.clone().avif().toBuffer()]) {

@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import type { Sharp, SharpOptions } from "sharp";
 import { DataError } from "../data-error.js";
 import { reasonOf } from "../file/byte-source.js";
-import { kindProblem, tiffProblem } from "./kinds.js";
+import { fileProblem, kindProblem } from "./kinds.js";
 import { pilPixels } from "./pil-pixels.js";
 import { plainImage } from "./plain.js";
 import type { RgbImage } from "./rgb-image.js";
@@ -35,15 +35,14 @@ export async function readRgb(
   const bytes = typeof file === "string" ? await readWhole(file) : file;
   const problem = (reason: string, cause?: unknown): DataError =>
     new DataError(`Cannot read ${name}: ${reason}`, { cause });
-  if (bytes.length === 0) throw problem("it is empty");
+  const unread = fileProblem(bytes);
+  if (unread !== undefined) throw problem(unread);
   try {
     const plain = plainImage(bytes);
     if (plain) return plain.decode(MAX_PIXELS, rule === "pil" ? "cut" : "scale");
   } catch (cause) {
     throw problem((cause as Error).message, cause);
   }
-  const unread = tiffProblem(bytes);
-  if (unread !== undefined) throw problem(unread);
   const { default: sharp } = await import("sharp");
   // What libvips says is only the cause: its threads write to one text, so it may be about another image.
   const metadata = await sharp(bytes, { limitInputPixels: false })

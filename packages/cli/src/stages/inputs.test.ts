@@ -57,6 +57,7 @@ describe("openInput()", () => {
     expect(await opened.path("codec.npz")).toBe(join(root, "plain/codec.npz"));
     expect((await open("runs/vae", either)).manifest.stage).toBe("vae");
     await expect(open("plain/codec.npz")).rejects.toThrow(/it is a file, expected a folder(;|$)/);
+    await expect(open("plain/none.npz", either)).rejects.toThrow(/there is no such folder or file/);
     await expect(open("plain/codec.json", either)).rejects.toThrow(/it is a file, expected a folder or a \.npz file/);
   });
 

@@ -21,7 +21,7 @@ export async function openInput(folder: string, flag: string, input: InputSpec):
   const what = `--${flag}: ${JSON.stringify(folder)}`;
   if (status === undefined)
     throw new DataError(
-      `Cannot open ${JSON.stringify(folder)} (--${flag}): there is no such folder${await hint(root, input)}`,
+      `Cannot open ${JSON.stringify(folder)} (--${flag}): there is no such folder${input.file === undefined ? "" : " or file"}${await hint(root, input)}`,
     );
   if (status.isFile() && input.file !== undefined && folder.endsWith(input.file)) return openFile(folder);
   const [made, begun] = await Promise.all([stageIn(join(root, MANIFEST_FILE)), stageIn(join(root, STATE_FILE))]);

@@ -1,4 +1,4 @@
-import { kindProblem, plainImage, resizePil, tiffProblem } from "@madformer/artifacts";
+import { fileProblem, kindProblem, plainImage, resizePil } from "@madformer/artifacts";
 import sharp, { type Metadata } from "sharp";
 import type { Memory } from "./memory.js";
 
@@ -40,7 +40,8 @@ const PIXEL_BYTES = 8;
  * @throws {ImageProblem} If it does not decode completely, or is too large.
  */
 export async function squareImage(file: Uint8Array, options: SquareOptions): Promise<Uint8Array> {
-  if (file.length === 0) throw new ImageProblem("it is empty");
+  const unread = fileProblem(file);
+  if (unread !== undefined) throw new ImageProblem(unread);
   const plain = said(() => plainImage(file));
   const { width, height, format, problem } = plain ? { ...plain, problem: undefined } : await metadataOf(file);
   if (problem !== undefined) throw new ImageProblem(problem);
@@ -58,8 +59,6 @@ export async function squareImage(file: Uint8Array, options: SquareOptions): Pro
 
 /** What sharp says of a file, and why it is not decoded, if it is not. */
 async function metadataOf(file: Uint8Array): Promise<Metadata & { readonly problem: string | undefined }> {
-  const unread = tiffProblem(file);
-  if (unread !== undefined) throw new ImageProblem(unread);
   const metadata = await attempt("it is damaged, or of no known format", () =>
     sharp(file, { limitInputPixels: false }).metadata(),
   );

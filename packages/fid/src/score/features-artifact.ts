@@ -41,9 +41,12 @@ export class FeaturesArtifact implements Side {
   static of(artifact: Artifact, input: string): FeaturesArtifact {
     const parsed = FeatureFacts.safeParse(artifact.manifest.facts);
     if (parsed.success) return new FeaturesArtifact(artifact, parsed.data);
-    throw new DataError(
-      `Cannot score: the input "${input}" is of stage "${artifact.manifest.stage}" and holds no features: ${z.prettifyError(parsed.error).replaceAll("\n", " ")}`,
-    );
+    const what = `the input "${input}" is of stage "${artifact.manifest.stage}" and holds no features`;
+    if (artifact.manifest.facts["network"] === undefined)
+      throw new DataError(
+        `Cannot score: ${what}, expected what the stage features makes, or one .npz file with mu and sigma`,
+      );
+    throw new DataError(`Cannot score: ${what}: ${z.prettifyError(parsed.error).replaceAll("\n", " ")}`);
   }
 
   get dims(): number {

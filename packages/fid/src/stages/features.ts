@@ -142,7 +142,7 @@ async function featuresOf(
   };
   const statistics = new FeatureStatistics(network.dims);
   const onMixed = (sizes: string): void =>
-    log.info(`images of ${group.name} differ in size (${sizes}): each is resized by itself`);
+    log.info(`images of group "${group.name}" differ in size (${sizes}): each is resized by itself`);
   const parts = extractFeatures(network, group, { batchImages, limit, signal, progress, onMixed });
   const rows = await writeFeatures(join(out, features), network.dims, counted(parts, statistics));
   if (rows < 2)
