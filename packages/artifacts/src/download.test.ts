@@ -343,7 +343,7 @@ describe("download(), in a sentence", () => {
     );
     const endless: Answer = (_, response) => {
       response.on("error", () => undefined);
-      const more = (): void => void (response.writable && response.write(CONTENT, more));
+      const more = (error?: Error | null): void => void (!error && response.write(CONTENT, more));
       more();
     };
     expect(await failing(endless, { bytes: 1_000_000 })).toBe("DataError the server sends more than 1000000 bytes");

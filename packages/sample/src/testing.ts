@@ -35,7 +35,7 @@ function weights(specs: ParameterSpecs, seed: number): Record<string, Float32Arr
   return first;
 }
 
-const save = (path: string, specs: ParameterSpecs, seed: number): Promise<void> =>
+const save = (path: string, specs: ParameterSpecs, seed: number): Promise<unknown> =>
   writeSafetensors(path, toStateDict(specs, weights(specs, seed)));
 
 export interface Bench extends AsyncDisposable {

@@ -26,7 +26,7 @@ const redirecting =
   (_, response) =>
     void response.writeHead(302, { location }).end();
 const endless: Answer = (_, response) => {
-  const more = (): void => void (response.writable && response.write(Buffer.alloc(1 << 16), more));
+  const more = (error?: Error | null): void => void (!error && response.write(Buffer.alloc(1 << 16), more));
   more();
 };
 

@@ -201,7 +201,7 @@ describe("stage dataset, from Hugging Face", () => {
         ),
       ).toBe("DataError Cannot list URL: it has more than 3 pages");
       const endless: Answer = (_, response) => {
-        const more = (): void => void (response.writable && response.write(" ".repeat(1 << 20), more));
+        const more = (error?: Error | null): void => void (!error && response.write(" ".repeat(1 << 20), more));
         more();
       };
       expect(await failure(endless, { pageBytes: 2 ** 21 })).toBe(

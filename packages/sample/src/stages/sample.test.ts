@@ -1,5 +1,6 @@
 import { readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { jest } from "@jest/globals";
 import {
   listFiles,
   openFolder,
@@ -9,6 +10,7 @@ import {
   writeSafetensors,
   type TensorInput,
 } from "@madformer/artifacts";
+import { Sampler } from "@madformer/model";
 import { parseConfig } from "@madformer/stage";
 import { bench, type Bench } from "../testing.js";
 import { stage } from "./sample.js";
@@ -57,6 +59,23 @@ describe("stage sample", () => {
     expect(Buffer.from(arr_0?.data.slice(3 * 768, 4 * 768) as Uint8Array)).toEqual(Buffer.from(third.pixels));
     expect(await readRgb(join(on.root, "a", "grid.png"))).toMatchObject({ width: 3 * 18 + 2, height: 2 * 18 + 2 });
     expect(await readRgb(join(on.root, "a", "order.png"))).toMatchObject({ width: 4 * 18 + 2, height: 2 * 18 + 2 });
+  });
+
+  test("samples each seed once, overviews included, and again only those of the order whose latents are gone", async () => {
+    await using on = await bench();
+    const batches = jest.spyOn(Sampler.prototype, "sample");
+    try {
+      await sample(on, "a");
+      expect(batches).toHaveBeenCalledTimes(3); // five seeds, two at a time
+      const names = ["grid.png", "order.png"];
+      const before = await Promise.all(names.map((name) => bytes(on, `a/${name}`)));
+      for (const name of [png(1), ...names]) await rm(join(on.root, "a", name));
+      await sample(on, "a");
+      expect(batches).toHaveBeenCalledTimes(3 + 1); // seed 1, which is missing, with seed 0
+      expect(await Promise.all(names.map((name) => bytes(on, `a/${name}`)))).toEqual(before);
+    } finally {
+      batches.mockRestore();
+    }
   });
 
   test("a seed fixes its image, whatever is sampled with it and in whatever batches", async () => {

@@ -82,22 +82,31 @@ async function makeImages(
   const batchImages = Math.min(config.batchImages, Math.max(seeds.length, 1));
   await using sampler = await ImageSampler.create(checkpoint, weights, planOf(config), batchImages);
   const side = imageSide(checkpoint);
+  const shown = new Set(needsGrid ? seeds.slice(0, config.gridImages) : []);
+  const ordered = new Set(needsOrder ? seeds.slice(0, config.orderImages) : []);
+  const finished = [...ordered].filter((seed) => files.has(fileOf(folder, seed))); // but nothing keeps their latents
+  const [pictures, drawn] = [new Map<number, RgbImage>(), new Map<number, SampledImage>()];
   let done = seeds.length - missing.length;
   log.progress("images", done, seeds.length, { checkpoint: kept.name });
-  for await (const { seed, pixels } of sampler.images(missing, signal)) {
+  for await (const image of sampler.images([...missing, ...finished], signal)) {
     signal.throwIfAborted();
-    await finishPng(fileOf(folder, seed), { pixels, width: side, height: side }, context);
+    const { seed } = image;
+    const picture = { pixels: image.pixels.slice(), width: side, height: side };
+    if (shown.has(seed)) pictures.set(seed, picture);
+    if (ordered.has(seed)) drawn.set(seed, { ...image, latents: image.latents.slice() });
+    if (files.has(fileOf(folder, seed))) continue;
+    await finishPng(fileOf(folder, seed), picture, context);
     log.progress("images", ++done, seeds.length, { checkpoint: kept.name });
   }
   if (needsGrid) {
-    const shown = seeds.slice(0, config.gridImages);
-    const images = await Promise.all(shown.map(async (seed) => readRgb(await files.path(fileOf(folder, seed)))));
-    await finishPng("grid.png", imageGrid(images, Math.ceil(Math.sqrt(shown.length)), 2), context);
+    const images = await Promise.all(
+      [...shown].map(async (seed) => pictures.get(seed) ?? readRgb(await files.path(fileOf(folder, seed)))),
+    );
+    await finishPng("grid.png", imageGrid(images, Math.ceil(Math.sqrt(shown.size)), 2), context);
   }
   if (!needsOrder) return;
-  const ordered: SampledImage[] = [];
-  for await (const image of sampler.images(seeds.slice(0, config.orderImages), signal)) ordered.push(image);
-  await finishPng("order.png", await orderPicture(sampler, checkpoint, ordered), context);
+  const images = [...ordered].map((seed) => drawn.get(seed)!);
+  await finishPng("order.png", await orderPicture(sampler, checkpoint, images), context);
 }
 
 async function finishPng(
