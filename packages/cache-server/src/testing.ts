@@ -88,3 +88,22 @@ export async function* cut(beginning: Uint8Array): AsyncGenerator<Uint8Array, vo
   yield beginning;
   throw new Error("socket hang up");
 }
+
+/** Sets environment variables while `use` runs. */
+export async function withEnvironment<T>(
+  variables: Readonly<Record<string, string | undefined>>,
+  use: () => Promise<T>,
+): Promise<T> {
+  const before = Object.keys(variables).map((name) => [name, process.env[name]] as const);
+  const set = (entries: Iterable<readonly [string, string | undefined]>): void => {
+    for (const [name, value] of entries)
+      if (value === undefined) Reflect.deleteProperty(process.env, name);
+      else process.env[name] = value;
+  };
+  set(Object.entries(variables));
+  try {
+    return await use();
+  } finally {
+    set(before);
+  }
+}

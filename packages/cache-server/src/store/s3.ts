@@ -6,6 +6,9 @@ import type { Blob, BlobStore, Content } from "./blob-store.js";
 /** Attempts to write, as many as the SDK makes to read; it makes one where the body is a stream. */
 const WRITES = 3;
 
+const nothing = (): void => undefined;
+const QUIET = { trace: nothing, debug: nothing, info: nothing, warn: nothing, error: nothing };
+
 /**
  * A prefix of a bucket. Region and credentials come from where all of AWS' programs take them; `AWS_ENDPOINT_URL` names a
  * server that is not AWS.
@@ -37,6 +40,7 @@ export class S3Store implements BlobStore {
       // Stores that are not AWS refuse or mangle the SDK's own checksums; there is one of ours.
       requestChecksumCalculation: "WHEN_REQUIRED",
       responseChecksumValidation: "WHEN_REQUIRED",
+      logger: QUIET, // or it warns of bodies that it does not send again: that is done here
       requestHandler: { connectionTimeout: 3_000 },
     });
     const path = (prefix ?? "").replace(/^\/+|\/+$/g, "");
