@@ -14,6 +14,9 @@ export class Resting extends Error {
   override readonly name = "Resting";
 }
 
+/** At which a store takes bodies, at the least. */
+const LEAST_BYTES_PER_SECOND = 2 ** 20;
+
 /** What a key says: which content its hash has. */
 interface Key {
   readonly sha256: string;
@@ -93,9 +96,10 @@ export class Cache {
       }
       const { sha256, bytes } = file;
       const blob = `blobs/${sha256}`;
-      // Writing takes as long as the deadline allows: how far it is, nobody sees.
-      if (isDamaged || (await ask(() => store.size(blob, signal))) !== bytes)
-        await deadline.within(limits.storeMs, () => store.write(blob, file, false, signal));
+      if (isDamaged || (await ask(() => store.size(blob, signal))) !== bytes) {
+        const writeMs = limits.waitMs + (1000 * bytes) / LEAST_BYTES_PER_SECOND; // how far it is, nobody sees
+        await deadline.within(writeMs, () => store.write(blob, file, false, signal));
+      }
       const text = Buffer.from(`${sha256} ${bytes}\n`);
       const key = { bytes: text.length, open: () => Readable.from([text], { objectMode: false }) };
       const isNew = await ask(() => store.write(`keys/${hash}`, key, found === undefined, signal));

@@ -304,6 +304,20 @@ describe("the cache server, in front of a store", () => {
     ),
   );
 
+  test("that takes nothing, stores nothing", () =>
+    withFolder(
+      async (served) => {
+        expect(await put(served)).toMatchObject({ status: 403 });
+        expect(await get(served)).toMatchObject({ status: 404 });
+        expect(served.log[0]).toMatchObject({
+          level: 40,
+          reason: expect.stringMatching(/^nothing came for/) as string,
+        });
+      },
+      { waitMs: 300, restMs: 0 },
+      () => ({ write: never }),
+    ));
+
   test("that does not answer, asks it again only after a while", async () => {
     let asked = 0;
     const read = (): Promise<never> => (asked++, never());
@@ -321,32 +335,29 @@ describe("the cache server, in front of a store", () => {
   });
 
   test.each<[string, (bytes: number) => AsyncIterable<Uint8Array>, string]>([
-    ["stalls", () => stalling(BODY.subarray(0, 50_000)), "nothing came for 0.2 s"],
-    ["drips", (bytes) => dripping(bytes), "it was not done after 0.5 s"],
+    ["stalls", () => stalling(BODY.subarray(0, 50_000)), "nothing came for 0.3 s"],
+    ["drips", (bytes) => dripping(bytes), "it was not done after 0.9 s"],
     ["is cut", () => cut(BODY.subarray(0, 50_000)), "socket hang up"],
     ["ends early", () => oneOf(BODY.subarray(0, 50_000)), "50000 of its 100000 bytes came"],
     ["is longer than it may be", () => oneOf(Buffer.concat([BODY, BODY])), "more than its 100000 bytes came"],
     ["is another", (bytes) => oneOf(randomBytes(bytes)), "its SHA-256 is "],
-  ])("whose body %s, misses", (_, body, reason) => {
-    const faults = (sound: BlobStore): Partial<BlobStore> => ({
-      async read(name, signal) {
+  ])("whose body %s, misses", (_, body, reason) =>
+    inFolder(async (folder) => {
+      const sound = await folderStore(folder);
+      await withCache(sound, {}, async (served) => expect(await put(served)).toMatchObject({ status: 200 }));
+      const read: BlobStore["read"] = async (name, signal) => {
         const blob = await sound.read(name, signal);
         if (blob === undefined || name.startsWith("keys/")) return blob;
         for await (const chunk of blob.body) void chunk;
         return { bytes: blob.bytes, body: body(blob.bytes) };
-      },
-    });
-    return withFolder(
-      async (served) => {
-        await put(served);
+      };
+      await withCache({ ...sound, read }, { waitMs: 300, storeMs: 900 }, async (served) => {
         expect(await get(served)).toMatchObject({ status: 404 });
-        expect(served.log[1]).toMatchObject({ level: 40, reason: expect.stringContaining(reason) as string });
+        expect(served.log[0]).toMatchObject({ level: 40, reason: expect.stringContaining(reason) as string });
         expect(await spooled(served)).toEqual([]);
-      },
-      { waitMs: 200, storeMs: 500 },
-      faults,
-    );
-  });
+      });
+    }),
+  );
 
   test.each<[string, (path: string, folder: string) => Promise<void>]>([
     [

@@ -1,5 +1,4 @@
 import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
 import { mkdtemp, open, rm, type FileHandle } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -19,10 +18,12 @@ export class Spool implements AsyncDisposable {
     return new Spool(await mkdtemp(join(parent, "cache-server-")));
   }
 
-  /** A new, empty file. */
+  /** A new, empty file. It loses its name at once, where the system allows that: nothing is left of it, however this process ends. */
   async file(): Promise<SpoolFile> {
     const path = join(this.folder, String(this.count++));
-    return new SpoolFile(path, await open(path, "wx", 0o600));
+    const handle = await open(path, "wx+", 0o600);
+    await rm(path).catch(() => undefined);
+    return new SpoolFile(path, handle);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -60,7 +61,7 @@ export class SpoolFile implements AsyncDisposable {
 
   /** The content, from its beginning. */
   open(): Readable {
-    return createReadStream(this.path, { highWaterMark: 2 ** 18 });
+    return this.handle.createReadStream({ start: 0, autoClose: false, highWaterMark: 2 ** 18 });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

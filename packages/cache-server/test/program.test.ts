@@ -141,12 +141,12 @@ describe("the process", () => {
     inFolder(async (folder) => {
       const { child, url, log } = await start(folder);
       const exited = once(child, "exit");
-      const headers = { authorization: `Bearer ${WRITE_TOKEN}`, "content-length": 6 };
+      const headers = { authorization: `Bearer ${WRITE_TOKEN}`, "content-length": 6, expect: "100-continue" };
       const asked = request(`${url}/v1/cache/12`, { method: "PUT", headers });
       const answered = once(asked, "response");
+      asked.flushHeaders();
+      await once(asked, "continue"); // it is being answered
       asked.write("a b");
-      while (!(await readdir(folder, { recursive: true })).some((name) => /cache-server-\w+.\d+$/.test(name)))
-        await new Promise((wait) => setTimeout(wait, 10)); // it is being taken
       child.kill(signal);
       while (!log().includes("stopping")) await once(child.stdout!, "data");
       asked.end("ody");

@@ -61,7 +61,8 @@ export class S3Store implements BlobStore {
   async write(name: string, content: Content, once: boolean, signal: AbortSignal): Promise<boolean> {
     for (let attempt = 1; ; attempt++) {
       if (once && !this.isConditional && (await this.size(name, signal)) !== undefined) return false;
-      const body = content.open();
+      const [body, failing] = [content.open(), new AbortController()];
+      body.on("error", (error) => failing.abort(error)); // the SDK does not listen
       try {
         const command = new this.sdk.PutObjectCommand({
           ...this.at(name),
@@ -69,9 +70,10 @@ export class S3Store implements BlobStore {
           ContentLength: content.bytes,
           ...(once && this.isConditional && { IfNoneMatch: "*" }),
         });
-        await this.client.send(command, { abortSignal: signal });
+        await this.client.send(command, { abortSignal: AbortSignal.any([signal, failing.signal]) });
         return true;
       } catch (error) {
+        failing.signal.throwIfAborted();
         const { name: problem, $metadata } = error as Partial<Sdk.S3ServiceException>;
         const status = $metadata?.httpStatusCode ?? 0;
         if (once && (status === 412 || problem === "ConditionalRequestConflict")) return false; // another was first
