@@ -14,10 +14,13 @@ const parent = process.ppid;
 if (process.env["npm_lifecycle_event"] !== undefined)
   setInterval(() => process.ppid !== parent && stopping.abort(), 200).unref();
 
+const log = pino.destination({ fd: 1, sync: true });
+log.on("error", () => undefined); // a disk that is full, a pipe that nobody reads: runs go on
+
 process.exitCode = await run(process.argv.slice(2), {
   out: (text) => process.stdout.write(text),
   err: (text) => process.stderr.write(text),
   env: process.env,
   signal: stopping.signal,
-  log: pino.destination({ fd: 1, sync: true }),
+  log,
 });

@@ -255,6 +255,19 @@ describe("the cache server", () => {
       expect(await ask(served, "POST", `/v1/cache/${HASH}`, { token, body: BODY })).toMatchObject({ status: 405 });
     }));
 
+  test("goes on when its log cannot be written", () =>
+    inFolder(async (folder) => {
+      const write = (): never => {
+        throw new Error("ENOSPC");
+      };
+      const use = async (served: Served): Promise<void> => {
+        expect(await get(served)).toMatchObject({ status: 404 });
+        expect(await put(served)).toMatchObject({ status: 403 }); // it is stored, and the answer that Nx takes as well
+        expect(sha256((await get(served)).body)).toBe(sha256(BODY));
+      };
+      await withCache(await folderStore(folder), {}, use, write);
+    }));
+
   test("logs each request, and no token", () =>
     withFolder(async (served) => {
       await put(served);

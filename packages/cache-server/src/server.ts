@@ -37,10 +37,15 @@ export function createCacheServer(options: CacheServerOptions): Server {
   const { log } = options;
   const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS, requestTimeout: 0 }, (request, response) => {
     const answering = new Answering(request, response, options);
-    answering.run().catch((error: unknown) => {
-      log.error({ err: plain(error) }, "answering failed");
-      response.destroy();
-    });
+    const failed = (error: unknown): void => {
+      if (response.headersSent) response.destroy();
+      else response.writeHead(request.method === "PUT" ? 403 : 404).end();
+      log.error({ reason: plain(error).message }, "answering failed");
+    };
+    answering
+      .run()
+      .catch(failed)
+      .catch(() => undefined); // a log that cannot be written fails no run either
   });
   server.on("clientError", (_error, socket) => {
     if (socket.writable) socket.end("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n");

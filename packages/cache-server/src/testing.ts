@@ -30,6 +30,7 @@ export async function withCache<T>(
   store: BlobStore,
   limits: Partial<Limits>,
   use: (served: Served) => Promise<T>,
+  write?: (line: string) => void,
 ): Promise<T> {
   return inFolder(async (spoolFolder) => {
     const log: Line[] = [];
@@ -40,7 +41,7 @@ export async function withCache<T>(
       spool,
       tokens: new Tokens(READ_TOKEN, WRITE_TOKEN),
       limits: all,
-      log: pino({ base: null }, { write: (line) => void log.push(JSON.parse(line) as Line) }),
+      log: pino({ base: null }, { write: write ?? ((line) => void log.push(JSON.parse(line) as Line)) }),
     });
     await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
     try {

@@ -125,6 +125,18 @@ describe("the process", () => {
   const MAIN = fileURLToPath(new URL("../src/main.ts", import.meta.url));
   const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
 
+  test("goes on when what takes its log is gone", () =>
+    inFolder(async (folder) => {
+      const { child, url } = await start(folder);
+      child.stdout!.destroy();
+      const headers = { authorization: `Bearer ${WRITE_TOKEN}` };
+      for (const status of [200, 409, 409])
+        expect((await fetch(`${url}/v1/cache/12`, { method: "PUT", headers, body: "a body" })).status).toBe(status);
+      const exited = once(child, "exit");
+      child.kill("SIGTERM");
+      expect(await exited).toEqual([0, null]);
+    }));
+
   /** Starts it as npm's script does, and waits until it listens. */
   async function start(folder: string): Promise<{ child: ChildProcess; url: string; log: () => string }> {
     await mkdir(join(folder, "store"));
