@@ -143,11 +143,12 @@ describe("the cache server", () => {
       }),
   );
 
-  test("takes an address that ends with a slash", () =>
+  test("takes an address that ends with a slash, and looks at no query", () =>
     withFolder(async (served) => {
       expect(await ask(served, "PUT", `//v1/cache/${HASH}`, { token: WRITE_TOKEN, body: BODY })).toMatchObject({
         status: 200,
       });
+      expect(await ask(served, "GET", `/v1/cache/${HASH}?x=/`, { token: READ_TOKEN })).toMatchObject({ status: 200 });
     }));
 
   test.each([
