@@ -1,7 +1,7 @@
 import { chmod, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { sha256 } from "@madformer/artifacts";
-import { explain } from "./explain.js";
+import { explain, recordChanges } from "./explain.js";
 import type { Program } from "./run.js";
 import type { Stage } from "./stage.js";
 import { bench, program, runAll, twoStages, type Bench, type TwoStages } from "./testing.js";
@@ -80,6 +80,24 @@ describe("explain()", () => {
       state: "runs",
       reasons: ["package zod@4.0.1 is new", "package zod@4.0.0 is gone", "packages/sample/src/a.ts is another"],
     });
+  });
+
+  test("recordChanges() says what two runs differ in: config, source files, inputs", async () => {
+    await using on = await bench();
+    const write = async (name: string, a: number): Promise<Program> => {
+      const path = join(on.root, name);
+      await writeFile(path, `// externals: x\n// packages/sample/src/a.ts\nvar a = ${a};\n`);
+      return { sha256: sha256(await readFile(path)), externals: [], path };
+    };
+    const base = await runAll(on, await twoStages(on), await write("one.mjs", 1));
+    const head = await runAll(on, await twoStages(on, { suffix: "!" }), await write("two.mjs", 2));
+    const changes = (name: string) => recordChanges(on.store, base[name]!.record, head[name]!.record);
+    expect(await changes("first")).toEqual(['config.suffix: "", now "!"', "packages/sample/src/a.ts is another"]);
+    expect(await changes("second")).toEqual([
+      "packages/sample/src/a.ts is another",
+      expect.stringMatching(/^input words is another: [0-9a-f]{12}, now [0-9a-f]{12}$/),
+    ]);
+    expect(await recordChanges(on.store, base["first"]!.record, base["first"]!.record)).toEqual([]);
   });
 
   test("finds what is damaged", async () => {

@@ -109,6 +109,22 @@ async function explainOne(
 
 const short = (digest = "none"): string => digest.slice(0, 12);
 
+/**
+ * What two runs of a stage differ in, one reason a line: fields of the config, packages, source files, inputs, what is outside.
+ *
+ * @param before In the same store as `now`, whose bundles name the source files.
+ * @returns Nothing if they have the same key.
+ */
+export async function recordChanges(store: Store, before: StageRecord, now: StageRecord): Promise<string[]> {
+  const program = { ...now.program, path: store.objectPath(now.program.sha256) };
+  const inputs = [...new Set([...Object.keys(before.inputs), ...Object.keys(now.inputs)])].flatMap((name) => {
+    const [old, fresh] = [before.inputs[name]?.digest, now.inputs[name]?.digest];
+    return old === fresh ? [] : [`input ${name} is another: ${short(old)}, now ${short(fresh)}`];
+  });
+  const outside = before.outside === now.outside ? [] : ["what it reads outside is another"];
+  return [...(await changes(store, before, program, now.config)), ...inputs, ...outside];
+}
+
 /** What of config and program is not as it was. */
 async function changes(store: Store, last: StageRecord, program: Program, config: unknown): Promise<string[]> {
   const plain = JSON.parse(JSON.stringify(config)) as unknown;

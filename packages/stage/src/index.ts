@@ -38,6 +38,6 @@ export { entryDigest, outputFolder, putOutput, readOutput } from "./output.js";
 export { pipelineStatus, stageStatus, type StageStatus, type StatusOptions } from "./status.js";
 export { verify, type Finding, type Verified, type VerifyOptions } from "./verify.js";
 export { EXIT, guarded, programOf, stageMain } from "./main.js";
-export { explain, type Explanation, type ExplainOptions } from "./explain.js";
+export { explain, recordChanges, type Explanation, type ExplainOptions } from "./explain.js";
 export { tryDamage, type DamageResult, type DamageTrial } from "./try-damage.js";
 export { duration, openLog, type LogOptions, type OpenLog } from "./log.js";
