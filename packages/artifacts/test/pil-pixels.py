@@ -210,4 +210,4 @@ for name, data in files.items():
     image = Image.open(io.BytesIO(data)).convert("RGB")
     encode = lambda data: base64.b64encode(data).decode()
     told[name] = {"file": encode(zlib.compress(data, 9)), "width": image.width, "pixels": encode(image.tobytes())}
-print(json.dumps(told, indent=1))
+print(json.dumps(told, indent=2))

@@ -22,6 +22,7 @@ export async function inFolder<T>(use: (folder: string) => Promise<T>): Promise<
 }
 
 export interface TestContext extends StageContext {
+  readonly infos: string[];
   readonly warnings: string[];
   /** The last progress of each kind. */
   readonly progress: Map<string, readonly [done: number, total: number]>;
@@ -36,16 +37,16 @@ export async function contextIn(
   await mkdir(join(out, "tmp"), { recursive: true });
   const files = await StageFiles.open(out);
   opened.push({ out, files });
-  const [warnings, progress] = [[] as string[], new Map<string, readonly [number, number]>()];
+  const [infos, warnings, progress] = [[] as string[], [] as string[], new Map<string, readonly [number, number]>()];
   const log = {
-    info: () => undefined,
+    info: (message: string) => void infos.push(message),
     warn: (message: string) => void warnings.push(message),
     progress: (label: string, done: number, total: number) => {
       progress.set(label, [done, total]);
       onProgress?.();
     },
   };
-  return { out, files, signal, log, warnings, progress };
+  return { out, files, signal, log, infos, warnings, progress };
 }
 
 export type Files = Readonly<Record<string, Uint8Array | string>>;

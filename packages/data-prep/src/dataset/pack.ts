@@ -70,6 +70,8 @@ export async function packImages(
   const all = [...imageFiles].sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0));
   if (all.length === 0) throw new DataError(`Cannot use ${name}: it holds no file of ${IMAGE_EXTENSIONS.join(", ")}`);
   const { names, files: sorted } = classNames(all, packing, log);
+  if (new Set(sorted.map(({ path }) => imageExtension(path))).size > 1)
+    log.info(`images of ${name}: ${kindsOf(sorted)}`);
   const labels = new Map(names.map((className, label) => [className, label]));
   const tars: FinishedTar[] = [];
   for (let start = 0; start < sorted.length; start += imagesPerShard) {

@@ -10,7 +10,7 @@ import { stage, type DatasetSource } from "./dataset.js";
 const run = async (source: Record<string, unknown>, out: string, signal?: AbortSignal, onProgress?: () => void) => {
   const context = await contextIn(out, signal, onProgress);
   const facts = await stage.run(parseConfig(stage, { source }), {}, context);
-  return { facts, warnings: context.warnings };
+  return { facts, infos: context.infos, warnings: context.warnings };
 };
 
 /** What a key says of what a source names outside. */
@@ -90,9 +90,11 @@ describe("stage dataset, from a folder", () => {
     inFolder(async (folder) => {
       const names = ["a.bmp", "b.PPM", "c.pgm", "d.pbm", "e.pnm", "f.dib", "g.tif", "h.avif", "i.jfif"];
       const path = await write(join(folder, "in"), Object.fromEntries(names.map((name) => [name, name])));
-      const { facts, warnings } = await run({ kind: "folder", path }, join(folder, "out"));
+      const { facts, infos, warnings } = await run({ kind: "folder", path }, join(folder, "out"));
       expect(facts).toMatchObject({ images: names.length, skipped: 0 });
       expect(warnings).toEqual([]);
+      const each = "1 of bmp, 1 of ppm, 1 of pgm, 1 of pbm, 1 of pnm, 1 of dib, 1 of tif, 1 of avif, 1 of jfif";
+      expect(infos).toEqual([`images of ${JSON.stringify(path)}: ${each}`]);
       const kinds = (await samplesIn(join(folder, "out"))).map((sample) => Object.keys(sample).sort()[0]);
       expect(kinds).toEqual(["bmp", "json", "json", "json", "json", "dib", "json", "avif", "jfif"]);
     }));
