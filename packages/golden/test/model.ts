@@ -1,4 +1,4 @@
-import { compile, spec, type EngineName } from "@madformer/engine";
+import { compile, spec, type EngineName, type TensorData } from "@madformer/engine";
 import { configFromReference, fromStateDict, madformerSpecs, type MadformerConfig } from "@madformer/model";
 import type * as tf from "@tensorflow/tfjs-core";
 import { goldenTensors, META, type GoldenTensor } from "./golden.js";
@@ -35,7 +35,7 @@ export async function runOnce(
   const state = Object.fromEntries(Object.entries(shapes).map(([key, { shape }]) => [key, spec(shape)]));
   const dtype = ({ data }: GoldenTensor) => (data instanceof Int32Array ? "int32" : "float32");
   await using program = await compile(
-    ((state: { params: never }, inputs: never) => ({ outputs: fn(state.params, inputs) })) as never,
+    ({ params }, inputs) => ({ outputs: fn(params, inputs) }),
     {
       state: { params: state },
       inputs: Object.fromEntries(
@@ -44,8 +44,8 @@ export async function runOnce(
     },
     { name: "golden", engine, initialState: { params } },
   );
-  const values = Object.fromEntries(Object.entries(inputs).map(([name, { data }]) => [name, data]));
-  return (await program.run(values as never)) as Record<string, Float32Array>;
+  const values = Object.fromEntries(Object.entries(inputs).map(([name, { data }]) => [name, data as TensorData]));
+  return (await program.run(values)) as Record<string, Float32Array>;
 }
 
 /** NCHW images -> NHWC, which has the elements of a block of latent pixels in their order. */

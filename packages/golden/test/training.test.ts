@@ -1,4 +1,4 @@
-import { compile } from "@madformer/engine";
+import { compile, type TensorData } from "@madformer/engine";
 import {
   addNoise,
   learningRateFactor,
@@ -97,7 +97,7 @@ test("trainStep() takes the reference's steps: losses, norms, weights and averag
   });
   const loss = LossConfig.parse({ lambdaHidden: meta.lambda_hidden_loss });
   const initial = weightsOf(config);
-  await using program = await compile(trainStep(config, loss, optimizer) as never, trainSignature(config, N) as never, {
+  await using program = await compile(trainStep(config, loss, optimizer), trainSignature(config, N), {
     name: "train",
     initialState: { params: initial, ema: initial },
   });
@@ -105,11 +105,11 @@ test("trainStep() takes the reference's steps: losses, norms, weights and averag
   for (let k = 0; k < K; k++) {
     const at = (name: string) => {
       const { data: all } = data[name] as GoldenTensor;
-      return all.slice((k * all.length) / K, ((k + 1) * all.length) / K);
+      return all.slice((k * all.length) / K, ((k + 1) * all.length) / K) as TensorData;
     };
     const scalars = stepScalars(optimizer, k + 1, meta.lr, meta.ema_decay);
     const inputs = { latents: at("latents"), noise: at("noise"), t: at("t"), scalars };
-    const outputs = (await program.run(inputs as never)) as unknown as Record<string, Float32Array>;
+    const outputs = await program.run(inputs);
     const [log, exact] = [meta.log[k], meta.float64_log[k]];
     for (const [ours, theirs] of [
       ["loss", "loss"],
@@ -125,7 +125,7 @@ test("trainStep() takes the reference's steps: losses, norms, weights and averag
       );
   }
 
-  const state = program.state.readAll() as unknown as Record<"params" | "ema", Record<string, Float32Array>>;
+  const state = (await program.state.readAll()) as Record<"params" | "ema", Record<string, Float32Array>>;
   const final = toStateDict(specs, state.params);
   for (const [key, { data: expected }] of Object.entries(goldenTensors("train_final.safetensors")))
     expectClose(

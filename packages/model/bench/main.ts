@@ -63,11 +63,11 @@ const FIGURES: Readonly<Record<string, (bench: Bench) => Promise<Omit<Row, "kind
     const [loss, optimizer] = [LossConfig.parse({}), OptimizerConfig.parse({})];
     const params = initialize(madformerSpecs(model), 0);
     const start = performance.now();
-    const program = (await compile(trainStep(model, loss, optimizer) as never, trainSignature(model, batch) as never, {
+    const program = await compile(trainStep(model, loss, optimizer), trainSignature(model, batch), {
       name: "train",
       initialState: { params, ema: params },
       session,
-    })) as unknown as Program;
+    });
     const compile_s = (performance.now() - start) / 1000;
     const { T, P } = geometryOf(model);
     const size = batch * T * P * model.latentChannels;
@@ -133,11 +133,12 @@ const FIGURES: Readonly<Record<string, (bench: Bench) => Promise<Omit<Row, "kind
 };
 
 /** Prints where the time of a program went, if that was asked for. */
-async function profiled(program: Program): Promise<void> {
+async function profiled(program: Pick<Program, "endProfiling">): Promise<void> {
   if (!options.profile) return;
-  const { executor } = program as unknown as { executor: { endProfiling(): string } };
-  const path = executor.endProfiling();
-  printProfile(JSON.parse(readFileSync(path, "utf8")) as never, (line) => console.error(line));
+  const path = program.endProfiling();
+  printProfile(JSON.parse(readFileSync(path, "utf8")) as Parameters<typeof printProfile>[0], (line) =>
+    console.error(line),
+  );
   rmSync(path);
 }
 

@@ -123,7 +123,7 @@ export async function train(
   const sample = async (): Promise<void> => {
     if (!decode || !plan.samples(step) || (step === found?.step && files.has(gridOf(step)))) return;
     const { seed, sampleImages: images, sampleSteps: steps } = config;
-    const grid = await sampleGrid(model, update.part("ema"), decode, { step, seed, images, steps, signal });
+    const grid = await sampleGrid(model, await update.part("ema"), decode, { step, seed, images, steps, signal });
     const temporary = join(paths.tmp, "grid.png");
     await writePng(temporary, grid.pixels, grid.width, grid.height);
     await files.add(temporary, gridOf(step));

@@ -64,7 +64,7 @@ const config = tinyConfig({
       initialState: { params: checkpoint.params },
     });
     await gradients.run({ latents: batch.latents, noise: batch.noise, t: batch.t });
-    const { sum } = gradients.state.readAll() as { sum: Weights };
+    const { sum } = (await gradients.state.readAll()) as { sum: Weights };
     const rate = config.learningRate * learningRateFactor(schedule, steps, steps, model.quirks.warmupStart);
     await using update = await Update.create(config, checkpoint);
     const decay = emaDecay(config.ema, steps + 1);
@@ -84,7 +84,7 @@ const config = tinyConfig({
       },
       gradients: inFile(sum),
       before: Object.fromEntries(PARTS.map((part) => [part, inFile(checkpoint[part])])),
-      ...Object.fromEntries(PARTS.map((part) => [part, inFile(update.part(part))])),
+      ...Object.fromEntries(await Promise.all(PARTS.map(async (part) => [part, inFile(await update.part(part))]))),
     });
     const script = fileURLToPath(new URL("torch-step.py", import.meta.url));
     const said = execFileSync(PYTHON, [script, join(exported.out, "checkpoint.pt"), next], { encoding: "utf8" });

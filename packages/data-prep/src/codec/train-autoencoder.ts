@@ -104,7 +104,7 @@ export async function trainAutoencoder(
     if ((step + 1) % checkpointSteps === 0 || step + 1 === steps) await save(step + 1);
   }
   await files.write("losses.jsonl", lines(training, told, steps));
-  const { ema } = program.state.readAll() as { ema: Record<string, Float32Array> };
+  const { ema } = (await program.state.readAll()) as { ema: Record<string, Float32Array> };
   return ema;
 }
 
