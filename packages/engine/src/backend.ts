@@ -48,11 +48,15 @@ export interface Executor {
   look(what: "output" | "next", name: string): Promise<TensorData>;
   /** A copy of a state tensor. */
   readState(name: string): Promise<TensorData>;
+  /** Replaces a state tensor by a copy of the elements. */
+  writeState(name: string, data: TensorData): Promise<void>;
   /**
-   * Replaces a state tensor. Elements are copied; memory is borrowed until the state is replaced, by this or by a run that
-   * changes it, and is never written to.
+   * Makes memory the state: it is borrowed until the state is replaced, by one of these or by a run that changes it, and is
+   * never written to.
+   *
+   * @returns Whether it is borrowed; else it had to be copied.
    */
-  writeState(name: string, value: TensorData | Memory): Promise<void>;
+  adoptState(name: string, memory: Memory): Promise<boolean>;
   /** Makes a state tensor zero. */
   clearState(name: string): Promise<void>;
   /**

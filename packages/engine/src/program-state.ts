@@ -190,8 +190,8 @@ export class StateHolder<State> implements ProgramState<State> {
       try {
         value.adopt(); // before the last one is let go: it may be the same
         await this.release(name);
-        await this.executor.writeState(name, memory);
-        this.adopted.set(name, value);
+        if (await this.executor.adoptState(name, memory)) this.adopted.set(name, value);
+        else value.abandon();
       } finally {
         value.letGo();
       }

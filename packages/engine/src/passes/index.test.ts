@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { isOp, nodesOf, sizeOf, type Graph, type Node, type Shape } from "../ir/graph.js";
 import { broadcastShapes, makeNode } from "../ir/infer.js";
 import { evaluateNode } from "../ir/interpret.js";
-import { optimize } from "./index.js";
+import { optimize, TARGETS, type Target } from "./index.js";
 import * as t from "./testing.js";
 
 /** Draws decisions from a list of numbers; when the list is over, the graph is. */
@@ -298,6 +298,17 @@ describe("optimize()", () => {
     expect(passes).not.toContain("mergePaddedSums");
     expect(passes).not.toContain("sinkTransposes");
     expect(report.every(({ ms }) => ms >= 0)).toBe(true);
+  });
+
+  test("leaves out what other runtimes are faster at, and means the same for all", () => {
+    const [x, w] = [t.input("x", [1, 2, 2, 3]), t.input("w", [1, 1, 3, 4])];
+    const window = { size: [1, 1], strides: [1, 1], dilations: [1, 1], pads: [0, 0, 0, 0] } as const;
+    const convolution = makeNode({ kind: "conv2d", window, groups: 1 }, [x, w]);
+    const graph = t.graphOf(t.add(t.mul(convolution, t.scalar(1)), t.input("y", [1, 2, 2, 4])));
+    const kinds = (target: Target) => t.operations(optimize(graph, target).graph);
+    expect(kinds("onnx")).toContain("matmul"); // a convolution of single pixels
+    expect(kinds("any").sort()).toEqual(["add", "conv2d"]);
+    for (const target of TARGETS) t.expectSameMeaning(graph, optimize(graph, target).graph, 1e-12);
   });
 
   test("keeps the signature: unused inputs, outputs that are inputs or the same node", () => {

@@ -107,8 +107,13 @@ export class EagerExecutor implements Executor {
     return copyOf(this.states.get(name) as TensorData);
   }
 
-  async writeState(name: string, value: TensorData | Memory): Promise<void> {
-    this.states.set(name, isMemory(value) ? dataOf(value) : copyOf(value));
+  async writeState(name: string, data: TensorData): Promise<void> {
+    this.states.set(name, copyOf(data));
+  }
+
+  async adoptState(name: string, memory: Memory): Promise<boolean> {
+    this.states.set(name, dataOf(memory));
+    return true;
   }
 
   async clearState(name: string): Promise<void> {

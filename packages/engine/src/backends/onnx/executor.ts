@@ -159,19 +159,25 @@ export class OnnxExecutor implements Executor {
     return this.ownState(name).read();
   }
 
-  async writeState(name: string, value: TensorData | Memory): Promise<void> {
-    if (!isMemory(value) || this.updates?.state(name)) {
-      // What updates read lies in memory of theirs.
-      this.unadopt(name);
-      this.ownState(name).write(isMemory(value) ? boundMemory(value).buffer.data : value);
-      return;
+  async writeState(name: string, data: TensorData): Promise<void> {
+    this.unadopt(name);
+    this.ownState(name).write(data);
+  }
+
+  async adoptState(name: string, memory: Memory): Promise<boolean> {
+    const bound = boundMemory(memory);
+    if (this.updates?.state(name)) {
+      this.ownState(name).write(bound.buffer.data); // what updates read lies in memory of theirs
+      return false;
     }
-    const memory = boundMemory(value);
-    this.adopted.set(name, memory);
-    if (this.fields.updated.has(name)) return this.bindInput(this.current, STATE + name, memory);
-    this.bindFixed(name, memory);
-    this.fixed.get(name)?.free();
-    this.fixed.delete(name);
+    this.adopted.set(name, bound);
+    if (this.fields.updated.has(name)) this.bindInput(this.current, STATE + name, bound);
+    else {
+      this.bindFixed(name, bound);
+      this.fixed.get(name)?.free();
+      this.fixed.delete(name);
+    }
+    return true;
   }
 
   async clearState(name: string): Promise<void> {

@@ -1,4 +1,4 @@
-import { BoundMemory, valueOf, type Buffer } from "./bound-memory.js";
+import { type BoundMemory, valueOf, type Buffer } from "./bound-memory.js";
 import { OPTIMIZATION_LEVEL, ortLibrary, type OrtLibrary, type Pointer } from "./ort-library.js";
 
 /** Settings of ONNX Runtime. */
