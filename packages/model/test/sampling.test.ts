@@ -1,3 +1,4 @@
+import { hostCopies } from "@madformer/engine";
 import {
   ddim,
   dpmSolver,
@@ -234,6 +235,16 @@ describe("Sampler", () => {
     expect([...compiled.keys()].sort()).toEqual(["context", "denoise", "denoise clip", "first", "time 3"]);
     expect(compiled.get("time 3")?.runCount).toBe(2);
     expect(compiled.get("denoise")?.runCount).toBe(2 * T);
+  });
+
+  test("copies to the host what it is asked for, and no keys and values", async () => {
+    for (const programs of ["per-block", "shared"] as const) {
+      await using sampler = await Sampler.create(config, weights, { batchImages: 1, programs });
+      const before = hostCopies().count;
+      await sampler.sample(plan, noiseOf(config, 1));
+      // What timesteps add, on two ways; the first condition; of each step the noise and the block.
+      expect(hostCopies().count - before).toBe(2 + 1 + 2 * plan.steps.length * T);
+    }
   });
 
   test("says which size of noise it expected", async () => {

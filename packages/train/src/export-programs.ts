@@ -48,7 +48,7 @@ export async function saveSamplerPrograms(
   const names: string[] = [];
   for (const [title, program] of await sampler.compiled()) {
     const name = title.split(" ")[0] as string; // "time 26" has the timesteps of one plan
-    await saveProgram(program as never, join(folder, `${name}.onnx`));
+    await saveProgram(program, join(folder, `${name}.onnx`));
     names.push(name);
   }
   const clean = model.quirks.cleanTimestep === "zero" ? 0 : (plan.steps.at(-1)?.timestep ?? 0);

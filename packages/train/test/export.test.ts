@@ -10,7 +10,7 @@ import {
   type Artifact,
   type TensorInput,
 } from "@madformer/artifacts";
-import { loadProgram, type Program } from "@madformer/engine";
+import { loadProgram, type InputValues, type Program, type TensorSpec, type Tree } from "@madformer/engine";
 import {
   configFromReference,
   geometryOf,
@@ -198,9 +198,9 @@ describe("stage export", () => {
     type Layers = Record<string, Float32Array>;
     type Results = Record<"condition" | "down" | "up" | "next" | "data", Float32Array<ArrayBuffer>> &
       Record<"keys" | "values", Layers>;
-    const run = async (program: Program, inputs: Record<string, unknown>): Promise<Results> =>
-      (await program.run(inputs as never)) as unknown as Results;
-    const wanted = (program: Program, inputs: Record<string, unknown>) =>
+    type Inputs = InputValues<Tree<TensorSpec>>;
+    const run = async (program: Program, inputs: Inputs): Promise<Results> => (await program.run(inputs)) as Results;
+    const wanted = (program: Program, inputs: Inputs): Inputs =>
       Object.fromEntries(
         Object.entries(inputs).filter(([name]) => program.inputs.some((field) => field.name.split("/")[0] === name)),
       );

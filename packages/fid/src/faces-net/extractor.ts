@@ -56,9 +56,8 @@ export class FacesNetExtractor implements AsyncDisposable {
     const shapes = facesNetShapes(sizeOf(net.description));
     const program = await compile(
       (weights, { images }) => {
-        const tensors = weights as unknown as FacesNetTensors;
-        const features = facesNetFeatures(images, dims, finishedUnit(tensors));
-        return { outputs: { features, outputs: facesNetHead(tensors, features) } };
+        const features = facesNetFeatures(images, dims, finishedUnit(weights));
+        return { outputs: { features, outputs: facesNetHead(weights, features) } };
       },
       {
         state: Object.fromEntries(Object.entries(shapes).map(([name, shape]) => [name, spec(shape)])),

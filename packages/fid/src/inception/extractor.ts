@@ -73,7 +73,7 @@ export class InceptionExtractor implements AsyncDisposable {
     const constants = Object.fromEntries(units.map(([name]) => [name, { ...weights.units.get(name)! }]));
     const program = await compile(
       (units, { images }) => ({
-        outputs: { features: inceptionFeatures(units as unknown as InceptionTensors, images, dims) },
+        outputs: { features: inceptionFeatures(units, images, dims) },
       }),
       { state, inputs: { images: spec([batchImages, height, width, 3]) } },
       {

@@ -1,4 +1,13 @@
-import { compile, spec, type EngineName, type Program, type SessionOptions, type TensorSpec } from "@madformer/engine";
+import {
+  compile,
+  spec,
+  type EngineName,
+  type Program,
+  type SessionOptions,
+  type Tensors,
+  type TensorSpec,
+  type Tree,
+} from "@madformer/engine";
 import type * as tf from "@tensorflow/tfjs-core";
 import type { Parameters } from "../parameters.js";
 import { ShapeError } from "../shape.js";
@@ -35,7 +44,7 @@ export async function compileEncoder(
 ): Promise<Program<{ images: TensorSpec }, { moments: tf.Tensor4D }>> {
   const images = spec([size.batchImages, ...sides(config, size, 1), config.imageChannels]);
   const fn = (p: Parameters, inputs: { images: tf.Tensor4D }) => ({ moments: encodeMoments(p, config, inputs.images) });
-  return (await compilePart("encoder", ["encoder.", "quant_conv."], config, weights, { images }, fn, options)) as never;
+  return compilePart("encoder", ["encoder.", "quant_conv."], config, weights, { images }, fn, options);
 }
 
 /**
@@ -55,7 +64,7 @@ export async function compileDecoder(
     images: decodeLatents(p, config, inputs.latents),
   });
   const prefixes = ["decoder.", "post_quant_conv."];
-  return (await compilePart("decoder", prefixes, config, weights, { latents }, fn, options)) as never;
+  return compilePart("decoder", prefixes, config, weights, { latents }, fn, options);
 }
 
 function sides(config: AutoencoderConfig, { height, width }: ImageSize, divisor: number): [number, number] {
@@ -65,15 +74,15 @@ function sides(config: AutoencoderConfig, { height, width }: ImageSize, divisor:
   return [height / divisor, width / divisor];
 }
 
-function compilePart(
+function compilePart<Inputs extends Tree<TensorSpec>, Outputs extends Tree<tf.Tensor>>(
   name: string,
   prefixes: readonly string[],
   config: AutoencoderConfig,
   weights: Weights,
-  inputs: Readonly<Record<string, TensorSpec>>,
-  fn: (p: Parameters, inputs: never) => Record<string, tf.Tensor>,
+  inputs: Inputs,
+  fn: (p: Parameters, inputs: Tensors<Inputs>) => Outputs,
   options: CodecOptions,
-): Promise<Program> {
+): Promise<Program<Inputs, Outputs>> {
   const mine = ([key]: readonly [string, unknown]): boolean => prefixes.some((prefix) => key.startsWith(prefix));
   const specs = Object.fromEntries(
     Object.entries(autoencoderSpecs(config))
@@ -81,6 +90,9 @@ function compilePart(
       .map(([key, { shape }]) => [key, spec(shape)]),
   );
   const constants = Object.fromEntries(Object.entries(weights).filter(mine));
-  const traced = (p: Parameters, inputs: unknown) => ({ outputs: fn(p, inputs as never) });
-  return compile(traced as never, { state: specs, inputs }, { name, constants, ...options });
+  return compile(
+    (p: Parameters, inputs: Tensors<Inputs>) => ({ outputs: fn(p, inputs) }),
+    { state: specs, inputs },
+    { name, constants, ...options },
+  );
 }
