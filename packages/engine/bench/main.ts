@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- engine [--json] [--rounds N] [--case NAME] [--profile]`
+ * `npm run bench -- engine [--json] [--rounds N] [--case NAME] [--profile] [--busy]`
  *
  * Each case runs in a process of its own, so that its peak memory is its own, with the machine's matrix product rate measured
  * between its steps: both see the same noise.
@@ -12,6 +12,7 @@ import { parseArgs } from "node:util";
 import { operationsOf, type Graph } from "../src/ir/graph.js";
 import { summarize } from "../src/ir/print.js";
 import { compile, type Program, type SessionOptions } from "../src/index.js";
+import { benchBusy } from "./busy.js";
 import { GemmRate, median, nodeBindingRate, time } from "./measure.js";
 import { signatureOf, stepOf, transformer, uNet, type BenchModel } from "./models.js";
 import { benchRandom } from "./random.js";
@@ -22,6 +23,7 @@ const { values: options } = parseArgs({
     case: { type: "string" },
     rounds: { type: "string", default: "15" },
     threads: { type: "string", default: "2" },
+    busy: { type: "boolean", default: false },
     profile: { type: "boolean", default: false },
     help: { type: "boolean", short: "h", default: false },
   },
@@ -219,9 +221,12 @@ if (options.help) {
   --case NAME   one of ${CASES.join(", ")} (default: all, each in a process of its own)
   --rounds N    measured rounds, two steps each (default 15)
   --threads N   threads of ONNX Runtime (default 2)
+  --busy        a step alone and beside a busy process instead
   --profile     time by operator instead, for transformer and unet
   (MADFORMER_DUMP=folder writes the graphs as text)
   --json        one JSON object per line`);
+} else if (options.busy) {
+  print({ ...(await benchBusy(threads, rounds)) });
 } else if (options.profile) {
   for (const name of options.case === undefined ? Object.keys(STEPS) : [options.case]) await profile(name);
 } else if (options.case !== undefined) {

@@ -18,6 +18,7 @@ export class BoundMemory implements Memory {
   readonly buffer: Buffer;
   readonly value: Pointer;
   private readonly whenReleased: (memory: BoundMemory) => void;
+  private isFreed = false;
 
   /** @param whenReleased Where it goes when nothing refers to it; it is freed if nothing is said. */
   constructor(buffer: Buffer, whenReleased: (memory: BoundMemory) => void = (memory) => memory.free()) {
@@ -47,7 +48,13 @@ export class BoundMemory implements Memory {
     this.whenReleased(this);
   }
 
+  /** Whether it can be bound no more. */
+  get freed(): boolean {
+    return this.isFreed;
+  }
+
   free(): void {
+    this.isFreed = true;
     ortLibrary().release("ReleaseValue", this.value);
   }
 }
