@@ -5,7 +5,7 @@ import { differ } from "./folder.js";
 import { lookOutside, outsideDigest } from "./outside.js";
 import { outputFolder } from "./output.js";
 import type { Pipeline, PipelineStage } from "./pipeline.js";
-import { stageKey, type Program } from "./run.js";
+import { stageKey, type BundleDigest } from "./run.js";
 import type { Stage } from "./stage.js";
 
 /** What would happen to a stage if the pipeline ran now. */
@@ -27,7 +27,7 @@ export interface ExplainOptions {
   /** The stage function by its name. */
   readonly stage: (uses: string) => Promise<Stage<never>>;
   /** Its program, as it is now. */
-  readonly program: (uses: string) => Promise<Program>;
+  readonly program: (uses: string) => Promise<BundleDigest>;
 }
 
 /**
@@ -126,7 +126,7 @@ export async function recordChanges(store: Store, before: StageRecord, now: Stag
 }
 
 /** What of config and program is not as it was. */
-async function changes(store: Store, last: StageRecord, program: Program, config: unknown): Promise<string[]> {
+async function changes(store: Store, last: StageRecord, program: BundleDigest, config: unknown): Promise<string[]> {
   const plain = JSON.parse(JSON.stringify(config)) as unknown;
   const fields = differ({ config: last.config }, { config: plain });
   if (last.program.sha256 === program.sha256) return fields;

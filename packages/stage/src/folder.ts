@@ -28,7 +28,7 @@ import {
   logsOf,
   lostOf,
   runLogged,
-  type Program,
+  type BundleDigest,
 } from "./run.js";
 import type { Inputs, InputSpecs, Stage } from "./stage.js";
 
@@ -36,7 +36,7 @@ import type { Inputs, InputSpecs, Stage } from "./stage.js";
 export const STATE_FILE = ".madformer.json";
 
 export interface FolderOptions {
-  readonly program: Program;
+  readonly program: BundleDigest;
   readonly signal: AbortSignal;
   readonly stream?: NodeJS.WriteStream;
 }

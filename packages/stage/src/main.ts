@@ -6,7 +6,7 @@ import { ConfigError, parseConfig } from "./config.js";
 import { assertMadeBy } from "./input.js";
 import { entryDigest, outputFolder, putOutput, readOutput } from "./output.js";
 import { readPipeline, type PipelineStage } from "./pipeline.js";
-import { runStage, type Program } from "./run.js";
+import { runStage, type BundleDigest } from "./run.js";
 import type { Inputs, InputSpecs, Stage } from "./stage.js";
 import { stageStatus } from "./status.js";
 
@@ -45,7 +45,7 @@ async function runEntry(bundle: string, folder: string, name: string, signal: Ab
       `Pipeline ${folder} has no stage "${name}", expected one of: ${pipeline.stages.map((s) => s.name).join(", ")}`,
     );
   const store = Store.at(".");
-  const program = await programOf(bundle);
+  const program = await digestOfBundle(bundle);
   const before = new Map<string, Made>();
   for (const need of Object.values(entry.needs)) {
     const made = await outputOf(folder, need, store);
@@ -66,8 +66,8 @@ async function runEntry(bundle: string, folder: string, name: string, signal: Ab
   await putOutput(folder, name, made, checked, store);
 }
 
-/** A bundle as a program: its digest, and the packages its first line names. */
-export async function programOf(bundle: string): Promise<Program> {
+/** The digest of a bundle, and the packages its first line names. */
+export async function digestOfBundle(bundle: string): Promise<BundleDigest> {
   const bytes = await readFile(bundle);
   const first = bytes.subarray(0, Math.max(0, bytes.indexOf(10))).toString("utf8");
   const externals = /^\/\/ externals: (.*)$/.exec(first)?.[1]?.split(" ").filter(Boolean) ?? [];

@@ -22,8 +22,8 @@ import { duration, openLog } from "./log.js";
 import { lookAgain, lookOutside, outsideDigest, type OutsideState } from "./outside.js";
 import type { Facts, Inputs, InputSpecs, Stage } from "./stage.js";
 
-/** All code that a stage can run. */
-export interface Program {
+/** All code that a stage can run, by its digest. */
+export interface BundleDigest {
   /** Digest of its bundle. */
   readonly sha256: Digest;
   /** npm packages it uses, `name@version`. */
@@ -33,7 +33,7 @@ export interface Program {
 }
 
 export interface RunOptions {
-  readonly program: Program;
+  readonly program: BundleDigest;
   readonly store: Store;
   readonly signal: AbortSignal;
   /** What is shown as the stage's output now: if the store has lost its note of it, and it is this, nothing is lost. */
@@ -51,7 +51,7 @@ export interface RunOptions {
  */
 export function stageKey(
   stage: Pick<Stage, "name">,
-  program: Program,
+  program: BundleDigest,
   config: unknown,
   inputs: Readonly<Record<string, Artifact | undefined>>,
   outside?: string,

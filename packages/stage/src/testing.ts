@@ -8,7 +8,7 @@ import { parseConfig } from "./config.js";
 import { entryDigest, outputFolder, putOutput, readOutput } from "./output.js";
 import type { Outside } from "./outside.js";
 import { readPipeline, type Pipeline } from "./pipeline.js";
-import { runStage, type Program } from "./run.js";
+import { runStage, type BundleDigest } from "./run.js";
 import { defineStage, type Stage } from "./stage.js";
 
 /** A folder with a store, and what was said. */
@@ -47,7 +47,7 @@ export async function bench(): Promise<Bench> {
   };
 }
 
-export const program = (text: string): Program => ({ sha256: sha256(text), externals: ["left-pad@1.0.0"] });
+export const program = (text: string): BundleDigest => ({ sha256: sha256(text), externals: ["left-pad@1.0.0"] });
 
 /** What a test wants to happen while the stage `repeat` runs. */
 export interface Hooks {
@@ -123,7 +123,7 @@ export async function twoStages(on: Bench, config: object = {}, outside: readonl
 }
 
 /** Runs them as the runner does, and says what was made, and whether that was known. */
-export async function runAll(on: Bench, { pipeline, stages }: TwoStages, code: Program) {
+export async function runAll(on: Bench, { pipeline, stages }: TwoStages, code: BundleDigest) {
   const made: Record<string, Awaited<ReturnType<typeof runStage>>> = {};
   for (const entry of pipeline.stages) {
     const { name, uses, needs, config } = entry;

@@ -2,7 +2,7 @@ import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { Store } from "@madformer/artifacts";
-import { ConfigError, explain, programOf, readPipeline, type Explanation } from "@madformer/stage";
+import { ConfigError, explain, digestOfBundle, readPipeline, type Explanation } from "@madformer/stage";
 import { Command } from "commander";
 import type { Io } from "../program.js";
 import { bundleOf, STAGES } from "../stages/table.js";
@@ -46,7 +46,7 @@ export function explainCommand(io: Io): Command {
       const found = await explain(pipeline, stage, {
         store: Store.at(root),
         stage: async (uses) => await entryOf(uses).load(),
-        program: async (uses) => await programOf(bundleOf(entryOf(uses))),
+        program: async (uses) => await digestOfBundle(bundleOf(entryOf(uses))),
       });
       io.out(options.json ? `${JSON.stringify(found, null, 2)}\n` : found.map(lines).join(""));
     });

@@ -18,7 +18,7 @@ import type { Io } from "../program.js";
 import { guideText } from "./guide.js";
 import { openInput } from "./inputs.js";
 import { flagOf, optionsOf, valueOf, withField } from "./options.js";
-import { commandProgram } from "./program.js";
+import { commandDigest } from "./command-digest.js";
 
 /** Options of every stage, beside those of its config and its inputs. */
 const COMMON = ["out", "config", "dry-run", "debug", "help"];
@@ -77,7 +77,7 @@ export function stageCommand(stage: Stage<never>, io: Io, args: readonly string[
       else if (!input.optional)
         throw new ConfigError(`madformer ${stage.name} needs --${flag} <folder>: ${input.summary}`);
     }
-    const program = await commandProgram();
+    const program = await commandDigest();
     const stream = io.stream ?? process.stderr;
     const work = async (signal: AbortSignal): Promise<void> => {
       const { manifest, reused } = await runInFolder(stage, config, inputs as Inputs<InputSpecs>, out, {

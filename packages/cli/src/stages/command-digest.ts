@@ -2,13 +2,13 @@ import { readdir, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { listFiles, sha256 } from "@madformer/artifacts";
-import type { Program } from "@madformer/stage";
+import type { BundleDigest } from "@madformer/stage";
 
 /**
  * All code that the command can run: the built files of all packages of this workspace. A pipeline's stages have a bundle
  * each, whose digest says more; the command has no need to be that fine.
  */
-export async function commandProgram(): Promise<Program> {
+export async function commandDigest(): Promise<BundleDigest> {
   const packages = join(dirname(fileURLToPath(import.meta.url)), "../../..");
   const parts: string[] = [];
   for (const name of (await readdir(packages)).sort()) {
