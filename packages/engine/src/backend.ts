@@ -67,7 +67,7 @@ export interface Executor {
   /** Ends the profile that its session was told to write; returns its path. */
   endProfiling?(): string;
   /** Frees everything but the outputs that were kept. Called once, with no run under way. */
-  dispose(): void;
+  dispose(): Promise<void>;
 }
 
 /** What a backend makes a program of. */

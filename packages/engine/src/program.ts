@@ -154,7 +154,7 @@ export class Program<
   dispose(): Promise<void> {
     return (this.disposal ??= this.queue.then(async () => {
       await this.held.dispose();
-      this.executor.dispose();
+      await this.executor.dispose();
     }));
   }
 

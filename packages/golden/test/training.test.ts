@@ -10,7 +10,6 @@ import {
   toStateDict,
   trainSignature,
   trainStep,
-  type TrainingBatch,
 } from "@madformer/model";
 import * as tf from "@tensorflow/tfjs-core";
 import { expectClose, goldenJson, goldenTensors, META, toleranceOf, type GoldenTensor } from "./golden.js";
@@ -25,7 +24,7 @@ const batch = {
 
 test("addNoise() noises the batch as the reference does", async () => {
   const { y } = (await runOnce({}, {}, { ...batch }, (_, { latents, noise, t }) => ({
-    y: addNoise(latents as tf.Tensor4D, noise as tf.Tensor4D, t as tf.Tensor2D),
+    y: addNoise(latents, noise, t),
   }))) as { y: Float32Array };
   expectClose(y, (forwardTensors["noised_x"] as GoldenTensor).data, 1e-6, "noised_x"); // two products and a sum of float32
 });
@@ -38,7 +37,7 @@ describe.each(VARIANTS)("lossGradients() of %s", (variant) => {
   test("has the losses, the norm and the zero gradients of the reference", async () => {
     let zeros: string[] = [];
     const outputs = await runOnce(weightsOf(config), madformerSpecs(config), { ...batch }, (params, inputs) => {
-      const { losses, gradients } = lossGradients(params, config, inputs as unknown as TrainingBatch, loss);
+      const { losses, gradients } = lossGradients(params, config, inputs, loss);
       zeros = Object.keys(gradients).filter((key) => gradients[key] === null);
       const present = Object.entries(gradients).filter((entry): entry is [string, tf.Tensor] => entry[1] !== null);
       return { ...losses, ...Object.fromEntries(present.map(([key, gradient]) => [`gradient ${key}`, gradient])) };
@@ -68,7 +67,7 @@ test("lossGradients() has the gradient of every parameter", async () => {
   const meta = META.forward.default;
   const loss = LossConfig.parse({ lambdaHidden: meta.lambda_hidden_loss });
   const outputs = await runOnce(weightsOf(config), specs, { ...batch }, (params, inputs) => {
-    const { gradients } = lossGradients(params, config, inputs as unknown as TrainingBatch, loss);
+    const { gradients } = lossGradients(params, config, inputs, loss);
     return Object.fromEntries(
       Object.entries(gradients).map(([key, g]) => [key, g ?? tf.zeros(specs[key]!.shape as [number])]),
     );

@@ -125,7 +125,7 @@ export class EagerExecutor implements Executor {
     return new HostMemory(this.states.get(name) as TensorData);
   }
 
-  dispose(): void {
+  async dispose(): Promise<void> {
     // Values lie in ordinary arrays, which JavaScript collects.
   }
 }

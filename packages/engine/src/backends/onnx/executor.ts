@@ -194,8 +194,9 @@ export class OnnxExecutor implements Executor {
     return this.session.endProfiling();
   }
 
-  dispose(): void {
+  async dispose(): Promise<void> {
     this.disposed = true;
+    await this.session.settled();
     this.session[Symbol.dispose]();
     this.updates?.[Symbol.dispose]();
     const pairs = [...this.changing.values()].flat();

@@ -125,6 +125,11 @@ export class OrtSession implements Disposable {
     else await this.ort.callAsync("RunWithBinding", ...args);
   }
 
+  /** Waits for a session that is being loaded to take this one's place: it would outlive what it was loaded from. */
+  async settled(): Promise<void> {
+    await this.next?.loaded;
+  }
+
   /** Ends profiling; returns the path of the profile. */
   endProfiling(): string {
     const allocator = this.ort.make("GetAllocatorWithDefaultOptions");
