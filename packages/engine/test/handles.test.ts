@@ -26,6 +26,10 @@ const adding = (engine: EngineName, size = 3) =>
     { engine, name: "adding" },
   );
 
+/** Runs that others have to wait for. */
+const keepBusy = (program: Awaited<ReturnType<typeof adding>>): Promise<unknown> =>
+  Promise.all(Array.from({ length: 50 }, () => program.run({ x: [0, 0, 0] })));
+
 /** Copies between the host and the engine while something is done. */
 async function copiesDuring(task: () => Promise<unknown>): Promise<number> {
   const before = hostCopies().count;
@@ -131,6 +135,18 @@ describe.each(["onnx", "cpu"] as const)("a handle of engine %s", (engine) => {
     expect([...(await borrower.run({ x: [0, 0, 0] })).parts.shifted]).toEqual([2, 3, 4]);
   });
 
+  test("of state is what it was for a run that has it, however often its program runs meanwhile", async () => {
+    await using owner = await doubling(engine);
+    await using other = await adding(engine);
+    await owner.run({ x: [1, 2, 3] });
+    const before = keepBusy(other);
+    const reading = other.run({ x: owner.state.handle("total") });
+    for (let run = 0; run < 4; run++) await owner.run({ x: [10, 10, 10] });
+    expect([...(await reading).y]).toEqual([2, 3, 4]);
+    expect([...(await owner.state.read("total"))]).toEqual([41, 42, 43]);
+    await before;
+  });
+
   test("of a program's own state can go into its next run, and two programs can take each other's", async () => {
     await using a = await doubling(engine);
     await using b = await doubling(engine);
@@ -174,11 +190,13 @@ describe.each(["onnx", "cpu"] as const)("a handle of engine %s", (engine) => {
     await using second = await adding(engine);
     for (let run = 0; run < 3; run++) {
       const { y } = await first.run({ x: [run, 1, 2] }, { handles: ["y"] });
+      const before = keepBusy(second);
       const reading = second.run({ x: y });
       y.dispose();
       const overwriting = first.run({ x: [5, 5, 5] }, { handles: ["y"] });
       expect([...(await reading).y]).toEqual([2 * run + 1, 3, 5]);
       (await overwriting).y.dispose();
+      await before;
     }
   });
 });
