@@ -84,7 +84,7 @@ describe("explain()", () => {
 
   test("recordChanges() says what two runs differ in: config, source files, inputs", async () => {
     await using on = await bench();
-    const write = async (name: string, a: number): Promise<Program> => {
+    const write = async (name: string, a: number): Promise<BundleDigest> => {
       const path = join(on.root, name);
       await writeFile(path, `// externals: x\n// packages/sample/src/a.ts\nvar a = ${a};\n`);
       return { sha256: sha256(await readFile(path)), externals: [], path };
