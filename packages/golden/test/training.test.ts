@@ -117,7 +117,7 @@ test("trainStep() takes the reference's steps: losses, norms, weights and averag
       ["gradNorm", "grad_norm"],
     ] as const)
       expectClose(
-        outputs[ours] as Float32Array,
+        outputs[ours],
         [log[theirs]],
         toleranceOf(Math.abs(log[theirs] - exact[theirs])),
         `${theirs} of step ${k}`,

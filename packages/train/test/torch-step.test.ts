@@ -77,6 +77,8 @@ const config = tinyConfig({
       );
     const PARTS = ["params", "ema", "m", "v"] as const;
     const next = join(folder.path, "next.pt");
+    const after: Record<string, TorchInput> = {};
+    for (const part of PARTS) after[part] = inFile(await update.part(part));
     await writeTorch(next, {
       settings: {
         shapes: Object.entries(specs).map(([name, spec]) => [name, [...fileShape(spec)]]),
@@ -84,7 +86,7 @@ const config = tinyConfig({
       },
       gradients: inFile(sum),
       before: Object.fromEntries(PARTS.map((part) => [part, inFile(checkpoint[part])])),
-      ...Object.fromEntries(await Promise.all(PARTS.map(async (part) => [part, inFile(await update.part(part))]))),
+      ...after,
     });
     const script = fileURLToPath(new URL("torch-step.py", import.meta.url));
     const said = execFileSync(PYTHON, [script, join(exported.out, "checkpoint.pt"), next], { encoding: "utf8" });

@@ -2,7 +2,7 @@ import { compile, spec, type EngineName, type Program, type SessionOptions, type
 import type * as tf from "@tensorflow/tfjs-core";
 import { toInput } from "./data.js";
 import { sizeOf, type FacesNet } from "./file.js";
-import { facesNetFeatures, facesNetHead, facesNetShapes, finishedUnit, type FacesNetTensors } from "./network.js";
+import { facesNetFeatures, facesNetHead, facesNetShapes, finishedUnit } from "./network.js";
 
 /** Images of one run. */
 const BATCH_IMAGES = 50;

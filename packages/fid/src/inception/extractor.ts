@@ -1,7 +1,7 @@
 import { compile, spec, type EngineName, type Program, type SessionOptions, type TensorSpec } from "@madformer/engine";
 import type * as tf from "@tensorflow/tfjs-core";
 import { FROM_BYTE } from "../resize/bilinear-bytes.js";
-import { inceptionFeatures, type InceptionTensors } from "./network.js";
+import { inceptionFeatures } from "./network.js";
 import { inceptionUnits, type InceptionDims } from "./units.js";
 import type { InceptionWeights } from "./weights.js";
 

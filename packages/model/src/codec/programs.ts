@@ -14,7 +14,7 @@ import type { Parameters } from "../parameters.js";
 import { pixelsOf } from "../pixels.js";
 import { ShapeError } from "../shape.js";
 import { codecSpecs, latentSize, type CodecConfig, type LatentSize } from "./config.js";
-import { decodeToImages, encodeImages, type Moments } from "./codec.js";
+import { decodeToImages, encodeImages } from "./codec.js";
 
 /** What a codec's program is compiled for. */
 export interface CodecProgramOptions {

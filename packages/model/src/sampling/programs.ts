@@ -365,7 +365,7 @@ export function appendProgram(shape: SamplingShape, layers: readonly number[], b
           const joined = place
             ? tf.where(place, tf.tile(tokens, [1, cacheBlocks, 1]), held)
             : tf.concat([held, tokens], 1);
-          return [layer, joined as tf.Tensor3D];
+          return [layer, joined];
         }),
       );
     return { keys: join("keys"), values: join("values") };
