@@ -27,7 +27,7 @@ const NEGATIVE_SHARE = 1e-4;
  * factored, so that no eigenvalue is zero but for rounding.
  *
  * Source: Heusel et al. 2017, arXiv:1706.08500, section 3; Dowson & Landau 1982. Reference code: pytorch-fid,
- * `fid_score.py` calculate_frechet_distance (spec 15).
+ * `fid_score.py` calculate_frechet_distance (spec section 15).
  * Departs from it: the reference takes the root of the product, which is not symmetric, by scipy's sqrtm; where that fails on
  * singular covariances it adds 1e-6 to both diagonals, and it drops imaginary parts up to 1e-3. Neither can occur here. Both
  * agree to rounding for regular covariances, to about 1e-6 of the distance for singular ones.
