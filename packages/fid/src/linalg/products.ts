@@ -5,8 +5,8 @@ import type { Matrix } from "./workspace.js";
 export const CHUNK = 256;
 
 /** Rows and columns of the result that are computed together: their panels, 128 KiB, stay in the second-level cache. */
-const BLOCK = 64;
-const PANELS = BLOCK / 4;
+export const PRODUCT_BLOCK = 64;
+const PANELS = PRODUCT_BLOCK / 4;
 
 /**
  * A matrix (k, columns) laid out for products: panel after panel of four columns, each with its k rows one after another.
