@@ -72,7 +72,7 @@ function projectsOf(file, root, stages, taken) {
           },
           cache: false,
           // Nx hashes what it does not cache; by default it would ask for files of the project, which has none.
-          inputs: [`{workspaceRoot}/${file}`, { externalDependencies: [] }],
+          inputs: [`{workspaceRoot}/${file}`, "{workspaceRoot}/pipelines/defaults.json", { externalDependencies: [] }],
           dependsOn: [
             ...needed.map((need) => ({ projects: [`${pipeline}-${need}`], target: need })),
             { projects: [source.packageName, RUNNER], target: "bundle" },
