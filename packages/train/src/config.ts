@@ -5,6 +5,7 @@ import {
   preset,
   PRESETS,
   ScheduleConfig,
+  SOLVER_NAMES,
   type PresetName,
 } from "@madformer/model";
 import { z } from "zod";
@@ -93,8 +94,9 @@ const Fields = z.strictObject({
     .describe("Shares of the run after which a checkpoint is made, and kept as well, such as 0.25"),
   logEvery: z.int().positive().default(10).describe("Steps between two lines of the log, which are means over them"),
   sampleEvery: z.int().nonnegative().default(0).describe("Steps between two grids of samples; 0 = none"),
-  sampleImages: z.int().positive().default(16).describe("Images of a grid"),
-  sampleSteps: z.int().positive().default(20).describe("Steps of the solver (DPM-Solver++) for a grid"),
+  sampleImages: z.int().positive().default(16).describe("Images of a grid: those of the seeds from 0 on"),
+  sampleSolver: z.enum(SOLVER_NAMES).default(SOLVER_NAMES[0]).describe("How noise becomes the images of a grid"),
+  sampleSteps: z.int().positive().default(20).describe("Steps of the solver for a grid"),
 });
 
 /**

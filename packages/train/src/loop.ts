@@ -122,8 +122,8 @@ export async function train(
   };
   const sample = async (): Promise<void> => {
     if (!decode || !plan.samples(step) || (step === found?.step && files.has(gridOf(step)))) return;
-    const { seed, sampleImages: images, sampleSteps: steps } = config;
-    const grid = await sampleGrid(model, await update.part("ema"), decode, { step, seed, images, steps, signal });
+    const { sampleImages: images, sampleSolver: solver, sampleSteps: steps } = config;
+    const grid = await sampleGrid(model, await update.part("ema"), decode, { step, images, solver, steps, signal });
     const temporary = join(paths.tmp, "grid.png");
     await writePng(temporary, grid.pixels, grid.width, grid.height);
     await files.add(temporary, gridOf(step));

@@ -146,7 +146,7 @@ describe("stage train", () => {
           }),
         ),
       }));
-    const settings = { step: 12, seed: config.seed, images: 3, steps: 2, signal: whole.signal };
+    const settings = { step: 12, images: 3, solver: config.sampleSolver, steps: 2, signal: whole.signal };
     const grid = await sampleGrid(config.model, ema, decode, settings);
     const file = await readRgb(join(whole.out, "samples", "step-0000012.png"));
     expect(file).toMatchObject({ width: grid.width, height: grid.height });
@@ -334,7 +334,7 @@ describe("stage train", () => {
     await expect(
       trainStage.run(config, { latents: large, from: undefined }, await contextIn(newOut())),
     ).rejects.toThrow(
-      /^Cannot decode image \d of the samples at training step 6: its pixels are not finite: \d+ of 768 elements/,
+      /^Cannot decode seed \d of the samples at training step 6: its pixels are not finite: \d+ of 768 elements/,
     );
   });
 

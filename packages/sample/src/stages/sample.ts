@@ -1,10 +1,11 @@
 import { join } from "node:path";
 import { imageGrid, readRgb, writeNpz, writePng, type RgbImage } from "@madformer/artifacts";
+import { SOLVER_NAMES, solverPlan, type SolverName } from "@madformer/model";
 import { defineStage, type StageContext } from "@madformer/stage";
 import { chosenCheckpoints, openCheckpoint, type Checkpoint, type KeptWeights } from "../checkpoint.js";
 import { SampleConfig } from "../config.js";
 import { orderPicture } from "../order.js";
-import { imageSide, ImageSampler, planOf, type SampledImage } from "../sample.js";
+import { imageSide, ImageSampler, type SampledImage } from "../sample.js";
 import { parseSeeds } from "../seeds.js";
 
 /**
@@ -29,7 +30,7 @@ export const stage = defineStage({
     },
   },
   idle: ({ solver }): Record<string, string> =>
-    solver === "ddim" ? {} : { clip: `with the solver "${solver}", only with "ddim"` },
+    canClip(solver) ? {} : { clip: `with the solver "${solver}", only with ${CLIPPING}` },
   free: ["batchImages"],
   async run(config, inputs, context) {
     const checkpoint = await openCheckpoint(inputs.checkpoint);
@@ -62,6 +63,14 @@ export const stage = defineStage({
   },
 });
 
+function canClip(solver: SolverName): boolean {
+  return solverPlan(solver, 1, { clip: true }).clip;
+}
+
+const CLIPPING = SOLVER_NAMES.filter(canClip)
+  .map((name) => `"${name}"`)
+  .join(", ");
+
 const fileOf = (folder: string, seed: number): string => `${folder}/${String(seed).padStart(8, "0")}.png`;
 
 /** Makes those images of a checkpoint that are not finished yet; of the main one the overviews too. */
@@ -79,8 +88,9 @@ async function makeImages(
   if (missing.length === 0 && !needsGrid && !needsOrder) return;
 
   const weights = await kept.load(config.weights);
+  const plan = solverPlan(config.solver, config.steps, { clip: config.clip });
   const batchImages = Math.min(config.batchImages, Math.max(seeds.length, 1));
-  await using sampler = await ImageSampler.create(checkpoint, weights, planOf(config), batchImages);
+  await using sampler = await ImageSampler.create(checkpoint, weights, plan, batchImages);
   const side = imageSide(checkpoint);
   const shown = new Set(needsGrid ? seeds.slice(0, config.gridImages) : []);
   const ordered = new Set(needsOrder ? seeds.slice(0, config.orderImages) : []);
