@@ -136,9 +136,9 @@ export function citedSections(prose) {
  * @returns {string[]}
  */
 export function namedSources(prose) {
-  return [...prose.matchAll(/`((?:[\w.-]+\/)*[\w.-]*\w\.(?:ts|mts|mjs|md))`/g)].map(([, name = ""]) =>
-    name.replace(/^(\.\.?\/)+/, ""),
-  );
+  const names = [...prose.matchAll(/`((?:[\w.-]+\/)*[\w.-]*\w\.(?:ts|mts|mjs|md))`/g)].map(([, name = ""]) => name);
+  const ours = names.filter((name) => !name.endsWith(".md") || name.includes("/")); // others may be what a tool writes
+  return ours.map((name) => name.replace(/^(\.\.?\/)+/, ""));
 }
 
 /** @param {string} source @param {string} name */

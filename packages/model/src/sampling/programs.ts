@@ -2,12 +2,13 @@ import { spec, type TensorSpec, type Tensors } from "@madformer/engine";
 import * as tf from "@tensorflow/tfjs-core";
 import { geometryOf, type MadformerConfig } from "../config.js";
 import { COEFFICIENTS, solverUpdate } from "../diffusion/solver.js";
-import { networkTime } from "../madformer.js";
+import { needs, type Needs } from "../needs.js";
 import { attend } from "../nn/attend.js";
 import { Scope, type Parameters } from "../parameters.js";
 import { completeLayer, projectHeads } from "../transformer/layer.js";
 import { ropePartners, ropeValues, type RopeTables } from "../transformer/rope.js";
 import { downLevels, upLevels } from "../unet/levels.js";
+import { networkTime } from "../unet/towers.js";
 import { downsample, embed, timeShifts, upsample, type TimeShifts } from "../unet/unet.js";
 
 /**
@@ -37,16 +38,10 @@ export interface SamplingShape {
 /** Layers whose keys and values finished blocks leave behind. */
 export function cachedLayers(config: MadformerConfig): number[] {
   const { layers } = geometryOf(config);
-  return Array.from({ length: layers }, (_, layer) => layer).filter((layer) =>
-    layer < config.arLayers ? cleanLayers(config) > layer || usesNoisedCache(config, layer) : !config.denoisingMlp,
+  const { cleanLayers } = sampling(config);
+  return Array.from({ length: layers }, (_, layer) => layer).filter(
+    (layer) => layer < cleanLayers || usesNoisedCache(config, layer),
   );
-}
-
-/** Layers that clean tokens run through while sampling: up to the last one where somebody sees them. */
-function cleanLayers(config: MadformerConfig): number {
-  if (config.clearClean) return 0;
-  if (!config.denoisingMlp) return geometryOf(config).layers;
-  return config.clearCond ? 0 : config.arLayers;
 }
 
 /** Without a clean tower, finished blocks are seen through the noised tower's keys and values. */
@@ -54,12 +49,13 @@ function usesNoisedCache(config: MadformerConfig, layer: number): boolean {
   return config.clearClean && (layer >= config.arLayers ? !config.denoisingMlp : !config.clearCond);
 }
 
-/** Whether the autoregressive layers are needed for the condition. */
-const conditioned = (config: MadformerConfig): boolean => !config.clearCond;
+/** What sampling a block needs of the blocks before it: what the training pass needs for the prediction of the noise. */
+const sampling = (config: MadformerConfig): Needs => needs(config, ["noisePred"]);
 
 /** Whether finished blocks matter to those that come: as their condition or by their keys and values. */
 export function usesContext(config: MadformerConfig): boolean {
-  return conditioned(config) || cleanLayers(config) > 0;
+  const { autoregressive, cleanLayers } = sampling(config);
+  return autoregressive || cleanLayers > 0;
 }
 
 /** Names and channels of what timesteps add, in the order in which they are packed side by side. */
@@ -252,7 +248,7 @@ export function contextProgram(shape: SamplingShape) {
   const { config, batchImages: N } = shape;
   const { P, M } = geometryOf(config);
   const { blockSide: side, latentChannels, width: C } = config;
-  const throughClean = cleanLayers(config);
+  const throughClean = sampling(config).cleanLayers;
   const read = cachedLayers(config).filter(
     (layer) => layer < Math.max(throughClean, config.clearClean ? config.arLayers : 0),
   );
@@ -285,7 +281,7 @@ export function contextProgram(shape: SamplingShape) {
       clean[layer] = { k, v };
       if (goesOn && q) x = completeLayer(scope, config, "clean", x, attendCached(q, cache, layer, [{ k, v }])).y;
     }
-    if (!conditioned(config)) return { keys, values };
+    if (!sampling(config).autoregressive) return { keys, values };
     const left = { keys, values };
     return {
       condition: noisedLayers(p, config, embedded, noisedRope, cache, 0, config.arLayers, clean, left),
@@ -315,7 +311,7 @@ export function denoiseProgram(shape: SamplingShape, clip: boolean) {
   const inputs: DenoiseSpecs = {
     x: latents,
     previousData: latents,
-    ...(conditioned(config) ? { condition: spec([N, M, C] as const) } : {}),
+    ...(sampling(config).autoregressive ? { condition: spec([N, M, C] as const) } : {}),
     coefficients: spec([COEFFICIENTS.length] as const),
     down: spec([1, shiftChannels(config, "down")] as const),
     up: spec([1, shiftChannels(config, "up")] as const),
