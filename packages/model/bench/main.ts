@@ -10,9 +10,10 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { compile, normal, randomKey, type Program, summarize, type SessionOptions } from "@madformer/engine";
 import {
-  autoencoderSpecs,
-  compileDecoder,
-  compileEncoder,
+  codecConfig,
+  codecSpecs,
+  compileCodecDecoder,
+  compileCodecEncoder,
   dpmSolver,
   geometryOf,
   initialize,
@@ -21,7 +22,6 @@ import {
   OptimizerConfig,
   parameterCount,
   Sampler,
-  SD_VAE,
   stepScalars,
   trainSignature,
   trainStep,
@@ -44,6 +44,13 @@ const { values: options } = parseArgs({
 });
 const rounds = Number(options.rounds);
 const threads = Number(options.threads);
+
+/** The published autoencoder of Stable Diffusion, whose settings are the defaults. */
+const PUBLISHED = codecConfig({
+  kind: "autoencoder-kl",
+  config: {},
+  scale: { mean: [0, 0, 0, 0], std: [1, 1, 1, 1] },
+});
 
 type Row = { kind: string } & Record<string, number | string>;
 
@@ -112,8 +119,8 @@ const FIGURES: Readonly<Record<string, (bench: Bench) => Promise<Omit<Row, "kind
   },
 
   async vae_encode() {
-    const weights = initialize(autoencoderSpecs(SD_VAE), 0);
-    const program = await compileEncoder(SD_VAE, weights, { batchImages: 1, height: 256, width: 256 }, { session });
+    const weights = initialize(codecSpecs(PUBLISHED), 0);
+    const { program } = await compileCodecEncoder(PUBLISHED, weights, { batchImages: 1, side: 256, session });
     const images = random("image", 256 * 256 * 3);
     const median_s = await medianSeconds(() => program.run({ images }), rounds);
     await profiled(program);
@@ -122,8 +129,8 @@ const FIGURES: Readonly<Record<string, (bench: Bench) => Promise<Omit<Row, "kind
   },
 
   async vae_decode() {
-    const weights = initialize(autoencoderSpecs(SD_VAE), 0);
-    const program = await compileDecoder(SD_VAE, weights, { batchImages: 1, height: 256, width: 256 }, { session });
+    const weights = initialize(codecSpecs(PUBLISHED), 0);
+    const { program } = await compileCodecDecoder(PUBLISHED, weights, { batchImages: 1, side: 256, session });
     const latents = random("latents", 32 * 32 * 4);
     const median_s = await medianSeconds(() => program.run({ latents }), rounds);
     await profiled(program);

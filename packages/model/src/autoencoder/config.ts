@@ -39,9 +39,6 @@ export function downsamplingFactor({ channels }: AutoencoderConfig): number {
   return 2 ** (channels.length - 1);
 }
 
-/** The defaults are those of `stabilityai/sd-vae-ft-mse`. Spec section 14. */
-export const SD_VAE: AutoencoderConfig = AutoencoderConfig.parse({});
-
 /** The fields of diffusers' `config.json` that matter here. */
 const DiffusersConfig = z
   .object({
