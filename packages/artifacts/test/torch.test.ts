@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import {
-  openArtifact,
+  openDataFile,
   openTorch,
   OrderedDict,
   pyFloat,
@@ -70,7 +70,7 @@ const version = found.status === 0 ? found.stdout.trim() : undefined;
         Record<string, Expected>
       >;
       for (const [name, expected] of Object.entries(files)) {
-        const opened = await openArtifact(join(folder, name));
+        const opened = await openDataFile(join(folder, name));
         if (opened.kind !== "torch") throw new Error(`${name} is taken for ${opened.kind}`);
         await expectTensors(opened.file.tensors(), expected);
         await opened.file.close();

@@ -23,7 +23,7 @@ import {
   compileCodecDecoder,
   compileCodecEncoder,
   fromStateDict,
-  imagesOf,
+  floatsOfPixels,
   type FileTensor,
 } from "@madformer/model";
 import { StageFiles, type StageContext } from "@madformer/stage";
@@ -112,7 +112,7 @@ async function measure(name: string, make: (context: StageContext) => Promise<vo
   await using decoder = await compileCodecDecoder(codec, weights, { batchImages, side: SIDE });
   const decoded = new Uint8Array(originals.length);
   for (let at = 0; at < originals.length; at += batchImages * SIZE) {
-    const { mean } = await encoder.encode(imagesOf(originals.subarray(at, at + batchImages * SIZE)));
+    const { mean } = await encoder.encode(floatsOfPixels(originals.subarray(at, at + batchImages * SIZE)));
     decoded.set(await decoder.decodePixels(mean), at);
   }
   rows.push(...pictures(decoded));

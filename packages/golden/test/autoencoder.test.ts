@@ -4,7 +4,7 @@ import {
   decodeLatents,
   encodeMoments,
   fromStateDict,
-  pixelsOf,
+  pixelsOfFloats,
   posterior,
   withPresentKeys,
   type FileTensor,
@@ -66,7 +66,7 @@ describe.each(Object.keys(META as object).filter((name) => /^vae\d+$/.test(name)
     );
     expectClose(images as Float32Array, nhwc(io["decoded"] as GoldenTensor), toleranceOf(noise.decoded), "decoded");
     // A value within the tolerance of a step between two pixels may fall on its other side.
-    const pixels = pixelsOf(images as Float32Array);
+    const pixels = pixelsOfFloats(images as Float32Array);
     const expected = (io["decoded_uint8_nhwc"] as GoldenTensor).data;
     expectClose(pixels, expected, 1, "pixels");
     const differ = pixels.filter((value, i) => value !== expected[i]).length;
@@ -74,8 +74,8 @@ describe.each(Object.keys(META as object).filter((name) => /^vae\d+$/.test(name)
   });
 });
 
-test("pixelsOf() writes the reference's pixels", () => {
+test("pixelsOfFloats() writes the reference's pixels", () => {
   const { "save.input_chw": input, "save.png_uint8_hwc": png } = goldenTensors("image.safetensors");
   const batch = { shape: [1, ...(input as GoldenTensor).shape], data: (input as GoldenTensor).data };
-  expect(pixelsOf(nhwc(batch))).toEqual((png as GoldenTensor).data);
+  expect(pixelsOfFloats(nhwc(batch))).toEqual((png as GoldenTensor).data);
 });

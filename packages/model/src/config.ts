@@ -171,13 +171,13 @@ export type PresetName = keyof typeof PRESETS;
 /**
  * A complete config, with defaults filled in.
  *
- * @throws {ConfigError} If a field is unknown, of the wrong kind or does not fit another one; every problem is named.
+ * @throws {ModelConfigError} If a field is unknown, of the wrong kind or does not fit another one; every problem is named.
  */
 export function madformerConfig(input: z.input<typeof MadformerConfig>): MadformerConfig {
   const result = MadformerConfig.safeParse(input);
   if (result.success) return result.data;
   const problems = result.error.issues.map(({ path, message }) => `${path.join(".") || "config"}: ${message}`);
-  throw new ConfigError(`The model's config is not valid: ${problems.join("; ")}`, { cause: result.error });
+  throw new ModelConfigError(`The model's config is not valid: ${problems.join("; ")}`, { cause: result.error });
 }
 
 /** The config of a preset. */
@@ -186,6 +186,6 @@ export function preset(name: PresetName): MadformerConfig {
 }
 
 /** A config that is not valid. */
-export class ConfigError extends TypeError {
-  override readonly name = "ConfigError";
+export class ModelConfigError extends TypeError {
+  override readonly name = "ModelConfigError";
 }

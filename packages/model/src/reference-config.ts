@@ -36,7 +36,7 @@ export interface ReferenceSettings {
  * Source: spec section 1.
  *
  * @param settings Other fields, such as a checkpoint's `args` have, are ignored: they do not change the model.
- * @throws {ConfigError} If the result is not a valid config.
+ * @throws {ModelConfigError} If the result is not a valid config.
  */
 export function configFromReference(settings: ReferenceSettings): MadformerConfig {
   const s = settings;

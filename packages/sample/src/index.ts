@@ -6,7 +6,13 @@
  */
 export { stage as sampleStage } from "./stages/sample.js";
 export { SampleConfig } from "./config.js";
-export { chosenCheckpoints, openCheckpoint, type Checkpoint, type KeptWeights, type Weights } from "./checkpoint.js";
+export {
+  chosenCheckpoints,
+  openTrainedModel,
+  type TrainedModel,
+  type KeptWeights,
+  type Weights,
+} from "./checkpoint.js";
 export { imageSide, ImageSampler, type SampledImage } from "./sample.js";
 export { orderPicture } from "./order.js";
 export { parseSeeds } from "./seeds.js";

@@ -1,6 +1,6 @@
 import { imageGrid, type RgbImage } from "@madformer/artifacts";
 import { geometryOf, pixelsPerLatent } from "@madformer/model";
-import type { Checkpoint } from "./checkpoint.js";
+import type { TrainedModel } from "./checkpoint.js";
 import { imageSide, type ImageSampler, type SampledImage } from "./sample.js";
 
 /** What is not generated yet, in the picture. */
@@ -14,7 +14,7 @@ const GRAY = 0xd8;
  */
 export async function orderPicture(
   sampler: ImageSampler,
-  checkpoint: Pick<Checkpoint, "model" | "codec">,
+  checkpoint: Pick<TrainedModel, "model" | "codec">,
   images: readonly SampledImage[],
 ): Promise<RgbImage> {
   const { T, P, grid } = geometryOf(checkpoint.model);

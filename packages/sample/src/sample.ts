@@ -10,7 +10,7 @@ import {
   type NameOf,
   type SolverPlan,
 } from "@madformer/model";
-import type { Checkpoint, Weights } from "./checkpoint.js";
+import type { TrainedModel, Weights } from "./checkpoint.js";
 
 /** An image with its seed, and the latents it was decoded from. */
 export interface SampledImage {
@@ -22,7 +22,7 @@ export interface SampledImage {
 }
 
 /** Side of the images that a checkpoint makes, in pixels. */
-export function imageSide({ model, codec }: Pick<Checkpoint, "model" | "codec">): number {
+export function imageSide({ model, codec }: Pick<TrainedModel, "model" | "codec">): number {
   return geometryOf(model).latentSide * pixelsPerLatent(codec);
 }
 
@@ -37,7 +37,7 @@ export class ImageSampler implements AsyncDisposable {
   ) {}
 
   static async create(
-    checkpoint: Pick<Checkpoint, "model" | "codec" | "codecWeights">,
+    checkpoint: Pick<TrainedModel, "model" | "codec" | "codecWeights">,
     weights: Weights,
     plan: SolverPlan,
     batchImages: number,

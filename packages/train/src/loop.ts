@@ -42,7 +42,7 @@ export interface Start {
 }
 
 /** What the loop carries from step to step besides the weights, and so finds in a checkpoint. */
-interface Notes {
+interface CheckpointNotes {
   /** Steps since the last line, and sums of their measures. */
   readonly window: { readonly steps: number; readonly sums: Measures };
 }
@@ -100,7 +100,7 @@ export async function train(
 
   const found = await findCheckpoint(config, plan, context, decode !== undefined);
   let { step } = found ?? { step: plan.before };
-  let { window } = (found?.notes as Notes | undefined) ?? { window: EMPTY };
+  let { window } = (found?.notes as CheckpointNotes | undefined) ?? { window: EMPTY };
   let saved = step; // the last step with a checkpoint
   if (step > 0) log.info(`going on after step ${step} of ${plan.steps}`);
   await using update = await Update.create(config, found ?? (await start?.load()));
@@ -113,7 +113,7 @@ export async function train(
   const save = async (): Promise<void> => {
     if (saved === step) return;
     await losses.sync();
-    const notes: Notes = { window };
+    const notes: CheckpointNotes = { window };
     await writeCheckpoint(paths.checkpoints, paths.tmp, model, { step, notes }, (part, key) => update.read(part, key));
     for (const file of filesOf(step)) await files.keep(file);
     await files.keep(LOSSES, step);

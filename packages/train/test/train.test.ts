@@ -2,7 +2,7 @@ import { readdirSync } from "node:fs";
 import { appendFile, cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { LatentShardWriter, openSafetensors, readRgb, writeSafetensors } from "@madformer/artifacts";
-import { initialize, madformerSpecs, pixelsOf } from "@madformer/model";
+import { initialize, madformerSpecs, pixelsOfFloats } from "@madformer/model";
 import { DivergedError, readCheckpoint, sampleGrid, trainStage, type Decode, type TrainConfig } from "@madformer/train";
 import {
   artifactOf,
@@ -139,7 +139,7 @@ describe("stage train", () => {
       Array.from({ length: images }, (_, n) => ({
         width: 16,
         height: 16,
-        pixels: pixelsOf(
+        pixels: pixelsOfFloats(
           Float32Array.from({ length: 16 * 16 * 3 }, (_, i) => {
             const [row, column, colour] = [Math.floor(i / 48), Math.floor(i / 3) % 16, i % 3];
             return 0.1 + 0.5 * 0.3 * latents[((n * 8 + (row >> 1)) * 8 + (column >> 1)) * 3 + colour]!;

@@ -1,5 +1,5 @@
 import { DataError, pixelsOfImage, readImageShards, type Artifact, type ShardImage } from "@madformer/artifacts";
-import { imagesOf } from "@madformer/model";
+import { floatsOfPixels } from "@madformer/model";
 
 /**
  * Names of an artifact's image shards, in order.
@@ -100,7 +100,7 @@ export class HeldImages {
     const size = this.side ** 2 * 3;
     const batch = new Float32Array(indices.length * size);
     const all = await Promise.all(indices.map((index) => this.pixels(index)));
-    all.forEach((pixels, i) => batch.set(imagesOf(pixels), i * size));
+    all.forEach((pixels, i) => batch.set(floatsOfPixels(pixels), i * size));
     return batch;
   }
 

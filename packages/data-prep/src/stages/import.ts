@@ -4,13 +4,13 @@ import {
   DataError,
   isNamespace,
   notFiniteIn,
-  openArtifact,
+  openDataFile,
   readTorchCheckpoint,
   toFloat32,
   writeSafetensors,
   writeTorchCheckpoint,
   type Artifact,
-  type ArtifactFile,
+  type DataFile,
   type TensorData,
   type TensorInput,
   type TensorValue,
@@ -146,7 +146,7 @@ export const stage = defineStage({
     const tmp = join(context.out, "tmp", "import");
     await mkdir(tmp, { recursive: true });
     const located = await locate(config, tmp, context);
-    const opened = await openArtifact(located.path);
+    const opened = await openDataFile(located.path);
     await using _file = opened.file;
     const { layout, model, assumed } = read(opened, config);
     context.log.info(describe(model, layout));
@@ -176,7 +176,7 @@ export const stage = defineStage({
 });
 
 /** What is in a file, and the config of its model. */
-function read(opened: ArtifactFile, config: ImportConfig) {
+function read(opened: DataFile, config: ImportConfig) {
   const { file } = opened;
   const fail = (problem: string): Error => file.error(problem);
   const layout = findLayout(dictsIn(opened), opened.kind === "torch" ? argsOf(opened.file) : new Map(), fail);
@@ -189,7 +189,7 @@ function read(opened: ArtifactFile, config: ImportConfig) {
   return { layout, model, assumed };
 }
 
-function dictsIn(opened: ArtifactFile): Dict[] {
+function dictsIn(opened: DataFile): Dict[] {
   if (opened.kind === "torch") return dictsOf(opened.file.value);
   if (opened.kind !== "safetensors") throw opened.file.error("it is numpy's, expected PyTorch's or safetensors");
   const { file } = opened;
@@ -290,7 +290,7 @@ async function copyWeights(tmp: string, located: Located, { files }: StageContex
  * @returns Updates that the weights were made of: as the optimizer says, else the file's name, as the reference names them.
  */
 async function takeState(
-  opened: ArtifactFile,
+  opened: DataFile,
   config: ImportConfig,
   { raw, ema }: Layout,
   model: MadformerConfig,

@@ -1,5 +1,5 @@
 import type { EngineName } from "@madformer/engine";
-import { ConfigError } from "../config.js";
+import { ModelConfigError } from "../config.js";
 import { fileShape, fromStateDict, parameterCount, toStateDict, type FileTensor } from "../parameters.js";
 import {
   differenceOf,
@@ -179,7 +179,7 @@ describe("autoencoderFromDiffusers()", () => {
   ])("names %s", (_, change, message) => {
     const attempt = (): unknown =>
       autoencoderFromDiffusers({ block_out_channels: [4, 8], norm_num_groups: 2, ...change });
-    expect(attempt).toThrow(ConfigError);
+    expect(attempt).toThrow(ModelConfigError);
     expect(attempt).toThrow(message);
   });
 });

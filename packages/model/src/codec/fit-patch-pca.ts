@@ -21,7 +21,7 @@ export interface FittedPatchPca {
  *
  * @example
  * const fit = new PatchPcaFit(4, 64);
- * for await (const image of images) fit.add(imagesOf(image.pixels));
+ * for await (const image of images) fit.add(floatsOfPixels(image.pixels));
  * const { codec, weights } = fit.finish(12);
  */
 export class PatchPcaFit {

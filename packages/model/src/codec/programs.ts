@@ -11,7 +11,7 @@ import {
 import type * as tf from "@tensorflow/tfjs-core";
 import { assertFinite, inBatch, type NameOf } from "../finite.js";
 import type { Parameters } from "../parameters.js";
-import { pixelsOf } from "../pixels.js";
+import { pixelsOfFloats } from "../pixels.js";
 import { ShapeError } from "../shape.js";
 import { codecSpecs, latentSize, type CodecConfig, type LatentSize } from "./config.js";
 import { decodeToImages, encodeImages } from "./codec.js";
@@ -82,7 +82,7 @@ export interface CodecDecoder extends AsyncDisposable {
  *
  * @example
  * await using encoder = await compileCodecEncoder(codec, weights, { batchImages: 16, side: 64 });
- * const { mean, logvar } = await encoder.encode(imagesOf(pixels));
+ * const { mean, logvar } = await encoder.encode(floatsOfPixels(pixels));
  */
 export async function compileCodecEncoder(
   codec: CodecConfig,
@@ -146,7 +146,7 @@ export async function compileCodecDecoder(
       assertFinite(pixels, n, (image) => `Cannot decode ${nameOf(image)}: its pixels are not finite`);
       return pixels;
     },
-    decodePixels: async (latents, nameOf) => pixelsOf(await decoder.decode(latents, nameOf)),
+    decodePixels: async (latents, nameOf) => pixelsOfFloats(await decoder.decode(latents, nameOf)),
     [Symbol.asyncDispose]: () => decoder.program.dispose(),
   };
   return decoder;

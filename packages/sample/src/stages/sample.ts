@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { imageGrid, readRgb, writeNpz, writePng, type RgbImage } from "@madformer/artifacts";
 import { SOLVER_NAMES, solverPlan, type SolverName } from "@madformer/model";
 import { defineStage, type StageContext } from "@madformer/stage";
-import { chosenCheckpoints, openCheckpoint, type Checkpoint, type KeptWeights } from "../checkpoint.js";
+import { chosenCheckpoints, openTrainedModel, type TrainedModel, type KeptWeights } from "../checkpoint.js";
 import { SampleConfig } from "../config.js";
 import { orderPicture } from "../order.js";
 import { imageSide, ImageSampler, type SampledImage } from "../sample.js";
@@ -33,7 +33,7 @@ export const stage = defineStage({
     canClip(solver) ? {} : { clip: `with the solver "${solver}", only with ${CLIPPING}` },
   free: ["batchImages"],
   async run(config, inputs, context) {
-    const checkpoint = await openCheckpoint(inputs.checkpoint);
+    const checkpoint = await openTrainedModel(inputs.checkpoint);
     const seeds = parseSeeds(config.seeds);
     const chosen = chosenCheckpoints(checkpoint, config.checkpoints);
     const { final } = checkpoint;
@@ -75,7 +75,7 @@ const fileOf = (folder: string, seed: number): string => `${folder}/${String(see
 
 /** Makes those images of a checkpoint that are not finished yet; of the main one the overviews too. */
 async function makeImages(
-  checkpoint: Checkpoint,
+  checkpoint: TrainedModel,
   { folder, isMain, ...kept }: KeptWeights & { readonly folder: string; readonly isMain: boolean },
   seeds: readonly number[],
   config: SampleConfig,
