@@ -1,9 +1,9 @@
 /**
  * node tools/docs/check.mjs
  *
- * Says what the text of this repository refers to without it being there: files and headings that documents link to, names that
- * a linked source file does not declare, sections of docs/reference.md that comments cite ("spec section 9, step 4"), source
- * files named in `code`.
+ * Says what the text of this repository refers to without it being there: files and headings that documents link to,
+ * names that a linked source file does not declare, sections of docs/reference.md that comments cite ("spec section 9,
+ * step 4"), source files named in `code`.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
@@ -11,6 +11,9 @@ import { fileURLToPath } from "node:url";
 
 /** Files by their path from the root, with `/` between folders. @typedef {ReadonlyMap<string, string>} Texts */
 
+const MAX_COLUMNS = 120;
+/** Where comments may still be wider. */
+const WIDE = /^packages\/(engine|fid\/src\/images|artifacts\/src\/images|data-prep\/src\/dataset)\//;
 const REFERENCE = "docs/reference.md";
 /** Folders that are made, or not ours. */
 const LEFT_OUT = new Set(["node_modules", "dist", "bundle", "out", "coverage"]);
@@ -36,6 +39,11 @@ export function findProblems(texts, files) {
     for (const named of namedSources(prose))
       if (!(named.includes("/") ? [...files].some((there) => `/${there}`.endsWith(`/${named}`)) : names.has(named)))
         problems.push(`${file} names \`${named}\`, which does not exist`);
+    if (isDocument || WIDE.test(file)) continue;
+    text.split("\n").forEach((line, i) => {
+      if (line.length > MAX_COLUMNS && isComment(line))
+        problems.push(`${file}:${i + 1} is a comment of ${line.length} columns, expected ${MAX_COLUMNS} at most`);
+    });
   }
   return problems;
 }
@@ -154,6 +162,11 @@ export function commentsOf(source) {
       (line) => /^\s*(?:\/\*\*?|\*\/?|\/\/)(.*)$/.exec(line)?.[1] ?? /[;,{}()[\]] \/\/ (.*)$/.exec(line)?.[1] ?? [],
     )
     .join("\n");
+}
+
+/** Whether a line is a comment, or ends with one. @param {string} line */
+function isComment(line) {
+  return /^\s*(?:\/\*|\*|\/\/)/.test(line) || (/[;,{}()[\]] \/\/ /.test(line) && !line.endsWith("// prettier-ignore"));
 }
 
 /**

@@ -38,6 +38,22 @@ describe("findProblems()", () => {
   });
 });
 
+test("findProblems() names comments that are wider than 120 columns, and no code", () => {
+  const wide = "x".repeat(115);
+  const lines = [
+    `// ${wide}`,
+    ` * ${wide}`,
+    `  f(); // ${wide}`,
+    `f("${wide} /* */");`,
+    "f(); // prettier-ignore",
+    `// ${wide}xxxx`,
+  ];
+  expect(problemsOf({ "a.ts": lines.join("\n") })).toEqual([
+    "a.ts:3 is a comment of 125 columns, expected 120 at most",
+    "a.ts:6 is a comment of 122 columns, expected 120 at most",
+  ]);
+});
+
 test("linksOf() leaves out hosts and code", () => {
   const text = '[a](x.md)\n```md\n[b](y.md)\n```\n[`c [d]`](z.ts) <img src="i.png"> [e](https://example.org)';
   expect(linksOf(text).map(({ target }) => target)).toEqual(["x.md", "z.ts", "i.png"]);

@@ -5,8 +5,9 @@ import { fileURLToPath } from "node:url";
 
 /**
  * What each package may import of the others: `pipelines -> stages -> model -> engine`, stages on `artifacts`, `fid`
- * apart from `model`. Stages do not import each other: they meet in artifacts. `cli` is the command over all of them, and
- * `golden` holds nothing but tests. `cache-server` runs before anything is built. A new package is written here first.
+ * apart from `model`. Stages do not import each other: they meet in artifacts. `cli` is the command over all of them,
+ * and `golden` holds nothing but tests. `cache-server` runs before anything is built. A new package is written here
+ * first.
  *
  * @type {Readonly<Record<string, readonly string[]>>}
  */

@@ -1,9 +1,9 @@
 /**
  * node tools/pipelines/defaults.mjs
  *
- * Writes pipelines/defaults.json: what fields of stages have when nothing is said, as far as it is a text, a number, yes or no, or
- * null. Conditions of pipelines ("if") are decided by it before anything is built. The packages must be built; a test of
- * packages/cli compares the file with them.
+ * Writes pipelines/defaults.json: what fields of stages have when nothing is said, as far as it is a text, a number,
+ * yes or no, or null. Conditions of pipelines ("if") are decided by it before anything is built. The packages must be
+ * built; a test of packages/cli compares the file with them.
  */
 import { writeFileSync } from "node:fs";
 import path from "node:path";

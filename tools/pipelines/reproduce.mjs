@@ -97,7 +97,8 @@ function packageDirs() {
 /**
  * What the runner says of a stage: see packages/stage/src/status.ts. Its types would need a build.
  *
- * @typedef {{ manifest: { facts: any }, record: { finishedAt: string, peakMemoryBytes: number, seconds: number } }} Made
+ * @typedef {{ finishedAt: string, peakMemoryBytes: number, seconds: number }} MadeRecord
+ * @typedef {{ manifest: { facts: any }, record: MadeRecord }} Made
  * @typedef {{ name: string, current: true, made: Made } | { name: string, current: false, why: string }} StageStatus
  */
 
@@ -131,7 +132,8 @@ async function runWithNx() {
   const failures = path.join(scratch, "failures");
   process.env[FAILURES] = failures;
   try {
-    const args = ["run", `${pipeline}-${last}:${last}`, "--parallel=1", "--outputStyle=stream"]; // each stage uses all cores
+    // Each stage uses all cores.
+    const args = ["run", `${pipeline}-${last}:${last}`, "--parallel=1", "--outputStyle=stream"];
     for (const attempt of [1, 2]) {
       const code = await run(NX, args);
       if (code === 0) return true;
@@ -201,7 +203,8 @@ function summary(status, chalk) {
   const seconds = ((Date.now() - started.getTime()) / 1000).toFixed(1);
   console.log(`\n${made} made, ${rows.length - made} reused, in ${seconds} s`);
   const entry = stages.find(({ name }) => name === last);
-  const score = entry?.uses === "report" ? entry.needs["score"] : "score"; // of several, the one that the report is about
+  // Of several, the one that the report is about.
+  const score = entry?.uses === "report" ? entry.needs["score"] : "score";
   const facts = status.find(({ name }) => name === score)?.made.manifest.facts;
   if (facts?.final) {
     console.log(`${facts.metric}: ${chalk.bold(Number(facts.final.distance ?? facts.final).toFixed(3))}`);

@@ -26,8 +26,8 @@ export interface WeightsFile extends AsyncDisposable {
 }
 
 /**
- * Opens a file of weights by its content: `.safetensors`, or a state dict that `torch.save` wrote (`.bin`, `.pt`, `.pth`), also
- * one under the key `state_dict`.
+ * Opens a file of weights by its content: `.safetensors`, or a state dict that `torch.save` wrote (`.bin`, `.pt`,
+ * `.pth`), also one under the key `state_dict`.
  *
  * @returns Yours to close.
  * @throws {FormatError} If it is none of these, or damaged.

@@ -1,4 +1,6 @@
-/** Files from a real PyTorch, and files for one. `MADFORMER_PYTHON` names a Python that has it; else `python3` is asked. */
+/**
+ * Files from a real PyTorch, and files for one. `MADFORMER_PYTHON` names a Python that has it; else `python3` is asked.
+ */
 import { execFileSync, spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";

@@ -25,8 +25,8 @@ export async function pipelineNames(root: string): Promise<string[]> {
 }
 
 /**
- * The pipeline and the stage that words on the command line mean: `faces-64 sample`, or `faces-64-sample` as Nx names it; `smoke`
- * means no stage.
+ * The pipeline and the stage that words on the command line mean: `faces-64 sample`, or `faces-64-sample` as Nx names
+ * it; `smoke` means no stage.
  *
  * @throws {ConfigError} If they mean none.
  */

@@ -64,7 +64,8 @@ test("a reproduction can be typed, stage by stage, and each stage resumes", asyn
   });
   expect((await readdir(join(folder, "sample", "images"))).length).toBe(2);
 
-  // A seed is the same image in the grids of training and in `sample`: other programs differ in last bits, so pixels by one.
+  // A seed is the same image in the grids of training and in `sample`: other programs differ in last bits, so pixels by
+  // one.
   const [trained, sampled] = await Promise.all(
     ["train/samples/step-0000003.png", "sample/grid.png"].map((file) => readRgb(join(folder, file))),
   );

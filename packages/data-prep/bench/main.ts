@@ -1,9 +1,9 @@
 /**
  * `npm run bench -- data-prep [--images N] [--tests N] [--vae CONFIGS] [--out FOLDER]`
  *
- * Compares codecs on drawn faces of 64 pixels: how near to its original a face is that the codec encodes and decodes, and
- * what the codec costs. Faces that were not fitted or trained on are measured; with `--out`, pictures of some are written,
- * originals in the first row and a row for each codec in the order of the table.
+ * Compares codecs on drawn faces of 64 pixels: how near to its original a face is that the codec encodes and decodes,
+ * and what the codec costs. Faces that were not fitted or trained on are measured; with `--out`, pictures of some are
+ * written, originals in the first row and a row for each codec in the order of the table.
  */
 import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";

@@ -21,27 +21,28 @@ const NEGATIVE_SHARE = 1e-4;
  *
  *     |mu1 - mu2|² + tr S1 + tr S2 - 2 tr (S1 S2)^(1/2)
  *
- * The last trace is the sum of the singular values of L1ᵀ L2, for any factors L1 L1ᵀ = S1 and L2 L2ᵀ = S2. They are the roots
- * of the eigenvalues of
+ * The last trace is the sum of the singular values of L1ᵀ L2, for any factors L1 L1ᵀ = S1 and L2 L2ᵀ = S2. They are the
+ * roots of the eigenvalues of
  *
  *     G = L1ᵀ S2 L1
  *
- * Eigenvalues are usually found with errors of the largest one's size, and the roots of small ones are off by 1e-8 of it. Here
- * L1 is Cholesky's factor with pivoting, whose columns become smaller from first to last, so that an element of G is as exact as
- * it is small. That survives the reduction to tridiagonal form and the QL iterations if they begin with what is large: both begin
- * at the end, and G is reversed. Singular covariances (fewer samples than dimensions) make L1 narrower and need no correction:
- * the one of lower rank is S1, or else the one whose last pivot is smaller.
+ * Eigenvalues are usually found with errors of the largest one's size, and the roots of small ones are off by 1e-8 of
+ * it. Here L1 is Cholesky's factor with pivoting, whose columns become smaller from first to last, so that an element
+ * of G is as exact as it is small. That survives the reduction to tridiagonal form and the QL iterations if they begin
+ * with what is large: both begin at the end, and G is reversed. Singular covariances (fewer samples than dimensions)
+ * make L1 narrower and need no correction: the one of lower rank is S1, or else the one whose last pivot is smaller.
  *
  * Source: Heusel et al. 2017, arXiv:1706.08500, section 3; Dowson & Landau 1982. Reference code: pytorch-fid,
- * `fid_score.py` calculate_frechet_distance (spec section 15).
- * Departs from it: the reference takes the root of the product, which is not symmetric, by scipy's sqrtm; where that fails on
- * singular covariances it adds 1e-6 to both diagonals, and it drops imaginary parts up to 1e-3. Neither can occur here. Both
- * agree to rounding for regular covariances, to about 1e-6 of the distance for singular ones.
- * Source of the order: Martin, Reinsch & Wilkinson 1968, "Householder's tridiagonalization of a symmetric matrix".
- * Limits: many variances that are equal to the last bit, and some 1e7 times smaller, cost digits: then 1e-8 of the trace.
+ * `fid_score.py` calculate_frechet_distance (spec section 15). Departs from it: the reference takes the root of the
+ * product, which is not symmetric, by scipy's sqrtm; where that fails on singular covariances it adds 1e-6 to both
+ * diagonals, and it drops imaginary parts up to 1e-3. Neither can occur here. Both agree to rounding for regular
+ * covariances, to about 1e-6 of the distance for singular ones. Source of the order: Martin, Reinsch & Wilkinson 1968,
+ * "Householder's tridiagonalization of a symmetric matrix". Limits: many variances that are equal to the last bit, and
+ * some 1e7 times smaller, cost digits: then 1e-8 of the trace.
  *
  * @returns Zero or more, except for rounding: equal arguments can give -1e-13 times the trace.
- * @throws {RangeError} If the sizes differ, a number or the distance is not finite, or a sigma is not positive semidefinite.
+ * @throws {RangeError} If the sizes differ, a number or the distance is not finite, or a sigma is not positive
+ *   semidefinite.
  */
 export function frechetDistance(a: Gaussian, b: Gaussian): number {
   const n = a.mu.length;
@@ -98,8 +99,8 @@ function lastPivot({ factor: { data, columns: stride }, rank }: CholeskyFactor):
 }
 
 /**
- * Lᵀ S L in the lower triangle of a matrix, its last row and column first, by S = T + Tᵀ with T lower triangular: M = Lᵀ (T L),
- * then M + Mᵀ. Both products are of triangles, three fifths of the work of Lᵀ (S L).
+ * Lᵀ S L in the lower triangle of a matrix, its last row and column first, by S = T + Tᵀ with T lower triangular: M =
+ * Lᵀ (T L), then M + Mᵀ. Both products are of triangles, three fifths of the work of Lᵀ (S L).
  *
  * @param factored Its factor is overwritten.
  * @param s (n, n), in its own order of rows and columns.
@@ -152,8 +153,8 @@ function chunksOf({ rows }: Matrix): (readonly [first: number, k: number])[] {
 }
 
 /**
- * Packs columns [first, first + k) of T, as `packRows` does: S with rows and columns in another order, nothing of what is above
- * the diagonal and half of what is on it.
+ * Packs columns [first, first + k) of T, as `packRows` does: S with rows and columns in another order, nothing of what
+ * is above the diagonal and half of what is on it.
  */
 function packLower(s: Float64Array, n: number, order: Int32Array, first: number, k: number, to: Matrix): Packed {
   const panels = padded(n) / 4;

@@ -26,7 +26,8 @@ test("addNoise() noises the batch as the reference does", async () => {
   const { y } = (await runOnce({}, {}, { ...batch }, (_, { latents, noise, t }) => ({
     y: addNoise(latents, noise, t),
   }))) as { y: Float32Array };
-  expectClose(y, (forwardTensors["noised_x"] as GoldenTensor).data, 1e-6, "noised_x"); // two products and a sum of float32
+  // Two products and a sum of float32.
+  expectClose(y, (forwardTensors["noised_x"] as GoldenTensor).data, 1e-6, "noised_x");
 });
 
 describe.each(VARIANTS)("lossGradients() of %s", (variant) => {

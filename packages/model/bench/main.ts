@@ -1,8 +1,8 @@
 /**
  * `npm run bench -- model [--config FILE] [--json] [--only KIND,...] [--rounds N] [--threads N] [--profile]`
  *
- * One figure per line: a training step, sampling, encoding and decoding an image, and the machine's rate of matrix products,
- * so that figures of different machines can be compared.
+ * One figure per line: a training step, sampling, encoding and decoding an image, and the machine's rate of matrix
+ * products, so that figures of different machines can be compared.
  */
 import { readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

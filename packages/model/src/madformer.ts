@@ -35,17 +35,18 @@ export type Outputs = Partial<Record<OutputName, tf.Tensor4D>>;
  *     h = layers N.. of h + noised, beside clean                      diffusion: the same, and the noise of block j
  *     noisePred = up(h, t)                                            the way up, with the way down's states
  *
- * Two towers of weights, one for clean and one for noised tokens, attend to each other as `visibleBlocks` says. The same with
- * every token of both towers in every layer, under a mask, is `plainForward` in test/plain.ts: read that first.
+ * Two towers of weights, one for clean and one for noised tokens, attend to each other as `visibleBlocks` says. The
+ * same with every token of both towers in every layer, under a mask, is `plainForward` in test/plain.ts: read that
+ * first.
  *
- * Source: arXiv:2506.07999, section 3; spec sections 5 to 7 and Junhaoo-Chen/MADFormer@b19ccb5 src/models.py MADFormer.forward.
- * Departs from it: what the wanted outputs do not depend on is not computed (`needs`): without `cleanTower` the last clean block
- * takes no part, clean tokens end with the last layer in which somebody sees them, and there only their keys and values exist.
- * Quirks of the released code are switches of the config.
+ * Source: arXiv:2506.07999, section 3; spec sections 5 to 7 and Junhaoo-Chen/MADFormer@b19ccb5 src/models.py
+ * MADFormer.forward. Departs from it: what the wanted outputs do not depend on is not computed (`needs`): without
+ * `cleanTower` the last clean block takes no part, clean tokens end with the last layer in which somebody sees them,
+ * and there only their keys and values exist. Quirks of the released code are switches of the config.
  *
  * @param p Parameters, as `madformerSpecs` lists them. Borrowed.
- * @param batch `cleanX`, `noisedX` (N, T, P, channels) float32: latents in blocks, pixels row-major. `t` (N, T) int32 in
- *   [0, 1000): the timestep of each block. Borrowed.
+ * @param batch `cleanX`, `noisedX` (N, T, P, channels) float32: latents in blocks, pixels row-major. `t` (N, T) int32
+ *   in [0, 1000): the timestep of each block. Borrowed.
  * @param wanted Which outputs. `cleanTower` does not exist under `clearClean`.
  * @returns The outputs, new.
  * @throws {ShapeError} If a shape does not fit the config.

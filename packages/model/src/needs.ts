@@ -22,8 +22,8 @@ export interface Needs {
 }
 
 /**
- * What the wanted outputs depend on. `forward` computes that and nothing else; sampling is the same for `noisePred`, block by
- * block.
+ * What the wanted outputs depend on. `forward` computes that and nothing else; sampling is the same for `noisePred`,
+ * block by block.
  *
  * Source: spec section 17.
  */

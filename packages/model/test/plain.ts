@@ -1,9 +1,10 @@
 /**
- * MADFormer as plain as its description: the place to read first. Every token of both towers goes through every layer, attention
- * is masked and not skipped, each U-Net call stands alone. From the end upwards: `plainForward` (section 6), `layer` (5),
- * `mayAttend` (7), `rope` (8), `downsampler` and `upsampler` (4).
+ * MADFormer as plain as its description: the place to read first. Every token of both towers goes through every layer,
+ * attention is masked and not skipped, each U-Net call stands alone. From the end upwards: `plainForward` (section 6),
+ * `layer` (5), `mayAttend` (7), `rope` (8), `downsampler` and `upsampler` (4).
  *
- * Source: docs/reference.md. It shares no code with `src/`, which tests compare with it, except for the sizes of a config.
+ * Source: docs/reference.md. It shares no code with `src/`, which tests compare with it, except for the sizes of a
+ * config.
  */
 import { geometryOf, type MadformerConfig, type OutputName } from "@madformer/model";
 import * as tf from "@tensorflow/tfjs-core";

@@ -42,9 +42,9 @@ const noiseOf = (config: MadformerConfig, N: number): Float32Array =>
   draw("noise", N, config.blocks, config.blockSide ** 2, config.latentChannels).data;
 
 /**
- * Samples without a cache: for every step of every block, the training pass over the whole image. Finished blocks are its
- * clean blocks; under `clearClean`, where blocks are seen through the noised tower, they are its noised blocks as they were at
- * their last step. The solver's formula is written out in doubles.
+ * Samples without a cache: for every step of every block, the training pass over the whole image. Finished blocks are
+ * its clean blocks; under `clearClean`, where blocks are seen through the noised tower, they are its noised blocks as
+ * they were at their last step. The solver's formula is written out in doubles.
  */
 async function uncached(config: MadformerConfig, plan: SolverPlan, noise: Float32Array, by: "forward" | "plain") {
   const { blocks: T } = config;

@@ -48,7 +48,8 @@ const ConfigFile = z.object({ format: z.literal(1), model: z.unknown(), step: z.
  *
  * Weights are read when they are asked for, and must be finite.
  *
- * @throws {DataError} If a file is missing, damaged, or does not fit the config. {FormatError} If a weight is not finite.
+ * @throws {DataError} If a file is missing, damaged, or does not fit the config. {FormatError} If a weight is not
+ *   finite.
  */
 export async function openTrainedModel(artifact: Artifact): Promise<TrainedModel> {
   const config = ConfigFile.safeParse(await readJson(artifact, "config.json"));

@@ -1,8 +1,8 @@
 /**
  * Checkpoints to images.
  *
- * Reading order: `stages/sample.ts` (the stage), `checkpoint.ts` (what it reads), `sample.ts` (seeds to images), `order.ts`
- * (how an image came into being).
+ * Reading order: `stages/sample.ts` (the stage), `checkpoint.ts` (what it reads), `sample.ts` (seeds to images),
+ * `order.ts` (how an image came into being).
  */
 export { stage as sampleStage } from "./stages/sample.js";
 export { SampleConfig } from "./config.js";

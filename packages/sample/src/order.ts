@@ -7,8 +7,8 @@ import { imageSide, type ImageSampler, type SampledImage } from "./sample.js";
 const GRAY = 0xd8;
 
 /**
- * How images come into being: a row for each image, a column for each block, in which the blocks up to it are there. The
- * blocks to come are zero in the latents, and gray in the picture.
+ * How images come into being: a row for each image, a column for each block, in which the blocks up to it are there.
+ * The blocks to come are zero in the latents, and gray in the picture.
  *
  * @param images At least one.
  */

@@ -49,8 +49,8 @@ export class ImageSampler implements AsyncDisposable {
   }
 
   /**
-   * Images of seeds, in their order. Every batch has the same size, the last one filled up with its first seed: programs have
-   * fixed shapes, and an image must not depend on how many are made with it.
+   * Images of seeds, in their order. Every batch has the same size, the last one filled up with its first seed:
+   * programs have fixed shapes, and an image must not depend on how many are made with it.
    *
    * @throws {RangeError} If latents or pixels are not finite: with the seed.
    */

@@ -1,6 +1,6 @@
 /**
- * The grammar of `pipelines/<name>/pipeline.json`: the one place where it is checked. Plain JavaScript without a dependency,
- * because Nx reads pipelines before anything is built; the runner and the command line read them through
+ * The grammar of `pipelines/<name>/pipeline.json`: the one place where it is checked. Plain JavaScript without a
+ * dependency, because Nx reads pipelines before anything is built; the runner and the command line read them through
  * `src/pipeline.ts`.
  */
 import { readFileSync, statSync } from "node:fs";
@@ -142,8 +142,8 @@ export function upTo(stages, last) {
 }
 
 /**
- * @typedef {{ input: string, stage: string, field: string, value: unknown }} Condition An input is there if a field of a
- *   stage's config has a value.
+ * @typedef {{ input: string, stage: string, field: string, value: unknown }} Condition An input is there if a
+ *   field of a stage's config has a value.
  * @typedef {{ name: string, uses: string, config: Record<string, unknown>, needs: Record<string, string>,
  *   conditions: Condition[] }} ReadEntry
  *
@@ -236,8 +236,8 @@ function isShallow(value, depth) {
 }
 
 /**
- * The one place where a condition is decided: the field has the value, in the pipeline's words or, where those leave it out, by
- * the stage's default. `null` is a value like others, and not what a missing field has.
+ * The one place where a condition is decided: the field has the value, in the pipeline's words or, where those leave it
+ * out, by the stage's default. `null` is a value like others, and not what a missing field has.
  *
  * @param {Condition} condition
  * @param {ReadonlyMap<string, ReadEntry>} stages

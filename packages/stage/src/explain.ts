@@ -31,8 +31,8 @@ export interface ExplainOptions {
 }
 
 /**
- * Says for a stage of a pipeline and all that it needs, or for all its stages, whether it would run, and why: which part of its config, which
- * source file of its program, which input is not what it was when it last ran.
+ * Says for a stage of a pipeline and all that it needs, or for all its stages, whether it would run, and why: which
+ * part of its config, which source file of its program, which input is not what it was when it last ran.
  *
  * @param name Of the stage; undefined for all.
  * @returns In the order in which they would run.
@@ -110,7 +110,8 @@ async function explainOne(
 const short = (digest = "none"): string => digest.slice(0, 12);
 
 /**
- * What two runs of a stage differ in, one reason a line: fields of the config, packages, source files, inputs, what is outside.
+ * What two runs of a stage differ in, one reason a line: fields of the config, packages, source files, inputs, what is
+ * outside.
  *
  * @param before In the same store as `now`, whose bundles name the source files.
  * @returns Nothing if they have the same key.

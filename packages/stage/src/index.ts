@@ -2,8 +2,8 @@
  * Stages: functions from a config and input artifacts to an artifact, and how they run.
  *
  * Reading order: `stage.ts` (what a stage is), `files.ts` (what it has finished), `run.ts` (made once, or found in the
- * store), `folder.ts` (without a pipeline), `pipeline.ts`, `main.ts`, `output.ts` and `status.ts` (in a pipeline), `log.ts`
- * (what people see meanwhile).
+ * store), `folder.ts` (without a pipeline), `pipeline.ts`, `main.ts`, `output.ts` and `status.ts` (in a pipeline),
+ * `log.ts` (what people see meanwhile).
  */
 export {
   defineStage,

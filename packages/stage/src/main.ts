@@ -17,10 +17,11 @@ const FAILURES = "MADFORMER_FAILURES";
 
 /**
  * The main function of the runner, in the workspace's root: runs the stage that a bundle exports on what the pipeline's
- * other stages made, and puts its output into `<pipeline folder>/out/<stage>`. A stage whose output is current is not loaded.
+ * other stages made, and puts its output into `<pipeline folder>/out/<stage>`. A stage whose output is current is not
+ * loaded.
  *
- * The bundle's digest stands for all code that the stage can run. This code is not part of it: it gives a stage its folder and
- * takes what lies there, and no word of it changes what a stage makes.
+ * The bundle's digest stands for all code that the stage can run. This code is not part of it: it gives a stage its
+ * folder and takes what lies there, and no word of it changes what a stage makes.
  *
  * @param argv `<bundle> <pipeline folder> <stage>`
  */

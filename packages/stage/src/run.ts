@@ -84,9 +84,10 @@ export interface StageResult extends Made {
  * Of two processes that want the same, one works and the other waits for it.
  *
  * @param config Complete, as parsed by the stage's schema.
- * @throws What the stage throws; `signal.reason` if aborted, or an Error if another process took its lock over. Its work is kept.
- * @throws {DataError} If a finished file, an input or something outside was changed while the stage ran: nothing is kept of
- *   what may have come from it under the stage's key.
+ * @throws What the stage throws; `signal.reason` if aborted, or an Error if another process took its lock over. Its
+ *   work is kept.
+ * @throws {DataError} If a finished file, an input or something outside was changed while the stage ran: nothing is
+ *   kept of what may have come from it under the stage's key.
  */
 export async function runStage<C, I extends InputSpecs>(
   stage: Stage<C, I>,
@@ -226,8 +227,8 @@ export function digestsOf(inputs: Readonly<Record<string, Artifact | undefined>>
 }
 
 /**
- * Where a key is known but some of its objects are not whole, the others are put back into the stage's folder with the list
- * of what was finished, and the stage makes the rest. Copies, because a stage may append to its files.
+ * Where a key is known but some of its objects are not whole, the others are put back into the stage's folder with the
+ * list of what was finished, and the stage makes the rest. Copies, because a stage may append to its files.
  */
 async function restoreWhole(store: Store, key: Digest, out: string, say: (message: string) => void): Promise<void> {
   const made = await store.lookup(key);
@@ -245,7 +246,9 @@ async function restoreWhole(store: Store, key: Digest, out: string, say: (messag
   }
 }
 
-/** An attempt that was killed while its files became objects left second names of these: they become files of their own. */
+/**
+ * An attempt that was killed while its files became objects left second names of these: they become files of their own.
+ */
 async function unshare(out: string): Promise<void> {
   for (const file of await listFiles(out)) {
     const path = join(out, file);

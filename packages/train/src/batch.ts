@@ -34,9 +34,9 @@ export function imageAt(seed: number, images: number, place: number): number {
 }
 
 /**
- * Makes the batch of one run of the network. Everything in it is a function of the seed, the step and the position in the
- * step's batch: which image, its posterior noise, whether it is mirrored, the noise that is added, and its blocks' timesteps.
- * So neither resuming nor cutting a batch into more parts changes what an image gets.
+ * Makes the batch of one run of the network. Everything in it is a function of the seed, the step and the position in
+ * the step's batch: which image, its posterior noise, whether it is mirrored, the noise that is added, and its blocks'
+ * timesteps. So neither resuming nor cutting a batch into more parts changes what an image gets.
  *
  * @param run Which run of the network, from 0: step k has the runs (k-1)·accumulate up to k·accumulate - 1.
  * @throws {DataError} If a latent is not finite: with the image's number and the step.

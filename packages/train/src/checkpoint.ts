@@ -42,9 +42,9 @@ export class CheckpointError extends DataError {}
 
 /**
  * Writes a checkpoint: a folder with `weights.safetensors` and `ema.safetensors` (the reference's keys and layouts) and
- * `state.safetensors` (AdamW's moments). It appears under its name when it is complete and on the disk. Each file says in
- * its metadata which step it is of and what its tensors' SHA-256 is, and, where the released code would compute something else
- * with tensors of these names and shapes, how (`not_reference`).
+ * `state.safetensors` (AdamW's moments). It appears under its name when it is complete and on the disk. Each file says
+ * in its metadata which step it is of and what its tensors' SHA-256 is, and, where the released code would compute
+ * something else with tensors of these names and shapes, how (`not_reference`).
  *
  * @param folder Of all checkpoints; exists.
  * @param tmp Of files that are not complete, on the same disk; exists.

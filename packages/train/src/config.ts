@@ -100,16 +100,17 @@ const Fields = z.strictObject({
 });
 
 /**
- * Everything that decides a training run but the data, and what it goes on from. Settings of a model without a preset are all there
- * are, or have `MadformerConfig`'s defaults: files that say which model was trained hold all.
+ * Everything that decides a training run but the data, and what it goes on from. Settings of a model without a preset
+ * are all there are, or have `MadformerConfig`'s defaults: files that say which model was trained hold all.
  */
 export const TrainConfig = z.strictObject({ model: modelChoice().prefault(DEFAULT_MODEL), ...Fields.shape }).readonly();
 export type TrainConfig = z.infer<typeof TrainConfig>;
 
 /**
- * The same as the stage has it: before it is known what it goes on from, whose model it takes if none is named; some settings of a
- * model are changes of the preset that help names, and not of the largest model, whose numbers `MadformerConfig` has. Its JSON schema
- * names the default all the same; of a schema that transforms, zod leaves out "default" and writes "_prefault" as that.
+ * The same as the stage has it: before it is known what it goes on from, whose model it takes if none is named; some
+ * settings of a model are changes of the preset that help names, and not of the largest model, whose numbers
+ * `MadformerConfig` has. Its JSON schema names the default all the same; of a schema that transforms, zod leaves out
+ * "default" and writes "_prefault" as that.
  */
 export const TrainSettings = z
   .strictObject({ model: modelChoice(DEFAULT_MODEL).optional().meta({ _prefault: DEFAULT_MODEL }), ...Fields.shape })

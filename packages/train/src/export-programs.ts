@@ -20,9 +20,12 @@ export const MAX_PROGRAM_BYTES = 2 ** 31 - 2 ** 24;
 /**
  * Writes the sampler's programs as .onnx files, which run wherever ONNX does, and the tables that they take as inputs:
  *
- *     time.onnx      timesteps -> what they add in the U-Net              context.onnx   a finished block -> condition, keys, values
- *     first.onnx     the first tokens -> condition of block 0             denoise.onnx   one step of the solver for one block
- *     tables.safetensors   timesteps, coefficients, rotary tables, first tokens; noise of the seeds from 0 on, and the latents that come of it
+ *     time.onnx            timesteps -> what they add in the U-Net
+ *     first.onnx           the first tokens -> condition of block 0
+ *     context.onnx         a finished block -> condition, keys, values
+ *     denoise.onnx         one step of the solver for one block
+ *     tables.safetensors   timesteps, coefficients, rotary tables, first tokens; as an example noise of the seeds
+ *                          from 0 on, and the latents that come of it
  *
  * Programs that a variant of the network does not need are not written.
  *

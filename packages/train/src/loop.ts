@@ -74,14 +74,15 @@ const REPORT_MS = 200;
  *     checkpoints/step-0000400/{weights,ema,state}.safetensors     samples/step-0000400.png
  *     losses.jsonl                                                 logs/log.jsonl, logs/tensorboard/
  *
- * and goes on from the newest checkpoint that it finds there whole, with all that a run up to it leaves. Everything but the
- * logs is a function of the config and the data alone: killed anywhere, damaged anywhere, and called again, it leaves the
- * same bytes as if it had not been.
+ * and goes on from the newest checkpoint that it finds there whole, with all that a run up to it leaves. Everything but
+ * the logs is a function of the config and the data alone: killed anywhere, damaged anywhere, and called again, it
+ * leaves the same bytes as if it had not been.
  *
  * @param data Borrowed.
  * @param decode Makes images of latents, for grids of samples; without it there are none.
  * @param start Where it begins; without it, at step 1 with weights that are drawn by the seed.
- * @throws {DivergedError} If a loss or the gradients' norm is not finite. {DataError} If the state is not, when it is saved.
+ * @throws {DivergedError} If a loss or the gradients' norm is not finite. {DataError} If the state is not, when it is
+ *   saved.
  * @throws `context.signal.reason` when aborted, after a checkpoint.
  */
 export async function train(

@@ -24,8 +24,8 @@ export interface GridOptions {
 }
 
 /**
- * A grid of samples. Image k is that of seed k: what the stage `sample` makes of it with these weights and this solver. So grids
- * of several steps show the same images getting better.
+ * A grid of samples. Image k is that of seed k: what the stage `sample` makes of it with these weights and this solver.
+ * So grids of several steps show the same images getting better.
  *
  * @param weights Borrowed.
  * @param step Of training, for errors.

@@ -157,7 +157,8 @@ describe("stage export", () => {
     expect(args).not.toHaveProperty("not_reference");
   });
 
-  // All keys match in PyTorch, and nothing there knows switches: name, arguments, metadata and a warning have to say so.
+  // All keys match in PyTorch, and nothing there knows switches: name, arguments, metadata and a warning have to say
+  // so.
   test.each([
     ["sound switches", "sound", 7],
     ["one switch of its own", { ...QUIRKS.reference, ropePairs: "within-axis" }, 1],
@@ -256,7 +257,7 @@ describe("stage export", () => {
         [x, previousData] = [result.next, result.data];
       }
       before = x;
-      // The files hold standard operators, the engine runs ONNX Runtime's own: the same numbers but for rounding.
+      // The files hold standard operators, the engine runs ONNX Runtime's own: the same numbers except for rounding.
       ofBlock(table("example.latents"), block).forEach((value, i) =>
         expect(Math.abs(x[i]! - value)).toBeLessThan(1e-4 * Math.max(1, Math.abs(value))),
       );

@@ -1,6 +1,7 @@
 /**
- * A real PyTorch goes on from checkpoint.pt: its next update is ours. `MADFORMER_PYTHON` names a Python that has it; else
- * `python3` is asked. Gradients are computed here; that they are the reference's is the business of packages/golden.
+ * A real PyTorch goes on from checkpoint.pt: its next update is ours. `MADFORMER_PYTHON` names a Python that has it;
+ * else `python3` is asked. Gradients are computed here; that they are the reference's is the business of
+ * packages/golden.
  */
 import { execFileSync, spawnSync } from "node:child_process";
 import { join } from "node:path";

@@ -179,7 +179,8 @@ describe("stage train", () => {
     expect(all(first.ema)).toEqual(all(first.params));
     const [one, two, three] = [all(first.params), all(second.params), all(third.params)];
     all(third.ema).forEach((mean, i) => expect(mean).toBeCloseTo((one[i]! + two[i]! + three[i]!) / 3, 6));
-    // At the first step AdamW's moments are the gradient and its square: each weight moves by the rate, or less near zero.
+    // At the first step AdamW's moments are the gradient and its square: each weight moves by the rate, or less near
+    // zero.
     const zero = all(initialize(madformerSpecs(every.model), every.seed));
     const moves = one.map((w, i) => Math.abs(w - zero[i]!)).sort((a, b) => a - b);
     expect(moves.at(-1)! / 3e-3).toBeCloseTo(1, 3);
@@ -291,8 +292,8 @@ describe("stage train", () => {
       return all;
     };
     const [a, b] = [await weightsIn(large), await weightsIn(parts)];
-    // AdamW divides by the root of the second moment: where a gradient is nearly 0, rounding decides about its sign, and a
-    // step has the size of the learning rate. Elsewhere the two agree to rounding.
+    // AdamW divides by the root of the second moment: where a gradient is nearly 0, rounding decides about its sign,
+    // and a step has the size of the learning rate. Elsewhere the two agree to rounding.
     const differences = a.map((x, i) => Math.abs(x - b[i]!)).sort((x, y) => x - y);
     expect(differences[Math.floor(0.99 * differences.length)]).toBeLessThan(1e-5);
     expect(differences.at(-1)).toBeLessThan(4 * 2e-3);

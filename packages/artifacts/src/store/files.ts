@@ -84,8 +84,8 @@ export async function exists(path: string): Promise<boolean> {
 }
 
 /**
- * All files below a folder, as sorted relative paths with forward slashes. Leftovers of writes that were cut off (`.*.tmp`)
- * are left out.
+ * All files below a folder, as sorted relative paths with forward slashes. Leftovers of writes that were cut off
+ * (`.*.tmp`) are left out.
  *
  * @param skip Paths of folders, relative, that are not entered.
  * @param onOdd Told of links to nothing and to folders, and of names that are no UTF-8, which are then passed over; links to

@@ -70,8 +70,8 @@ export class Store {
   }
 
   /**
-   * Takes a file in. The file itself becomes the object (a second name of it, or a copy where that is impossible), so it
-   * must not be written to any more.
+   * Takes a file in. The file itself becomes the object (a second name of it, or a copy where that is impossible), so
+   * it must not be written to any more.
    *
    * @returns Its digest and size.
    * @throws {DataError} If it is written to meanwhile. {Error} If it cannot be read or stored.
@@ -92,7 +92,7 @@ export class Store {
         await copyFile(file, part, constants.COPYFILE_FICLONE);
         await rename(part, path);
       });
-      // What was hashed is what was linked, or the object is nobody's: its time is not set before this is known.
+      // What was hashed is what was linked, or the object belongs to no file: its time is not set before this is known.
       const after = await stat(file, { bigint: true });
       if (before === undefined || !sameContent(before, after)) {
         await rm(path, { force: true });

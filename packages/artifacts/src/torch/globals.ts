@@ -38,7 +38,10 @@ const isSizes = (value: unknown): value is readonly number[] =>
 const isPairs = (value: unknown): value is readonly (readonly [unknown, unknown])[] =>
   Array.isArray(value) && value.every((pair) => Array.isArray(pair) && pair.length === 2);
 
-/** `_rebuild_tensor(storage, offset, size, stride)`, `_v2(... , requires_grad, hooks, metadata)`, `_v3(... , dtype, metadata)` */
+/**
+ * `_rebuild_tensor(storage, offset, size, stride)`, `_v2(... , requires_grad, hooks, metadata)`,
+ * `_v3(... , dtype, metadata)`
+ */
 function rebuildTensor(args: readonly unknown[], dtypeAt?: number): TorchTensor | undefined {
   const [storage, offset, shape, strides, requiresGrad = false] = args;
   if (!(storage instanceof TorchStorage) || typeof offset !== "number" || !isSizes(shape) || !isSizes(strides))
@@ -81,8 +84,8 @@ const path: Call = (parts) =>
   parts.every((part) => typeof part === "string") ? parts.join("/").replace(/^\/\//, "/") : undefined;
 
 /**
- * Every function and class that a file may call, by name, and what it stands for here. All else is an error that names it.
- * The second name of a pair is what Python 2, and so protocol 2, calls the module.
+ * Every function and class that a file may call, by name, and what it stands for here. All else is an error that names
+ * it. The second name of a pair is what Python 2, and so protocol 2, calls the module.
  */
 const CALLS: Readonly<Record<string, Call>> = {
   "torch._utils._rebuild_tensor": (args) => rebuildTensor(args),

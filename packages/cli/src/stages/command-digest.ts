@@ -5,8 +5,8 @@ import { listFiles, sha256 } from "@madformer/artifacts";
 import type { BundleDigest } from "@madformer/stage";
 
 /**
- * All code that the command can run: the built files of all packages of this workspace. A pipeline's stages have a bundle
- * each, whose digest says more; the command has no need to be that fine.
+ * All code that the command can run: the built files of all packages of this workspace. A pipeline's stages have a
+ * bundle each, whose digest says more; the command has no need to be that fine.
  */
 export async function commandDigest(): Promise<BundleDigest> {
   const packages = join(dirname(fileURLToPath(import.meta.url)), "../../..");

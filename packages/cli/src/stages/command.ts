@@ -26,8 +26,8 @@ const COMMON = ["out", "config", "dry-run", "debug", "help"];
 type Values = Readonly<Record<string, string | boolean | undefined>>;
 
 /**
- * `madformer <stage>`: the stage without a pipeline. Inputs are folders, the config is `--config` with options on top, the
- * output goes to `--out`; the same command again goes on where it was interrupted.
+ * `madformer <stage>`: the stage without a pipeline. Inputs are folders, the config is `--config` with options on top,
+ * the output goes to `--out`; the same command again goes on where it was interrupted.
  *
  * @param args Of the command: help shows the values of the presets that they name.
  */

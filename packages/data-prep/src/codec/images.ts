@@ -46,7 +46,8 @@ export async function* someImages(
   const kept = Math.min(limit, total);
   let [seen, given] = [0, 0];
   for await (const image of imagesInShards(shards, signal))
-    if (seen++ === Math.floor((given * total) / kept) && given++ < kept) yield { ...image, image: image.image.slice() }; // what is read lies in batches of other images
+    // What is read lies in batches of other images.
+    if (seen++ === Math.floor((given * total) / kept) && given++ < kept) yield { ...image, image: image.image.slice() };
 }
 
 async function countImages(shards: Artifact, signal: AbortSignal): Promise<number> {

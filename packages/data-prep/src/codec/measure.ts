@@ -29,7 +29,8 @@ export function unscaled(config: AutoencoderConfig): CodecConfig {
  *
  * @param codec With a scale of mean 0 and deviation 1.
  * @param indices Of the images.
- * @throws {RangeError} If the latents of an image are not finite. {DataError} If a channel has no deviation to divide by.
+ * @throws {RangeError} If the latents of an image are not finite. {DataError} If a channel has no deviation to divide
+ *   by.
  */
 export async function measureScale(
   { codec, weights }: Codec,

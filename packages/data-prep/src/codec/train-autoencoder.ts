@@ -39,8 +39,8 @@ const REPORTED = ["loss", "l1", "l2", "gradient", "kl", "gradNorm"] as const;
 /**
  * Trains an autoencoder on images.
  *
- * Everything random is a function of (seed, step): image j of step k is position k·B + j of one shuffled epoch after another.
- * So a run that was killed goes on from its last checkpoint in `out` and ends with the same bits.
+ * Everything random is a function of (seed, step): image j of step k is position k·B + j of one shuffled epoch after
+ * another. So a run that was killed goes on from its last checkpoint in `out` and ends with the same bits.
  *
  * Writes <out>/losses.jsonl; <out>/tmp/checkpoint.safetensors, to go on from
  *

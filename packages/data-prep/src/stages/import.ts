@@ -121,12 +121,12 @@ const EMA = "ema.safetensors";
  *
  * Reads   what its config names; codec: codec.json, codec.safetensors
  * Writes  config.json (model, training step, where it came from), codec.json, codec.safetensors
- *         weights.safetensors, ema.safetensors: by the reference's keys, in the file's precision (float64 as float32); one set of
- *         weights stands for both
+ *         weights.safetensors, ema.safetensors: by the reference's keys, in the file's precision (float64 as
+ *         float32); one set of weights stands for both
  *         checkpoint.pt or checkpoint.sound.pt: with the optimizer's state, if there was one (see `export`)
  *
- * A file's layout is found by its content: the reference's, a bare state dict, or one in the nests of other trainers, with the
- * prefixes of wrappers. Sizes follow from shapes. Tensors are copied one at a time.
+ * A file's layout is found by its content: the reference's, a bare state dict, or one in the nests of other trainers,
+ * with the prefixes of wrappers. Sizes follow from shapes. Tensors are copied one at a time.
  *
  * @throws {DataError} If the checkpoint cannot be had, or is none: all keys that do not fit stand in one list.
  * @throws {FormatError} If a file is damaged, or a weight is not finite.
@@ -287,7 +287,8 @@ async function copyWeights(tmp: string, located: Located, { files }: StageContex
 /**
  * Keeps the optimizer's state, if there is one and it is wanted.
  *
- * @returns Updates that the weights were made of: as the optimizer says, else the file's name, as the reference names them.
+ * @returns Updates that the weights were made of: as the optimizer says, else the file's name, as the reference names
+ *   them.
  */
 async function takeState(
   opened: DataFile,

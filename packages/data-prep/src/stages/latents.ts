@@ -47,9 +47,9 @@ export type LatentsConfig = z.infer<typeof LatentsConfig>;
  * Writes  <out>/latents-00000.arrow, ..., one for each shard of images and in their order; <out>/codec.json,
  *         <out>/codec.safetensors
  *
- * Latents are normalized: about mean 0 and variance 1 by channel (over all channels, where `whiten` is less than 1). What is kept are moments: whoever trains on them draws.
- * Mirror images, whose latents are not mirrored latents, have rows of their own, with keys that end in ":flipped".
- * Finished shards are not made again.
+ * Latents are normalized: about mean 0 and variance 1 by channel (over all channels, where `whiten` is less than 1).
+ * What is kept are moments: whoever trains on them draws. Mirror images, whose latents are not mirrored latents, have
+ * rows of their own, with keys that end in ":flipped". Finished shards are not made again.
  *
  * @throws {DataError} If an image has another size than the others, or the autoencoder is missing.
  */

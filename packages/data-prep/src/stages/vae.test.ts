@@ -178,7 +178,8 @@ describe("stage vae, training", () => {
       expect(await weights(await shardsOf(join(folder, "one"), [images]), "one shard")).toBe(first);
       expect(await weights(shards, "seed", { seed: 8 })).not.toBe(first);
       expect(await weights(shards, "fewer", { images: 5 })).not.toBe(first);
-      // Steps too small to change anything leave the first values, which are the seed's too; but for rounding of averages.
+      // Steps too small to change anything leave the first values, which are the seed's too; except for rounding of
+      // averages.
       await weights(shards, "still", { learningRate: 1e-30 });
       const { codec, weights: still } = await codecIn(join(folder, "still"));
       const initial = initialize(codecSpecs(codec), 7);

@@ -3,7 +3,9 @@ import * as tf from "@tensorflow/tfjs-core";
 /** What batch normalization adds to a variance. */
 export const BATCH_NORM_EPSILON = 1e-5;
 
-/** A batch brought to mean 0 and variance 1 by channel, then scaled and shifted; and what its mean and variance were. */
+/**
+ * A batch brought to mean 0 and variance 1 by channel, then scaled and shifted; and what its mean and variance were.
+ */
 export interface Normalized {
   /** Like x. */
   readonly y: tf.Tensor4D;
@@ -18,7 +20,8 @@ export interface Normalized {
  *
  *     y = (x - mean) / sqrt(variance + eps) · scale + shift
  *
- * Its gradient is written out, in fewer passes over memory than tfjs composes. With x̂ = (x - mean) / sqrt(variance + eps):
+ * Its gradient is written out, in fewer passes over memory than tfjs composes. With x̂ = (x - mean) / sqrt(variance +
+ * eps):
  *
  *     d scale = Σ dy·x̂    d shift = Σ dy    d x = scale / sqrt(variance + eps) · (dy - mean(dy) - x̂ · mean(dy·x̂))
  *

@@ -64,9 +64,9 @@ export function stepScalars(step: number, learningRate: number, weightDecay: num
 }
 
 /**
- * What a squared error counts beside a cross-entropy. At 1 guessing a number of [-1, 1] costs 1/3, one of eight classes 2: the
- * network learns classes first, which are what people see (colours, hair, glasses). *Measured* on drawn faces, 16,000 images
- * seen: 80 % of classes are right and 26 % of the variance of numbers is explained; at 3, 63 % and 37 %.
+ * What a squared error counts beside a cross-entropy. At 1 guessing a number of [-1, 1] costs 1/3, one of eight classes
+ * 2: the network learns classes first, which are what people see (colours, hair, glasses). *Measured* on drawn faces,
+ * 16,000 images seen: 80 % of classes are right and 26 % of the variance of numbers is explained; at 3, 63 % and 37 %.
  */
 export const NUMBER_WEIGHT = 1;
 

@@ -30,7 +30,8 @@ export interface Trained {
 
 /**
  * Trains the network. Images and rate of a step are functions of the config and the step alone, and the state is kept
- * whole, so that a run that was cut off anywhere goes on to the same weights, bit for bit. It is the caller's to remove.
+ * whole, so that a run that was cut off anywhere goes on to the same weights, bit for bit. It is the caller's to
+ * remove.
  *
  * @throws {Error} If the loss is no longer finite, with the step.
  */

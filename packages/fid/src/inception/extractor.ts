@@ -6,8 +6,8 @@ import { inceptionUnits, type InceptionDims } from "./units.js";
 import type { InceptionWeights } from "./weights.js";
 
 /**
- * Images of one run. *Measured* (2 cores, 256x256 pixels, 2048 channels): 17.2 images/s at 2, 18.1 at 10, 18.4 at 50, where
- * memory is five times that of 10. Divides 50, the batch of the reference.
+ * Images of one run. *Measured* (2 cores, 256x256 pixels, 2048 channels): 17.2 images/s at 2, 18.1 at 10, 18.4 at 50,
+ * where memory is five times that of 10. Divides 50, the batch of the reference.
  */
 const BATCH_IMAGES = 10;
 

@@ -132,8 +132,8 @@ export function encodeMoments(p: Parameters, config: AutoencoderConfig, images: 
 }
 
 /**
- * Mean and standard deviation of the latents' distribution, of which z = mean + std · noise is a sample. The logarithm of the
- * variance is clamped to [-30, 20].
+ * Mean and standard deviation of the latents' distribution, of which z = mean + std · noise is a sample. The logarithm
+ * of the variance is clamped to [-30, 20].
  *
  * @param moments (N, h, w, 2 · latent channels) float32.
  * @returns (N, h, w, latent channels) float32 each.

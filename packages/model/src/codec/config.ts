@@ -46,7 +46,7 @@ export type PatchPcaConfig = z.infer<typeof PatchPca>;
 type Kinds = z.infer<typeof Autoencoder> | PatchPcaConfig;
 
 /**
- * A codec: what turns images into latents and back, but for its weights. This is the content of `codec.json`.
+ * A codec: what turns images into latents and back, except for its weights. This is the content of `codec.json`.
  *
  * - `autoencoder-kl`: a distribution for each latent pixel, by a convolutional network.
  * - `patch-pca`: the first principal components of each patch; an orthogonal map, whose transpose leads back.

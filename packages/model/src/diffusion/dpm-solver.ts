@@ -38,8 +38,8 @@ export function dpmSigmas(steps: number): Float32Array {
  *     x' = (s'/s) x - α' (e⁻ʰ - 1) (x₀ + D₁/2)           h = λ' - λ
  *     D₁ = (x₀ - x₀ of the step before) / r              r = h₀ / h,  h₀ of the step before
  *
- * The first step and the last are of first order: D₁ = 0. All coefficients are computed in float32, one operation at a time, as
- * the reference's scheduler does.
+ * The first step and the last are of first order: D₁ = 0. All coefficients are computed in float32, one operation at a
+ * time, as the reference's scheduler does.
  *
  * Source: Lu et al. 2022, arXiv:2211.01095, algorithm 2; spec section 11 (midpoint, linear spacing, final sigma zero).
  *
@@ -66,10 +66,12 @@ export function dpmSolver(steps: number): SolverPlan {
       keep: f32(to.s / from.s), // x' = (s'/s) x ...
       noise: 0,
     };
-    if (before === undefined || i === steps - 1) return { ...step, data: -shrink, previousData: 0 }; // ... - α' (e⁻ʰ - 1) x₀
+    // x' - (s'/s) x = -α' (e⁻ʰ - 1) x₀
+    if (before === undefined || i === steps - 1) return { ...step, data: -shrink, previousData: 0 };
     const ratio = f32(f32(from.lambda - before.lambda) / h); // r = h₀ / h
     const slope = f32(f32(0.5 * shrink) * f32(1 / ratio)); // α' (e⁻ʰ - 1) / (2 r)
-    return { ...step, data: f32(-shrink - slope), previousData: slope }; // ... - α' (e⁻ʰ - 1) x₀ - slope · (x₀ - previous x₀)
+    // x' - (s'/s) x = -α' (e⁻ʰ - 1) x₀ - slope · (x₀ - previous x₀)
+    return { ...step, data: f32(-shrink - slope), previousData: slope };
   });
   return { name: `dpm-solver++(2M), ${steps} steps`, steps: list, clip: false };
 }

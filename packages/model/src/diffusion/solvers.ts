@@ -9,8 +9,8 @@ export interface SolverOptions {
 }
 
 /**
- * All solvers, by the names that configs have for them: sampling, the grids of training and exported programs take any. A new one
- * is a file beside this one and a line here.
+ * All solvers, by the names that configs have for them: sampling, the grids of training and exported programs take any.
+ * A new one is a file beside this one and a line here.
  */
 const SOLVERS = {
   "dpm-solver++": dpmSolver,

@@ -2,8 +2,8 @@ import { normal, randomKey } from "@madformer/engine";
 import { geometryOf, type MadformerConfig } from "../config.js";
 
 /**
- * The noise that an image starts as: a function of its seed alone. Whoever samples takes it, so that a seed is the same image in
- * the stage `sample`, in the grids of training and in what `export` writes.
+ * The noise that an image starts as: a function of its seed alone. Whoever samples takes it, so that a seed is the same
+ * image in the stage `sample`, in the grids of training and in what `export` writes.
  *
  * @returns (T, P, channels) float32, standard normal.
  */

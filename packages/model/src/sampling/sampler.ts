@@ -31,7 +31,10 @@ import {
   type SamplingShape,
 } from "./programs.js";
 
-/** Copies of the weights that programs of one block number each may take, in bytes; beyond, one program serves all blocks. */
+/**
+ * Copies of the weights that programs of one block number each may take, in bytes; beyond, one program serves all
+ * blocks.
+ */
 const MAX_COPIES_BYTES = 2 ** 30;
 
 export interface SamplerOptions {
@@ -40,8 +43,9 @@ export interface SamplerOptions {
   readonly engine?: EngineName;
   readonly session?: SessionOptions;
   /**
-   * `per-block`: programs of their own for each block number, over exactly the keys there are; `shared`: one for all, with
-   * a mask over keys that are not there yet. Default: `per-block` while the copies of the weights stay below 1 GiB.
+   * `per-block`: programs of their own for each block number, over exactly the keys there are; `shared`: one for all,
+   * with a mask over keys that are not there yet. Default: `per-block` while the copies of the weights stay below 1
+   * GiB.
    */
   readonly programs?: "per-block" | "shared";
 }
@@ -67,8 +71,8 @@ export interface SampleOptions {
 }
 
 /**
- * Generates images block by block: a finished block is embedded as clean tokens, whose keys and values are kept; the next
- * block starts as noise and is denoised in the light of them.
+ * Generates images block by block: a finished block is embedded as clean tokens, whose keys and values are kept; the
+ * next block starts as noise and is denoised in the light of them.
  *
  * Source: arXiv:2506.07999, section 3.3; spec section 12.
  *
@@ -188,9 +192,9 @@ export class Sampler implements AsyncDisposable {
   }
 
   /**
-   * The programs that sampling has compiled so far, by name: to save them with `saveProgram`. With `programs: "shared"` they
-   * are `time <timesteps>`, `first`, `context` and `denoise`, as far as the network has them; `denoise clip` for a plan that
-   * clips. Borrowed: they are freed with the sampler.
+   * The programs that sampling has compiled so far, by name: to save them with `saveProgram`. With `programs: "shared"`
+   * they are `time <timesteps>`, `first`, `context` and `denoise`, as far as the network has them; `denoise clip` for a
+   * plan that clips. Borrowed: they are freed with the sampler.
    */
   async compiled(): Promise<ReadonlyMap<string, Program>> {
     const all = new Map<string, Program>();
@@ -227,7 +231,9 @@ export class Sampler implements AsyncDisposable {
     };
   }
 
-  /** The condition of a block, if the network is conditioned; the block before leaves its keys and values in the cache. */
+  /**
+   * The condition of a block, if the network is conditioned; the block before leaves its keys and values in the cache.
+   */
   private async condition(
     shape: SamplingShape,
     block: number,

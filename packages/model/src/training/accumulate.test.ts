@@ -10,7 +10,8 @@ import { trainSignature, trainStep } from "./train-step.js";
 
 type Weights = Record<string, Float32Array>;
 
-// Gradients are clipped, by a norm that only the whole sum has; clear clean has parameters without gradients, which decay.
+// Gradients are clipped, by a norm that only the whole sum has; clear clean has parameters without gradients, which
+// decay.
 test.each(["default", "clear clean"] as const)("three parts make the step of the whole batch (%s)", async (mode) => {
   const config = tiny(MODES[mode]);
   const [PARTS, N] = [3, 2];

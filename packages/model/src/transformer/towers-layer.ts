@@ -16,7 +16,8 @@ export type Towers = Partial<Record<Tower, tf.Tensor3D>>;
 const TOWERS = ["clean", "noised"] as const satisfies readonly Tower[];
 
 /**
- * One layer of both towers: each has weights of its own, and tokens of either look at the blocks that `visibleBlocks` names.
+ * One layer of both towers: each has weights of its own, and tokens of either look at the blocks that `visibleBlocks`
+ * names.
  *
  * Source: spec section 5.
  *

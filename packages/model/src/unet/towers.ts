@@ -114,7 +114,8 @@ export function towersUp(
   });
   const states = (skips[0] ?? []).map((_, k) => joined(skips.map((list) => list[k] as tf.Tensor4D)));
   const shifts = down.shiftsOf("up")(names.map((name) => [TOWER_OF[name], T] as const));
-  const latents = upsample(root.in("upsampler"), joined(maps), shifts, states, unet); // (outputs·N·T, side, side, channels)
+  // (outputs·N·T, side, side, channels)
+  const latents = upsample(root.in("upsampler"), joined(maps), shifts, states, unet);
   const rows = latents.shape[0] / names.length; // N·T
   return Object.fromEntries(
     names.map((name, i) => [
@@ -125,8 +126,8 @@ export function towersUp(
 }
 
 /**
- * What the times of blocks add in the U-Net. Clean blocks have their noised block's time, or 0 under the quirk `cleanTimestep:
- * "zero"`.
+ * What the times of blocks add in the U-Net. Clean blocks have their noised block's time, or 0 under the quirk
+ * `cleanTimestep: "zero"`.
  *
  * @param t (N, T) int32.
  */

@@ -13,8 +13,8 @@ import { parseSeeds } from "../seeds.js";
  *
  * Reads   checkpoint: config.json, {ema,weights}.safetensors, codec.json, codec.safetensors, checkpoints/
  * Writes  images/<seed>.png, one per seed; grid.png; order.png (blocks in their order); samples.npz (ADM's layout);
- *         where several checkpoints are asked for, that is the newest of them, and steps/step-<n>/images/<seed>.png has each
- *         other one
+ *         where several checkpoints are asked for, that is the newest of them, and each other one is
+ *         steps/step-<n>/images/<seed>.png
  *
  * A seed fixes its image, whatever the batch size. What an earlier attempt finished, and is whole, is not made again.
  */

@@ -63,8 +63,9 @@ const TrainedConfig = z.object({
  * Writes  config.json, codec.json, codec.safetensors: as they were
  *         weights.safetensors, ema.safetensors: of the last step, by the reference's keys
  *         checkpoints/step-*\/{weights,ema}.safetensors: of every kept checkpoint, the last one included
- *         checkpoint.pt: the reference's layout; checkpoint.sound.pt in its place for a model with other switches than the
- *         released code's, with a warning: there it loads as well, and computes something else; programs/*.onnx, programs/tables.safetensors: the sampler
+ *         checkpoint.pt: the reference's layout; checkpoint.sound.pt in its place for a model with other switches
+ *         than the released code's, with a warning: there it loads as well, and computes something else
+ *         programs/*.onnx, programs/tables.safetensors: the sampler
  *
  * What an earlier attempt finished is not made again.
  */
