@@ -64,15 +64,15 @@ export function frechetDistance(a: Gaussian, b: Gaussian): number {
 
 /** tr (S1 S2)^(1/2) */
 function traceOfRoot(s1: Float64Array, s2: Float64Array, n: number): number {
-  const N = padded(n);
-  const blocks = 4 * 2 * TRIDIAGONAL_BLOCK * N;
-  const workspace = new Workspace(3 * N * N + 2 * N * CHUNK + 4 * (CHOLESKY_BLOCK + CHUNK) + blocks + 1024);
+  const width = padded(n);
+  const blocks = 4 * 2 * TRIDIAGONAL_BLOCK * width;
+  const workspace = new Workspace(3 * width * width + 2 * width * CHUNK + 4 * (CHOLESKY_BLOCK + CHUNK) + blocks + 1024);
   const buffers = [workspace.matrix(n, n), workspace.matrix(n, n), workspace.matrix(n, n)] as const;
   const packed = [workspace.matrix(n + 4, CHUNK), workspace.matrix(n + 4, CHUNK)] as const;
 
   const [one, two] = [s1, s2].map((sigma, i): CholeskyFactor => {
     const buffer = buffers[i]!;
-    for (let row = 0; row < n; row++) buffer.data.set(sigma.subarray(row * n, (row + 1) * n), row * N);
+    for (let row = 0; row < n; row++) buffer.data.set(sigma.subarray(row * n, (row + 1) * n), row * width);
     const factor = choleskyFactor(workspace, buffer, n, packed[0]);
     let largest = 0;
     for (let row = 0; row < n; row++) largest = Math.max(largest, sigma[row * n + row]!);

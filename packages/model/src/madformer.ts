@@ -64,11 +64,11 @@ export function forward(
   dims(batch.noisedX, [N, T, P, latentChannels], "forward: noisedX");
   dims(batch.t, [N, T], "forward: t");
   const root = new Scope(p);
-  const need = needs(config, wanted); // E = need.embeddedBlocks
+  const need = needs(config, wanted);
 
   // Down: latent pixels become tokens.
   const down = towersDown(root, config, batch, need, observe);
-  const { clean, noised } = down; // (N, E·M, C) if E > 0, (N, T·M, C)
+  const { clean, noised } = down; // (N, embeddedBlocks·M, C) if there are any, (N, T·M, C)
 
   // The transformer starts with clean blocks and, for each block to generate, the embedding of the block before it.
   const rope = ropeTables(config); // (T·M, D)

@@ -3,6 +3,8 @@
  *
  * Reading order: `stages/sample.ts` (the stage), `checkpoint.ts` (what it reads), `sample.ts` (seeds to images),
  * `order.ts` (how an image came into being).
+ *
+ * Letters are those of `@madformer/model`: N images, T blocks, P latent pixels of a block.
  */
 export { stage as sampleStage } from "./stages/sample.js";
 export { SampleConfig } from "./config.js";

@@ -34,7 +34,7 @@ export function batchNorm(x: tf.Tensor4D, scale: tf.Tensor1D, shift: tf.Tensor1D
   const [N, H, W, C] = x.shape;
   const rows = N * H * W;
   const mean = tf.mean<tf.Tensor1D>(tf.reshape(x, [rows, C]), 0); // (C)
-  const centered = tf.sub(tf.reshape(x, [rows, C]), mean); // (R, C)
+  const centered = tf.sub(tf.reshape(x, [rows, C]), mean); // (N·H·W, C)
   const variance = tf.mean<tf.Tensor1D>(tf.square(centered), 0); // (C)
   const inverse = tf.rsqrt(tf.add(variance, BATCH_NORM_EPSILON)); // (C)
 
@@ -44,11 +44,11 @@ export function batchNorm(x: tf.Tensor4D, scale: tf.Tensor1D, shift: tf.Tensor1D
     (save as tf.GradSaveFunc)([centered, inverse, gain]);
     const gradFunc = (dy: tf.Tensor, saved: tf.Tensor[]): tf.Tensor[] => {
       const [centered, inverse, gain] = saved as [tf.Tensor2D, tf.Tensor1D, tf.Tensor1D];
-      const d = tf.reshape<tf.Rank.R2>(dy, [rows, C]); // (R, C)
+      const d = tf.reshape<tf.Rank.R2>(dy, [rows, C]); // (N·H·W, C)
       const sum = tf.sum<tf.Tensor1D>(d, 0); // (C)
       const product = tf.mul<tf.Tensor1D>(tf.sum(tf.mul(d, centered), 0), inverse); // (C): Σ dy·x̂
       const share = tf.mul(tf.mul(gain, 1 / rows), tf.mul(product, inverse)); // (C)
-      const fixed = tf.sub(tf.mul(d, gain), tf.mul(tf.mul(gain, 1 / rows), sum)); // (R, C)
+      const fixed = tf.sub(tf.mul(d, gain), tf.mul(tf.mul(gain, 1 / rows), sum)); // (N·H·W, C)
       return [tf.reshape(tf.sub(fixed, tf.mul(centered, share)), x.shape), product, sum];
     };
     return { value: tf.reshape(tf.add(tf.mul(centered, gain), beta), x.shape), gradFunc };

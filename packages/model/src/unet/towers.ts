@@ -8,7 +8,7 @@ import { downsample, embed, timeShifts, upsample, type TimeShifts } from "./unet
 
 /** What the way down gives: tokens, and what the way up takes from it. */
 export interface TowersDown {
-  /** (N, E·M, C): the first E = `need.embeddedBlocks` clean blocks; none if E is 0. */
+  /** (N, embeddedBlocks·M, C): the first clean blocks; none if nothing needs any. */
   readonly clean: tf.Tensor3D | undefined;
   /** (N, T·M, C) */
   readonly noised: tf.Tensor3D;
