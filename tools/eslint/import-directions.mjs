@@ -30,7 +30,10 @@ export const MAY_IMPORT = {
 /** The engine's backends, each in a folder of its own. */
 const BACKENDS = "packages/engine/src/backends/";
 
-/** Files of the engine that choose among backends, or write their files: all others know what every backend has in common. */
+/**
+ * Files of the engine that choose among backends, or write their files: all others know what every backend has in
+ * common.
+ */
 const KNOW_BACKENDS = ["engines.ts", "passes/index.ts", "program-file.ts"].map((file) => `packages/engine/src/${file}`);
 
 const SCOPE = "@madformer/";
@@ -41,7 +44,8 @@ const ROOT = fileURLToPath(new URL("../..", import.meta.url));
  *
  * - another workspace package is imported by its name, no deeper, and only where `MAY_IMPORT` allows it;
  * - a relative import stays inside the package;
- * - a backend of the engine imports no other one, and the rest of the engine knows no backend, except where one is chosen;
+ * - a backend of the engine imports no other one, and the rest of the engine knows no backend, except where one is
+ *   chosen;
  * - sources import neither tests nor benches of their package, nor the package by its own name;
  * - an imported package is declared in the package.json beside: sources may use its `dependencies`, tests and benches
  *   its `devDependencies` and the root's as well (npm's flat node_modules would hide that one is missing).

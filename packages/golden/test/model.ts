@@ -24,7 +24,9 @@ export function weightsOf(config: MadformerConfig, file = "model.safetensors"): 
   );
 }
 
-/** What tensors of the set are inside a function: their ranks are those of the set, so that they fit wherever they go. */
+/**
+ * What tensors of the set are inside a function: their ranks are those of the set, so that they fit wherever they go.
+ */
 type Inside<Name extends string> = Readonly<Record<Name, never>>;
 
 /** Runs a function of parameters and inputs once. */

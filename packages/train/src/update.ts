@@ -41,7 +41,10 @@ const compileGradients = ({ model, loss, accumulate, batchImages }: TrainConfig,
 type Specs = Readonly<Record<string, TensorSpec>>;
 type Compiled<Compile extends (...args: never[]) => unknown> = Awaited<ReturnType<Compile>>;
 
-/** The programs of a step: one for all of it, or, where it has several runs, one that adds up gradients and one that updates. */
+/**
+ * The programs of a step: one for all of it, or, where it has several runs, one that adds up gradients and one that
+ * updates.
+ */
 type Programs =
   | { readonly kind: "whole"; readonly main: Compiled<typeof compileStep> }
   | {
@@ -51,8 +54,8 @@ type Programs =
     };
 
 /**
- * The state of training and the programs that change it. Between the programs of a step nothing is copied: each takes what the
- * other has, parameters one way and gradients the other.
+ * The state of training and the programs that change it. Between the programs of a step nothing is copied: each takes
+ * what the other has, parameters one way and gradients the other.
  */
 export class Update implements AsyncDisposable {
   /** Losses of the runs of a step so far, their means in the end. */

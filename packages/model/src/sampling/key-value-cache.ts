@@ -19,8 +19,8 @@ export interface KeyValues {
 export type Append = (before: KeyValues, own: KeyValues, blocks: number) => Promise<KeyValues>;
 
 /**
- * Keys and values of finished blocks, by layer, for the blocks that come. They lie where the engine has them, as programs take
- * them: (N·H, tokens, D).
+ * Keys and values of finished blocks, by layer, for the blocks that come. They lie where the engine has them, as
+ * programs take them: (N·H, tokens, D).
  */
 export class KeyValueCache implements Disposable {
   private readonly layers = new Map<string, { readonly k: Held; readonly v: Held; readonly blocks: number }>();

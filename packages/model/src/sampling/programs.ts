@@ -12,9 +12,9 @@ import { networkTime } from "../unet/towers.js";
 import { downsample, embed, timeShifts, upsample, type TimeShifts } from "../unet/unet.js";
 
 /**
- * The sampler's programs, each a pure function of the parameters and its inputs. Finished blocks are present only as keys
- * and values. One image's block takes one run of `context`, which does everything that does not depend on the timestep, and
- * one run of `denoise` for each step:
+ * The sampler's programs, each a pure function of the parameters and its inputs. Finished blocks are present only as
+ * keys and values. One image's block takes one run of `context`, which does everything that does not depend on the
+ * timestep, and one run of `denoise` for each step:
  *
  *     time      timesteps                              -> what they add in the U-Net
  *     first     the learned first tokens               -> condition of block 0
@@ -22,8 +22,8 @@ import { downsample, embed, timeShifts, upsample, type TimeShifts } from "../une
  *     denoise   block b, noised; condition; cache      -> block b, a step less noised
  *     append    cache; keys and values of block b-1    -> cache
  *
- * Source: arXiv:2506.07999, section 3.3; spec section 12, with everything skipped that section 17 lists: clean tokens run
- * through the diffusion layers once per block instead of once per step, and no mask is needed.
+ * Source: arXiv:2506.07999, section 3.3; spec section 12, with everything skipped that section 17 lists: clean tokens
+ * run through the diffusion layers once per block instead of once per step, and no mask is needed.
  */
 export interface SamplingShape {
   readonly config: MadformerConfig;
@@ -49,7 +49,9 @@ function usesNoisedCache(config: MadformerConfig, layer: number): boolean {
   return config.clearClean && (layer >= config.arLayers ? !config.denoisingMlp : !config.clearCond);
 }
 
-/** What sampling a block needs of the blocks before it: what the training pass needs for the prediction of the noise. */
+/**
+ * What sampling a block needs of the blocks before it: what the training pass needs for the prediction of the noise.
+ */
 const sampling = (config: MadformerConfig): Needs => needs(config, ["noisePred"]);
 
 /** Whether finished blocks matter to those that come: as their condition or by their keys and values. */
@@ -190,8 +192,8 @@ type Own = Record<string, tf.Tensor3D>;
 export type ContextOutputs = { readonly condition?: tf.Tensor3D; readonly keys: Own; readonly values: Own };
 
 /**
- * Program `first`: the learned tokens before the first block -> the condition of block 0. It is the same for every image, so
- * it runs for one.
+ * Program `first`: the learned tokens before the first block -> the condition of block 0. It is the same for every
+ * image, so it runs for one.
  */
 export function firstProgram(config: MadformerConfig) {
   const { M } = geometryOf(config);
@@ -210,7 +212,9 @@ export function firstProgram(config: MadformerConfig) {
   };
 }
 
-/** Noised tokens of one block through the layers [start, end); under `clearClean` their keys and values are left behind. */
+/**
+ * Noised tokens of one block through the layers [start, end); under `clearClean` their keys and values are left behind.
+ */
 function noisedLayers(
   p: Parameters,
   config: MadformerConfig,
@@ -243,7 +247,9 @@ export type ContextSpecs = CacheSpecs & {
   readonly noised: RopeSpecs;
 };
 
-/** Program `context`: the block before, finished -> the condition of the block to come, and what it leaves in the cache. */
+/**
+ * Program `context`: the block before, finished -> the condition of the block to come, and what it leaves in the cache.
+ */
 export function contextProgram(shape: SamplingShape) {
   const { config, batchImages: N } = shape;
   const { P, M } = geometryOf(config);
@@ -269,7 +275,7 @@ export function contextProgram(shape: SamplingShape) {
     const cache = cacheOf(inputs);
     const [cleanRope, noisedRope] = [tablesOf(config, inputs.clean), tablesOf(config, inputs.noised)];
 
-    // The clean tower, for its keys and values: the last layer's queries are nobody's.
+    // The clean tower, for its keys and values: nobody needs the last layer's queries.
     const [keys, values]: [Own, Own] = [{}, {}];
     const clean: Record<string, { k: tf.Tensor3D; v: tf.Tensor3D }> = {};
     let x = embedded;
@@ -342,8 +348,8 @@ export function denoiseProgram(shape: SamplingShape, clip: boolean) {
 }
 
 /**
- * Program `append`: what some layers hold, and a block's own keys and values -> what they hold then. Where the cache has all
- * its room from the start, `place` says which of its tokens are the block's.
+ * Program `append`: what some layers hold, and a block's own keys and values -> what they hold then. Where the cache
+ * has all its room from the start, `place` says which of its tokens are the block's.
  *
  * @param blocks Blocks that the layers hold; none where there is nothing to append to.
  */
