@@ -1,13 +1,19 @@
 import { setMaxListeners } from "node:events";
 import { Readable } from "node:stream";
-import type { S3Client, S3ClientConfig } from "@aws-sdk/client-s3";
-import { DataError, secondsOf, Watch, type NetworkLimits } from "@madformer/artifacts";
+import type { GetObjectCommandOutput, ListObjectsV2CommandOutput, S3Client, S3ClientConfig } from "@aws-sdk/client-s3";
+import { DataError } from "../data-error.js";
+import type { NetworkLimits } from "../download/limits.js";
+import { secondsOf, Watch } from "../download/watch.js";
 
-export interface StoreOptions {
+export interface S3ClientOptions {
   readonly signal: AbortSignal;
   /** Whether to ask without credentials, as anybody may ask a public bucket. */
   readonly unsigned: boolean;
   readonly limits: NetworkLimits;
+  /** What to say to somebody who has no credentials, or whose credentials do not do. */
+  readonly hint: string;
+  /** More of the SDK's own settings. */
+  readonly config?: S3ClientConfig;
 }
 
 /** What of the SDK's requests and answers is looked at. */
@@ -22,48 +28,73 @@ interface Answered {
   body: Readable;
 }
 
-const HINT = `a public bucket is read without credentials where the source says "unsigned": true`;
+/** Whether the environment names a server that is not Amazon's. */
+export function hasOwnEndpoint(): boolean {
+  return (process.env["AWS_ENDPOINT_URL_S3"] ?? process.env["AWS_ENDPOINT_URL"]) !== undefined;
+}
+
+/** What the answers that are read whole begin with. */
+const BEGINNING =
+  /^\ufeff?\s*(<\?xml[^>]{0,100}\?>)?\s*<(ListBucketResult|Error|(Initiate|Complete)MultipartUploadResult|DeleteResult)[\s>]/;
+/** Requests that are answered with more than a status. */
+const SPEAKING = /^(List|Create|Complete|DeleteObjects)/;
 
 /**
  * A store that talks S3: the SDK's client, which waits for ever and reads whatever comes, within limits. Answers that are
  * read whole (lists, errors) are read here; the bodies of objects are watched while they are read.
  */
-export class Store implements AsyncDisposable {
+export class S3 implements AsyncDisposable {
   /** Who was asked last, for messages. */
   private host = "";
 
   private constructor(
     readonly client: S3Client,
-    private readonly options: StoreOptions,
+    private readonly options: S3ClientOptions,
   ) {
     client.middlewareStack.add(
-      (next) => async (args) => {
-        const request = args.request as Asked;
-        this.host = request.port === undefined ? request.hostname : `${request.hostname}:${request.port}`;
-        const answered = await next(args);
-        await bound(request, answered.response as Answered, options);
-        return answered;
-      },
+      (next, { commandName = "" }) =>
+        async (args) => {
+          const request = args.request as Asked;
+          this.host = request.port === undefined ? request.hostname : `${request.hostname}:${request.port}`;
+          const answered = await next(args);
+          await bound(commandName, request, answered.response as Answered, options);
+          return answered;
+        },
       { step: "deserialize", priority: "low", name: "limits" }, // before the SDK sees anything of an answer
     );
   }
 
-  static async open(options: StoreOptions): Promise<Store> {
+  static async open(options: S3ClientOptions): Promise<S3> {
     const { S3Client } = await import("@aws-sdk/client-s3"); // half a second that other sources need not wait
-    const own = process.env["AWS_ENDPOINT_URL_S3"] ?? process.env["AWS_ENDPOINT_URL"];
     const region = process.env["AWS_REGION"] ?? process.env["AWS_DEFAULT_REGION"];
     const unsigned: S3ClientConfig = {
       credentials: { accessKeyId: "", secretAccessKey: "" },
       signer: { sign: (request) => Promise.resolve(request) },
     };
     const client = new S3Client({
-      ...(own !== undefined && { forcePathStyle: true, region: region ?? "us-east-1" }),
+      ...(hasOwnEndpoint() && { forcePathStyle: true, region: region ?? "us-east-1" }),
       ...(options.unsigned && unsigned),
       maxAttempts: options.limits.retries + 1,
       requestHandler: { requestTimeout: options.limits.headersMs, throwOnRequestTimeout: true },
+      ...options.config,
     });
     setMaxListeners(0, options.signal); // each of several reads at a time listens to it, and the SDK for it
-    return new Store(client, options);
+    return new S3(client, options);
+  }
+
+  /** A page of the objects whose keys begin with a prefix. */
+  async list(uri: string, bucket: string, prefix: string, token?: string): Promise<ListObjectsV2CommandOutput> {
+    const { ListObjectsV2Command } = await import("@aws-sdk/client-s3");
+    const from = token === undefined ? {} : { ContinuationToken: token };
+    const command = new ListObjectsV2Command({ Bucket: bucket, Prefix: prefix, ...from });
+    return this.ask(uri, (options) => this.client.send(command, options));
+  }
+
+  /** An object, or a range of it, if it is still the one with this ETag. Its body is watched while it is read. */
+  async get(bucket: string, key: string, range: string, etag: string): Promise<GetObjectCommandOutput> {
+    const { GetObjectCommand } = await import("@aws-sdk/client-s3");
+    const command = new GetObjectCommand({ Bucket: bucket, Key: key, Range: range, IfMatch: etag });
+    return this.ask(`s3://${bucket}/${key}`, (options) => this.client.send(command, options));
   }
 
   /** What messages call a thing in it. */
@@ -85,9 +116,10 @@ export class Store implements AsyncDisposable {
     }
   }
 
-  private reasonOf(cause: unknown): string {
+  /** What an error of the SDK's says, in a clause. */
+  reasonOf(cause: unknown): string {
     const { name, message, $metadata } = cause as Error & { $metadata?: { httpStatusCode?: number } };
-    const { unsigned, limits } = this.options;
+    const { unsigned, limits, hint } = this.options;
     const status = $metadata?.httpStatusCode ?? 0;
     if (status === 412) return "it has changed since it was listed";
     if (message.includes("requestTimeout")) return `no answer came for ${secondsOf(limits.headersMs)}`;
@@ -96,9 +128,9 @@ export class Store implements AsyncDisposable {
     const isSilent = said === name || said === "UnknownError"; // as the SDK calls an answer that says nothing
     const reason =
       status === 0 ? said : isSilent ? `the server answered ${status} (${name})` : `${said} (${name}, ${status})`;
-    if (name === "CredentialsProviderError") return `${reason}; ${HINT}`;
+    if (name === "CredentialsProviderError") return `${reason}; ${hint}`;
     if (status === 401 || status === 403)
-      return `${reason}; ${unsigned ? `no credentials were sent, as the source says "unsigned": true` : HINT}`;
+      return `${reason}; ${unsigned ? `no credentials were sent, as the source says "unsigned": true` : hint}`;
     if (message === "Region is missing" || name === "PermanentRedirect")
       return `${reason}; expected the bucket's region in AWS_REGION`;
     return reason;
@@ -110,14 +142,14 @@ export class Store implements AsyncDisposable {
 }
 
 /** Puts limits on an answer: one that is read whole is read here. */
-async function bound(request: Asked, response: Answered, options: StoreOptions): Promise<void> {
-  const isObject = response.statusCode < 300 && request.headers["if-match"] !== undefined;
+async function bound(command: string, request: Asked, response: Answered, options: S3ClientOptions): Promise<void> {
+  const isObject = response.statusCode < 300 && command === "GetObjectCommand";
   if (isObject && !isChecksumToCheck(request, response)) dropChecksums(response);
-  const body = isObject ? watchedBody(response.body, options) : [await wholeBody(response, options)];
+  const body = isObject ? watchedBody(response.body, options) : [await wholeBody(command, response, options)];
   response.body = Readable.from(body, { objectMode: false });
 }
 
-async function* watchedBody(body: Readable, { signal, limits }: StoreOptions): AsyncGenerator<Uint8Array, void> {
+async function* watchedBody(body: Readable, { signal, limits }: S3ClientOptions): AsyncGenerator<Uint8Array, void> {
   using watch = new Watch(limits, signal);
   try {
     yield* watch.chunks(body);
@@ -127,7 +159,11 @@ async function* watchedBody(body: Readable, { signal, limits }: StoreOptions): A
 }
 
 /** @throws {Error} Named TimeoutError, which the SDK tries again, if it takes too long. {DataError} If it is none of S3. */
-async function wholeBody({ statusCode, body }: Answered, { signal, limits }: StoreOptions): Promise<Buffer> {
+async function wholeBody(
+  command: string,
+  { statusCode, body }: Answered,
+  { signal, limits }: S3ClientOptions,
+): Promise<Buffer> {
   using watch = new Watch(limits, signal);
   const [isError, chunks]: [boolean, Uint8Array[]] = [statusCode >= 300, []];
   const maxBytes = isError ? limits.errorBytes : limits.pageBytes;
@@ -154,10 +190,14 @@ async function wholeBody({ statusCode, body }: Answered, { signal, limits }: Sto
   }
   const whole = Buffer.concat(chunks);
   // Anything before the root, a document type above all, takes the SDK's parser time that grows with the square of it.
-  if (/^\ufeff?\s*(<\?xml[^>]{0,100}\?>)?\s*<(ListBucketResult|Error)[\s>]/.test(whole.toString("latin1", 0, 1000)))
-    return whole;
+  if (BEGINNING.test(whole.toString("latin1", 0, 1000))) return whole;
   if (isError) return Buffer.alloc(0); // a page for people: the status says it
-  throw new DataError("the server's answer is no list of objects");
+  if (whole.length === 0 && !SPEAKING.test(command)) return whole;
+  throw new DataError(
+    command === "ListObjectsV2Command"
+      ? "the server's answer is no list of objects"
+      : "the server's answer is none of S3",
+  );
 }
 
 /**
@@ -168,7 +208,7 @@ function isChecksumToCheck({ headers: asked }: Asked, { statusCode, headers }: A
   const range = /^bytes 0-(\d+)\/(\d+)$/.exec(headers["content-range"] ?? "");
   const isWhole = statusCode === 200 || (range !== null && Number(range[1]) + 1 === Number(range[2]));
   const isOfParts = headers["x-amz-checksum-type"] === "COMPOSITE";
-  return isWhole && !isOfParts && md5Of(asked["if-match"]!, headers["x-amz-server-side-encryption"]) === undefined;
+  return isWhole && !isOfParts && md5Of(asked["if-match"] ?? "", headers["x-amz-server-side-encryption"]) === undefined;
 }
 
 function dropChecksums({ headers }: Answered): void {
