@@ -151,6 +151,7 @@ class Sweep {
   async rest(): Promise<void> {
     const isOurs: Record<string, (name: string, isFolder: boolean) => boolean> = {
       work: (name, isFolder) => (isFolder ? !name.startsWith(".") : isLockName(name)),
+      remotes: (name, isFolder) => !isFolder && /^[0-9a-f]{16}\.txt$/.test(name),
       roots: (name, isFolder) => !isFolder && (isLockName(name) || isRegistration(name)),
     };
     for (const folder of await this.names(".")) {

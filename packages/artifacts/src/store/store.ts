@@ -109,6 +109,25 @@ export class Store {
     return ref;
   }
 
+  /**
+   * Makes an object of a file in this store whose digest its writer has just computed. The file goes.
+   *
+   * @param part On the same disk.
+   */
+  async adopt(part: string, ref: ObjectRef): Promise<void> {
+    const path = this.objectPath(ref.sha256);
+    if (await this.intact(ref)) await rm(part, { force: true });
+    else await rename(part, path);
+    await this.settle(ref.sha256);
+    this.verified.add(ref.sha256);
+  }
+
+  /** How many bytes an object has; undefined if it is not there. */
+  async sizeOf(sha256: Digest): Promise<number | undefined> {
+    const status = await lstat(this.objectPath(sha256)).catch(() => undefined);
+    return status?.isFile() ? status.size : undefined;
+  }
+
   /** Whether an object is there as the store left it, by its size and time alone. */
   untouched({ sha256, bytes }: ObjectRef): boolean {
     const status = statusAt(this.objectPath(sha256));
@@ -143,6 +162,12 @@ export class Store {
     if (found?.sha256 !== sha256) return "damaged";
     this.verified.add(sha256);
     return untouched ? "whole" : "touched";
+  }
+
+  /** Hashes an object about which somebody has doubts, whatever is known; a damaged one is removed. */
+  async doubt(ref: ObjectRef): Promise<void> {
+    this.verified.delete(ref.sha256);
+    await this.intact(ref, true);
   }
 
   /** Removes an object, and whatever else lies in its place. */
