@@ -41,7 +41,7 @@ const ATTEMPTS = 3;
 export function entriesOf(root, packageDir) {
   if (packageDir === RUNNER_PACKAGE)
     return {
-      runner: `export { pipelineStatus, readPipeline, recordChanges, stageMain, verify } from "@madformer/stage";
+      runner: `export { pipelineStatus, digestOfBundle, readPipeline, recordChanges, restorePipeline, stageMain, StageRemote, verify } from "@madformer/stage";
 export { Store } from "@madformer/artifacts";`,
     };
   const stages = [...findStages(root).values()].filter((stage) => stage.packageDir === packageDir);

@@ -6,7 +6,7 @@
  *
  * What is there already is looked at first, by this process alone; Nx starts if there is something to do.
  */
-import { lstatSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, lstatSync, mkdtempSync, rmSync } from "node:fs";
 import { constants, tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -50,6 +50,10 @@ let stopped;
 for (const signal of /** @type {const} */ (["SIGINT", "SIGTERM"])) process.on(signal, () => (stopped = signal));
 
 let status = await look();
+if ((status === undefined || status.some(({ current }) => !current)) && hasRemote()) {
+  await restore();
+  status = await look();
+}
 if (status === undefined || status.some(({ current }) => !current)) {
   if (options.includes("--no-nx") || !(await runWithNx())) await runAlone();
   status = await look();
@@ -120,6 +124,53 @@ async function look() {
     store: runner.Store.at("."),
     program: (/** @type {string} */ uses) => programs.get(uses),
   });
+}
+
+/** Whether a remote store may be named: the runner knows better. */
+function hasRemote() {
+  const named = process.env["MADFORMER_REMOTE"] ?? "";
+  return named === "" ? existsSync("madformer.json") : named !== "off";
+}
+
+/**
+ * Fetches what the remote store has, in this process: it asks and loads for all stages once. What is left has to run. If nobody
+ * answers, the processes of stages need not ask again.
+ */
+async function restore() {
+  const scratch = mkdtempSync(path.join(tmpdir(), "reproduce-"));
+  process.once("exit", () => rmSync(scratch, { recursive: true, force: true }));
+  process.env["MADFORMER_REMOTE_TROUBLE"] = path.join(scratch, "trouble");
+  const controller = new AbortController();
+  const abort = () => controller.abort(new DOMException("stopped", "AbortError"));
+  for (const signal of /** @type {const} */ (["SIGINT", "SIGTERM"])) process.once(signal, abort);
+  /** @type {{ answers(): Promise<boolean>, [Symbol.asyncDispose](): Promise<void> } | undefined} */
+  let remote;
+  try {
+    const programs = await makeBundles(root, RUNNER_PACKAGE);
+    const runner = await import(`${pathToFileURL(path.join(root, RUNNER)).href}?${programs.get("runner")}`);
+    const { signal } = controller;
+    const store = runner.Store.at(".");
+    remote = await runner.StageRemote.open(".", store, { signal, title: pipeline });
+    if (!(await remote?.answers())) return;
+    for (const dir of packageDirs()) await makeBundles(root, dir);
+    const functions = findStages(root);
+    const bundleOf = (/** @type {string} */ uses) => functions.get(uses)?.bundle ?? "";
+    await runner.restorePipeline(runner.readPipeline(folder), last, {
+      store,
+      remote,
+      signal,
+      program: (/** @type {string} */ uses) => runner.digestOfBundle(bundleOf(uses)),
+      stage: async (/** @type {string} */ uses) =>
+        (await import(pathToFileURL(path.resolve(bundleOf(uses))).href)).stage,
+      onStage: (/** @type {string} */ name, /** @type {string} */ from) => console.error(`${name}: ${from}`),
+    });
+  } catch (error) {
+    if (stopped) process.exit(128 + constants.signals[stopped]);
+    // Whoever runs the stages finds the same, and says whose it is.
+    console.error(`Warning: cannot look into the remote store: ${/** @type {Error} */ (error).message}`);
+  } finally {
+    await remote?.[Symbol.asyncDispose]();
+  }
 }
 
 /**

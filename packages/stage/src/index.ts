@@ -29,13 +29,15 @@ export {
 } from "./schema.js";
 export { assertMadeBy, isMadeBy } from "./input.js";
 export { nearest } from "./nearest.js";
-export { runStage, stageKey, type BundleDigest, type RunOptions, type StageResult } from "./run.js";
+export { findStage, runStage, stageKey, type BundleDigest, type RunOptions, type StageResult } from "./run.js";
 export { FINISHED_FILE, StageFiles, type Note } from "./files.js";
 export { lookOutside, outsideDigest, type Outside, type OutsideState } from "./outside.js";
 export { differ, runInFolder, STATE_FILE, type FolderOptions } from "./folder.js";
 export { isName, readPipeline, upTo, type Pipeline, type PipelineStage } from "./pipeline.js";
 export { entryDigest, outputFolder, putOutput, readOutput } from "./output.js";
 export { pipelineStatus, stageStatus, type StageStatus, type StatusOptions } from "./status.js";
+export { StageRemote, rateMeter, type StageRemoteOptions } from "./remote.js";
+export { restorePipeline, type Restored, type RestoreOptions } from "./restore.js";
 export { verify, type Finding, type Verified, type VerifyOptions } from "./verify.js";
 export { EXIT, guarded, digestOfBundle, stageMain } from "./main.js";
 export { explain, recordChanges, type Explanation, type ExplainOptions } from "./explain.js";

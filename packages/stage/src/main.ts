@@ -5,8 +5,9 @@ import { DataError, registerRoot, sha256, Store, type Artifact, type Made } from
 import { ConfigError, parseConfig } from "./config.js";
 import { assertMadeBy } from "./input.js";
 import { entryDigest, outputFolder, putOutput, readOutput } from "./output.js";
-import { readPipeline, type PipelineStage } from "./pipeline.js";
-import { runStage, type BundleDigest } from "./run.js";
+import { readPipeline, type Pipeline, type PipelineStage } from "./pipeline.js";
+import { StageRemote } from "./remote.js";
+import { runStage, type BundleDigest, type StageResult } from "./run.js";
 import type { Inputs, InputSpecs, Stage } from "./stage.js";
 import { stageStatus } from "./status.js";
 
@@ -59,12 +60,29 @@ async function runEntry(bundle: string, folder: string, name: string, signal: Ab
   const config = parseConfig(stage, entry.config, `"${name}" of ${join(folder, "pipeline.json")}`);
   const inputs = inputsOf(stage, entry, folder, before, store);
   const shown = await readOutput(outputFolder(folder, name));
-  const made = await runStage(stage, config, inputs, { program, store, signal, title: name, shown });
-  if (made.reused) process.stderr.write(`${name}: found in the store\n`);
+  await using remote = await StageRemote.open(".", store, { signal, title: name });
+  const made = await runStage(stage, config, inputs, { program, store, signal, title: name, shown, remote });
+  if (made.reused) process.stderr.write(`${name}: ${foundAt(made, remote)}\n`);
+  await show(pipeline, entry, made, program, store);
+}
+
+/** Where something was that nobody had to make. */
+export function foundAt(made: StageResult, remote: StageRemote | undefined): string {
+  return made.fetched === true ? `fetched from ${remote?.name ?? "the remote store"}` : "found in the store";
+}
+
+/** Shows what a stage made as its output. */
+export async function show(
+  { name: pipeline, folder }: Pipeline,
+  entry: PipelineStage,
+  made: StageResult,
+  program: BundleDigest,
+  store: Store,
+): Promise<void> {
   const { record, outside } = made;
   const checked = { key: record.key, entry: entryDigest(entry), program: program.sha256, outside };
-  await registerRoot(store, ".", { [`${pipeline.name}/${name}`]: record.key }); // before it is shown: nobody removes it
-  await putOutput(folder, name, made, checked, store);
+  await registerRoot(store, ".", { [`${pipeline}/${entry.name}`]: record.key }); // before it is shown: nobody removes it
+  await putOutput(folder, entry.name, made, checked, store);
 }
 
 /** The digest of a bundle, and the packages its first line names. */
@@ -83,7 +101,7 @@ async function outputOf(folder: string, name: string, store: Store): Promise<Mad
 }
 
 /** Artifacts by input name. */
-function inputsOf<I extends InputSpecs>(
+export function inputsOf<I extends InputSpecs>(
   stage: { readonly name: string; readonly inputs: I },
   entry: PipelineStage,
   folder: string,

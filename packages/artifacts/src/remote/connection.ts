@@ -32,6 +32,13 @@ const HINT =
 /** Trouble that passes, by its code where the status does not say so: a clock that is off is set right by the SDK. */
 const PASSING_CODES = ["RequestTimeout", "BadDigest", "XAmzContentSHA256Mismatch", "RequestTimeTooSkewed", "SlowDown"];
 const PASSING_STATUS = [408, 409, 425, 429, 500, 502, 503, 504];
+const SYSTEM_WORDS: Readonly<Record<string, string>> = {
+  ECONNREFUSED: "the connection was refused",
+  ECONNRESET: "the connection was cut",
+  EPIPE: "the connection was cut",
+  ENOTFOUND: "there is no such host",
+  EAI_AGAIN: "there is no such host",
+};
 /** At most so many keys are removed by one request. */
 const REMOVED_TOGETHER = 1000;
 
@@ -304,10 +311,12 @@ function waitOf(cause: unknown): number {
 function reasonOf(cause: unknown): string {
   const { name, message, code } = cause as NodeJS.ErrnoException;
   const status = statusOf(cause);
-  if (code === "ECONNREFUSED") return "the connection was refused";
-  if (code === "ECONNRESET" || code === "EPIPE" || message === "aborted") return "the connection was cut";
-  if (code === "ENOTFOUND" || code === "EAI_AGAIN") return "there is no such host";
-  const said = message === "" ? name : message.replace(/\n[^]*$/, "").slice(0, 500);
+  // The SDK wraps errors of the system's, and keeps their words.
+  const words = message.replace(/^AWS SDK error wrapper for \w+: /, "").replace(/\n[^]*$/, "");
+  const [known] = /ECONNREFUSED|ECONNRESET|EPIPE|ENOTFOUND|EAI_AGAIN/.exec(`${code} ${words}`) ?? [];
+  if (known !== undefined) return SYSTEM_WORDS[known] ?? words;
+  if (words === "aborted" || words.includes("socket hang up")) return "the connection was cut";
+  const said = words === "" ? name : words.slice(0, 500);
   if (status === undefined) return said;
   if (status < 300) return "the server's answer is none of S3";
   return said === name || said === "UnknownError"

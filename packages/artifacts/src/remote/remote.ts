@@ -98,6 +98,15 @@ export class Remote implements AsyncDisposable {
   }
 
   /**
+   * Asks something small, to know whether anybody answers.
+   *
+   * @throws {RemoteError} If nobody does, or it is refused.
+   */
+  async greet(): Promise<void> {
+    await readState(this.connection);
+  }
+
+  /**
    * What a stage with this key made, if the remote store knows: manifest and record. Its objects may be missing.
    *
    * @throws {RemoteError} If it cannot be asked, or what it says is damaged.

@@ -65,6 +65,8 @@ export class S3 implements AsyncDisposable {
   }
 
   static async open(options: S3ClientOptions): Promise<S3> {
+    // Which version of the SDK there is, the lock file decides: what it says about later ones is nobody's business here.
+    process.env["AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED"] ??= "true";
     const { S3Client } = await import("@aws-sdk/client-s3"); // half a second that other sources need not wait
     const region = process.env["AWS_REGION"] ?? process.env["AWS_DEFAULT_REGION"];
     const unsigned: S3ClientConfig = {
