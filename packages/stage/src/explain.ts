@@ -5,6 +5,7 @@ import { differ } from "./folder.js";
 import { lookOutside, outsideDigest } from "./outside.js";
 import { outputFolder } from "./output.js";
 import type { Pipeline, PipelineStage } from "./pipeline.js";
+import type { StageRemote } from "./remote.js";
 import { stageKey, type BundleDigest } from "./run.js";
 import type { Stage } from "./stage.js";
 
@@ -13,11 +14,12 @@ export interface Explanation {
   readonly name: string;
   /**
    * - `known`: the store has what it makes.
+   * - `remote`: the remote store has what it makes; it would be fetched.
    * - `damaged`: the store knows what it made, but some files are gone; they would be made again.
    * - `runs`: it would run.
    * - `waits`: a stage before it would run; whether this one does depends on what that makes.
    */
-  readonly state: "known" | "damaged" | "runs" | "waits";
+  readonly state: "known" | "remote" | "damaged" | "runs" | "waits";
   /** Why, one reason per line; empty if it is known. */
   readonly reasons: readonly string[];
 }
@@ -28,6 +30,8 @@ export interface ExplainOptions {
   readonly stage: (uses: string) => Promise<Stage<never>>;
   /** Its program, as it is now. */
   readonly program: (uses: string) => Promise<BundleDigest>;
+  /** Asked for what this machine does not know. */
+  readonly remote?: StageRemote | undefined;
 }
 
 /**
@@ -80,11 +84,20 @@ async function explainOne(
     if (made) inputs[input] = store.artifact(made);
   }
   const outside = outsideDigest(await lookOutside(stage.outside?.(config) ?? []));
-  const made = await store.lookup(stageKey(stage, program, config, inputs, outside));
+  const key = stageKey(stage, program, config, inputs, outside);
+  const made = await store.lookup(key);
+  const missing = made ? await store.missing(made.manifest) : [];
+  if (made && missing.length === 0) {
+    known.set(name, made);
+    return { name, state: "known", reasons: [] };
+  }
+  const there = await options.remote?.find(key);
+  if (there) {
+    known.set(name, there);
+    return { name, state: "remote", reasons: [] };
+  }
   if (made) {
     known.set(name, made);
-    const missing = await store.missing(made.manifest);
-    if (missing.length === 0) return { name, state: "known", reasons: [] };
     return {
       name,
       state: "damaged",

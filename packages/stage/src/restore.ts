@@ -16,6 +16,7 @@ export interface RestoreOptions {
   /** Its program, as it is now. */
   readonly program: (uses: string) => Promise<BundleDigest>;
   readonly signal: AbortSignal;
+  readonly stream?: NodeJS.WriteStream;
   /** Told of each stage that was brought back, and from where. */
   readonly onStage?: (name: string, from: string) => void;
 }
@@ -37,13 +38,18 @@ export interface Restored {
  * Brings back what the store or the remote one has of a stage of a pipeline and all that it needs, one after another, in this
  * process. Runs no stage, and waits for none.
  *
+ * @param last The stage; undefined for all.
  * @returns In the order in which they would run.
  */
-export async function restorePipeline(pipeline: Pipeline, last: string, options: RestoreOptions): Promise<Restored[]> {
+export async function restorePipeline(
+  pipeline: Pipeline,
+  last: string | undefined,
+  options: RestoreOptions,
+): Promise<Restored[]> {
   const { store, remote, signal, onStage } = options;
   const made = new Map<string, Made>();
   const done: Restored[] = [];
-  for (const entry of upTo(pipeline.stages, last)) {
+  for (const entry of last === undefined ? pipeline.stages : upTo(pipeline.stages, last)) {
     const { name, uses, needs, config } = entry;
     signal.throwIfAborted();
     if (Object.values(needs).some((need) => !made.has(need))) {
@@ -61,7 +67,9 @@ export async function restorePipeline(pipeline: Pipeline, last: string, options:
     const parsed = parseConfig(stage, config, `"${name}" of ${pipeline.folder}/pipeline.json`);
     const inputs = inputsOf(stage, entry, pipeline.folder, made, store);
     const shown = await readOutput(outputFolder(pipeline.folder, name));
-    const found = await findStage(stage, parsed, inputs, { program, store, signal, title: name, shown, remote });
+    const stream = options.stream ? { stream: options.stream } : {};
+    const run = { program, store, signal, title: name, shown, remote, ...stream };
+    const found = await findStage(stage, parsed, inputs, run);
     if (found === undefined) {
       done.push({ name, state: "unknown" });
       continue;

@@ -102,7 +102,11 @@ describe("Remote", () => {
       standIn.objects.delete(pathOf("two"));
       standIn.objects.delete(keyOf("k"));
       expect(await a.remote.push(made)).toMatchObject({ objects: 0 });
-      expect(await a.remote.push(made, { list: true })).toMatchObject({ objects: 1, there: 1, named: true });
+      expect(await a.remote.push(made, { listed: await a.remote.list() })).toMatchObject({
+        objects: 1,
+        there: 1,
+        named: true,
+      });
       expect(standIn.objects.get(pathOf("two"))?.bytes.toString()).toBe("two");
     });
   });

@@ -17,6 +17,8 @@ import { upload } from "./upload.js";
 const KeyText = z.strictObject({ format: z.literal(1), key: DigestText, record: DigestText });
 const MadeText = z.strictObject({ manifest: Manifest, record: StageRecord });
 
+const OURS = "it is damaged, or none of ours";
+
 /** A manifest of a million files takes 150 MB. */
 const MAX_BYTES = { key: 2 ** 12, record: 2 ** 28 };
 /** From so many objects on, a list says sooner which are there. A page of it tells of a thousand. */
@@ -45,6 +47,12 @@ export interface Pushed {
   readonly there: number;
   /** Whether the key was written; false if somebody else has written one. */
   readonly named: boolean;
+}
+
+/** What lies in a remote store. */
+export interface Listed {
+  readonly objects: ReadonlyMap<Digest, number>;
+  readonly keys: ReadonlySet<Digest>;
 }
 
 /** What belongs to something that was made, and whether it may be lost. */
@@ -112,21 +120,45 @@ export class Remote implements AsyncDisposable {
    * @throws {RemoteError} If it cannot be asked, or what it says is damaged.
    */
   async find(key: Digest): Promise<Made | undefined> {
-    const { connection } = this;
+    const place = await this.recordOf(key);
+    if (place === undefined) return undefined;
+    const made = await this.readRecord(place);
+    if (made?.record.key === key) return made;
+    throw this.broken(
+      made === undefined ? LAYOUT.key(key) : place,
+      made === undefined ? "its record is not there" : OURS,
+    );
+  }
+
+  /** The path of the record that a key means. */
+  async recordOf(key: Digest): Promise<string | undefined> {
     const path = LAYOUT.key(key);
-    const bytes = await connection.read(path, MAX_BYTES.key);
+    const bytes = await this.connection.read(path, MAX_BYTES.key);
     if (bytes === undefined) return undefined;
-    const broken = (what: string, of = path): RemoteError =>
-      new RemoteError(`Cannot use ${connection.nameOf(of)}: ${what}`, "damaged");
     const named = KeyText.safeParse(jsonOf(bytes)).data;
-    if (named?.key !== key) throw broken("it is damaged, or none of ours");
-    const place = LAYOUT.record(named.record);
-    const text = await connection.read(place, MAX_BYTES.record);
-    if (text === undefined) throw broken("its record is not there");
+    if (named?.key !== key) throw this.broken(path, OURS);
+    return LAYOUT.record(named.record);
+  }
+
+  /** Paths of all objects that a record names. */
+  async namedBy(record: string): Promise<readonly string[]> {
+    const made = await this.readRecord(record);
+    if (made === undefined) return [];
+    const digests = [made.record.program.sha256, ...objectsOf(made).map(({ ref }) => ref.sha256)];
+    return digests.map((digest) => LAYOUT.object(digest));
+  }
+
+  private async readRecord(path: string): Promise<Made | undefined> {
+    const text = await this.connection.read(path, MAX_BYTES.record);
+    if (text === undefined) return undefined;
     const made = MadeText.safeParse(jsonOf(text)).data;
-    if (sha256(text) !== named.record || made?.record.key !== key || !isConsistent(made))
-      throw broken("it is damaged, or none of ours", place);
+    if (made === undefined || path !== LAYOUT.record(sha256(text)) || !isConsistent(made))
+      throw this.broken(path, OURS);
     return made;
+  }
+
+  private broken(path: string, what: string): RemoteError {
+    return new RemoteError(`Cannot use ${this.connection.nameOf(path)}: ${what}`, "damaged");
   }
 
   /**
@@ -170,55 +202,29 @@ export class Remote implements AsyncDisposable {
   /**
    * Uploads what belongs to something that was made, then its record, then its key.
    *
-   * @param list Whether to look at what is there, whatever is known: what somebody else removed is found out so.
+   * @param listed What lies there, where that was just looked at: what somebody else removed or cut short is found out so.
    * @throws {RemoteError} At the first that cannot be written. What is there then is named by nothing.
    */
-  async push(made: Made, { onBytes, list = false }: { onBytes?: OnBytes; list?: boolean } = {}): Promise<Pushed> {
-    const { connection, store } = this;
+  async push(made: Made, { onBytes, listed }: { onBytes?: OnBytes; listed?: Listed } = {}): Promise<Pushed> {
     const [known, marked] = [await this.index(), await this.marks()];
-    const abilities = await this.abilities();
     const began = performance.now();
-    const program = made.record.program.sha256;
-    const all = objectsOf(made);
-    const bundle = await store.sizeOf(program);
-    if (bundle !== undefined && !all.some(({ ref }) => ref.sha256 === program))
-      all.push({ ref: { sha256: program, bytes: bundle }, mayLack: true });
-
-    const again = ({ ref }: (typeof all)[number]): boolean =>
-      marked.has(LAYOUT.object(ref.sha256)) || this.damaged.has(ref.sha256);
-    const unknown = all.filter((object) => !known.hasObject(object.ref.sha256) || again(object));
-    const listed = list || unknown.length >= LIST_FROM ? await this.list() : undefined;
-    const lacking = listed
-      ? all.filter((object) => listed.get(object.ref.sha256) !== object.ref.bytes || again(object))
-      : unknown;
+    const all = await this.belongings(made);
+    let there = listed;
+    if (!there && all.filter(({ ref }) => !known.hasObject(ref.sha256)).length >= LIST_FROM) there = await this.list();
+    const lacking = this.notThere(all, known, marked, there);
+    const needsName = !known.hasKey(made.record.key) || marked.has(LAYOUT.key(made.record.key));
+    if (lacking.length === 0 && !needsName) return { objects: 0, bytes: 0, there: all.length, named: false };
+    const abilities = await this.abilities();
     const total = lacking.reduce((sum, { ref }) => sum + ref.bytes, 0);
     let [done, objects, bytes] = [0, 0, 0];
     const count = (more: number): void => onBytes?.((done += more), total);
-    await together(lacking, connection.limits.together, async (object) => {
-      const { ref, mayLack } = object;
-      const path = LAYOUT.object(ref.sha256);
-      const there = listed ? listed.get(ref.sha256) : await connection.sizeOf(path);
-      if (there === ref.bytes && !again(object)) count(ref.bytes);
-      else {
-        if (!(await store.intact(ref))) {
-          if (mayLack) return void count(ref.bytes);
-          throw new RemoteError(
-            `Cannot push ${connection.nameOf(path)}: it is neither there nor in ${JSON.stringify(store.root)}`,
-            "missing",
-          );
-        }
-        const once = abilities.once && there === undefined;
-        const options = { once, compares: abilities.compares, onBytes: count };
-        try {
-          if (await upload(connection, path, store.objectPath(ref.sha256), ref, options)) {
-            objects++;
-            bytes += ref.bytes;
-          }
-        } catch (error) {
-          if (error instanceof RemoteError && error.problem === "local") await store.doubt(ref);
-          throw error;
-        }
-      }
+    await together(lacking, this.connection.limits.together, async ({ ref, mayLack }) => {
+      const size = there ? there.objects.get(ref.sha256) : await this.connection.sizeOf(LAYOUT.object(ref.sha256));
+      if (size === ref.bytes && !this.isToReplace(ref, marked)) count(ref.bytes);
+      else if (await this.uploadOne(ref, { once: abilities.once && size === undefined, mayLack, count })) {
+        objects++;
+        bytes += ref.bytes;
+      } else if (mayLack && !(await this.store.intact(ref))) return; // a log that is lost
       known.addObject(ref.sha256);
       this.damaged.delete(ref.sha256);
     }).finally(() => known.save());
@@ -226,36 +232,100 @@ export class Remote implements AsyncDisposable {
     if (performance.now() - began > LOOK_AGAIN_MS) {
       this.state = undefined;
       const now = await this.marks();
-      if (all.some(({ ref }) => now.has(LAYOUT.object(ref.sha256)))) return await this.push(made, { list: true });
+      if (all.some(({ ref }) => now.has(LAYOUT.object(ref.sha256)))) return await this.push(made);
     }
     const named = await this.nameIt(made, known, abilities, marked);
     await known.save();
     return { objects, bytes, there: all.length - objects, named };
   }
 
+  /** What a push would upload: objects and bytes; and whether it would write the key. */
+  async wouldPush(made: Made, listed: Listed): Promise<Omit<Pushed, "there">> {
+    const [known, marked] = [await this.index(), await this.marks()];
+    const lacking = this.notThere(await this.belongings(made), known, marked, listed);
+    const bytes = lacking.reduce((sum, { ref }) => sum + ref.bytes, 0);
+    return { objects: lacking.length, bytes, named: !listed.keys.has(made.record.key) };
+  }
+
+  /** Puts an object in the place of one that is damaged or gone. */
+  async replace(ref: ObjectRef): Promise<void> {
+    await this.uploadOne(ref, { once: false, mayLack: false, count: () => undefined });
+    const known = await this.index();
+    known.addObject(ref.sha256);
+    await known.save();
+  }
+
+  /** Writes record and key of something whose objects are there, whatever lies in their place. */
+  async rename(made: Made): Promise<void> {
+    const { record, key } = textsOf(made);
+    await this.connection.write(record.path, record.bytes, false);
+    await this.connection.write(key.path, key.bytes, false);
+  }
+
+  /** All that belongs to something that was made; its program, if it is here. */
+  private async belongings(made: Made) {
+    const all = objectsOf(made);
+    const program = made.record.program.sha256;
+    const bytes = await this.store.sizeOf(program);
+    const isNew = bytes !== undefined && !all.some(({ ref }) => ref.sha256 === program);
+    return isNew ? [...all, { ref: { sha256: program, bytes }, mayLack: true }] : all;
+  }
+
+  private notThere(
+    all: readonly { readonly ref: ObjectRef; readonly mayLack: boolean }[],
+    known: Known,
+    marked: Marked,
+    listed: Listed | undefined,
+  ) {
+    return all.filter(({ ref }) => {
+      const isThere = listed ? listed.objects.get(ref.sha256) === ref.bytes : known.hasObject(ref.sha256);
+      return !isThere || this.isToReplace(ref, marked);
+    });
+  }
+
+  private isToReplace({ sha256 }: ObjectRef, marked: Marked): boolean {
+    return marked.has(LAYOUT.object(sha256)) || this.damaged.has(sha256);
+  }
+
+  /** @returns Whether it was uploaded: false if one is there, or it is lost and may be. */
+  private async uploadOne(
+    ref: ObjectRef,
+    { once, mayLack, count }: { once: boolean; mayLack: boolean; count: (bytes: number) => void },
+  ): Promise<boolean> {
+    const { connection, store } = this;
+    const path = LAYOUT.object(ref.sha256);
+    if (!(await store.intact(ref))) {
+      count(ref.bytes);
+      if (mayLack) return false;
+      throw new RemoteError(
+        `Cannot push ${connection.nameOf(path)}: it is neither there nor in ${JSON.stringify(store.root)}`,
+        "missing",
+      );
+    }
+    const { compares } = await this.abilities();
+    try {
+      return await upload(connection, path, store.objectPath(ref.sha256), ref, { once, compares, onBytes: count });
+    } catch (error) {
+      if (error instanceof RemoteError && error.problem === "local") await store.doubt(ref);
+      throw error;
+    }
+  }
+
   /** Writes the record, then the key. */
   private async nameIt(made: Made, known: Known, abilities: Abilities, marked: Marked): Promise<boolean> {
     const { connection } = this;
     const { key } = made.record;
-    const keyPath = LAYOUT.key(key);
-    if (known.hasKey(key) && !marked.has(keyPath)) return false;
-    const text = `${canonicalJson({ manifest: made.manifest, record: made.record })}\n`;
-    const digest = sha256(text);
-    const record = LAYOUT.record(digest);
-    const named = Buffer.from(`${canonicalJson({ format: 1, key, record: digest })}\n`);
-    if (marked.has(record) || (await connection.sizeOf(record)) !== Buffer.byteLength(text))
-      await connection.write(record, Buffer.from(text), false); // its name is its digest: whoever writes it writes the same
-    let written = await this.writeOnce(keyPath, named, abilities);
+    if (known.hasKey(key) && !marked.has(LAYOUT.key(key))) return false;
+    const { record, key: named } = textsOf(made);
+    if (marked.has(record.path) || (await connection.sizeOf(record.path)) !== record.bytes.length)
+      await connection.write(record.path, record.bytes, false); // its name is its digest: whoever writes it writes the same
+    let written = await this.writeOnce(named.path, named.bytes, abilities);
     if (!written) {
-      const now = await connection.read(keyPath, MAX_BYTES.key);
-      const same = now?.equals(named) === true;
-      if (!same || marked.has(keyPath)) {
-        // Somebody else has made the same, or what he made is broken.
-        if (!same && (await this.isWhole(key)) && !marked.has(keyPath)) {
-          known.addKey(key);
-          return false;
-        }
-        await connection.write(keyPath, named, false);
+      const isSame = (await connection.read(named.path, MAX_BYTES.key))?.equals(named.bytes) === true;
+      const isMarked = marked.has(named.path);
+      // Of two who have made the same the first stays, if what he made is all there.
+      if (isMarked || (!isSame && !(await this.isWhole(key)))) {
+        await connection.write(named.path, named.bytes, false);
         written = true;
       }
     }
@@ -285,20 +355,20 @@ export class Remote implements AsyncDisposable {
     return whole;
   }
 
-  /** All objects that are there, with their sizes. What is known of objects and keys is set right by it. */
-  async list(): Promise<Map<Digest, number>> {
+  /** All objects that are there, with their sizes, and all keys. What is known is set right by it. */
+  async list(): Promise<Listed> {
     const found = new Map<Digest, number>();
-    const keys: Digest[] = [];
+    const keys = new Set<Digest>();
     for await (const { path, bytes } of this.connection.list(LAYOUT.objects)) {
       const digest = digestIn(path);
       if (digest !== undefined) found.set(digest, bytes);
     }
     for await (const { path } of this.connection.list(LAYOUT.keys)) {
-      const [, key] = /^trusted\/keys\/([0-9a-f]{64})\.json$/.exec(path) ?? [];
-      if (key !== undefined) keys.push(key);
+      const key = keyIn(path);
+      if (key !== undefined) keys.add(key);
     }
     await (await this.index()).replace(found.keys(), keys);
-    return found;
+    return { objects: found, keys };
   }
 
   /** What is marked for removal. Waits while things are removed. */
@@ -337,6 +407,21 @@ export class Remote implements AsyncDisposable {
     await this.connection[Symbol.asyncDispose]();
   }
 }
+
+/** Record and key as they are written. */
+function textsOf(made: Made) {
+  const text = `${canonicalJson({ manifest: made.manifest, record: made.record })}\n`;
+  const digest = sha256(text);
+  const { key } = made.record;
+  const named = `${canonicalJson({ format: 1, key, record: digest })}\n`;
+  return {
+    record: { path: LAYOUT.record(digest), bytes: Buffer.from(text) },
+    key: { path: LAYOUT.key(key), bytes: Buffer.from(named) },
+  };
+}
+
+/** The key that a path says. */
+export const keyIn = (path: string): Digest | undefined => /^trusted\/keys\/([0-9a-f]{64})\.json$/.exec(path)?.[1];
 
 /** The digest that an object's path says. */
 export function digestIn(path: string): Digest | undefined {

@@ -225,7 +225,7 @@ function quietly(source: AsyncIterable<Uint8Array>, onFailure: (error: unknown) 
 }
 
 /** Whether what lies there has the digest that it is called by. */
-async function readsBack(connection: Connection, path: string, ref: ObjectRef): Promise<boolean> {
+export async function readsBack(connection: Connection, path: string, ref: ObjectRef): Promise<boolean> {
   const { GetObjectCommand } = await import("@aws-sdk/client-s3");
   const found = await connection.attempt("read", path, true, async ({ client, at, signal, moved }) => {
     const { Body } = await client.send(new GetObjectCommand(at), { abortSignal: signal });
