@@ -129,11 +129,14 @@ export class StageRemote implements AsyncDisposable {
     this.options.signal.throwIfAborted();
     if (!(error instanceof RemoteError)) throw error;
     const { message, problem } = error;
-    const then = side === "fetch" ? "computing what is not here" : "`npx madformer push` does it later";
     const isPassing = problem === "damaged" || problem === "missing";
+    const then =
+      side === "push"
+        ? "`npx madformer push` does it later"
+        : `computing what is not here${isPassing ? "" : "; nothing is pushed"}`;
     if (!this.off.has(side)) say(this.options, `warning: ${message}; ${then}`);
     if (isPassing) return;
-    const sides: readonly Side[] = problem === "unreachable" ? ["fetch", "push"] : [side];
+    const sides: readonly Side[] = side === "push" && problem !== "unreachable" ? ["push"] : ["fetch", "push"];
     for (const one of sides) this.off.add(one);
     const file = process.env[TROUBLE];
     if (file !== undefined) await appendFile(file, sides.map((one) => `${one}\n`).join("")).catch(() => undefined);

@@ -124,6 +124,31 @@ describe("Remote", () => {
     });
   });
 
+  test.each(["WHEN_SUPPORTED", "WHEN_REQUIRED"])("works with the SDK's checksums %s", async (mode) => {
+    const names = ["AWS_REQUEST_CHECKSUM_CALCULATION", "AWS_RESPONSE_CHECKSUM_VALIDATION"];
+    for (const name of names) process.env[name] = mode;
+    try {
+      await withStandIn(async (standIn) => {
+        await using a = await machine({ multipartBytes: 4 << 20, partBytes: 5 << 20 });
+        await using b = await machine();
+        const sent: (string | undefined)[] = [];
+        standIn.fault = ({ headers, method }, _, path) => {
+          if (method === "PUT" && path.endsWith(pathOf(BIG))) sent.push(headers["x-amz-checksum-sha256"] as string);
+          expect(headers["x-amz-content-sha256"]).not.toMatch(/^STREAMING/);
+          return false;
+        };
+        const made = await a.made("k", { big: BIG, parts: randomBytes(6 << 20), small: "small" });
+        await a.remote.push(made);
+        const checksum = Buffer.from(sha256(BIG), "hex").toString("base64");
+        expect(sent).toEqual([mode === "WHEN_SUPPORTED" ? checksum : undefined]);
+        await b.remote.fetch(made);
+        expect(await lacking(b, made)).toEqual([]);
+      });
+    } finally {
+      for (const name of names) Reflect.deleteProperty(process.env, name);
+    }
+  });
+
   test("keeps the first of two writers of a key, whether the store knows conditions or not", async () => {
     for (const conditions of [true, false])
       await withStandIn(async (standIn) => {

@@ -85,7 +85,10 @@ async function sendWhole(
       failing.abort(error);
     });
     const condition = once ? { IfNoneMatch: "*" } : {};
-    const command = new PutObjectCommand({ ...at, Body: body, ContentLength: ref.bytes, ...condition });
+    // Where the SDK would send a checksum of its own, after the bytes, the digest does it, before them.
+    const isSent = (await client.config.requestChecksumCalculation()) === "WHEN_SUPPORTED";
+    const checksum = isSent ? { ChecksumSHA256: Buffer.from(ref.sha256, "hex").toString("base64") } : {};
+    const command = new PutObjectCommand({ ...at, Body: body, ContentLength: ref.bytes, ...condition, ...checksum });
     command.middlewareStack.add(
       (next) => (args) => {
         (args.request as { headers: Record<string, string> }).headers["x-amz-content-sha256"] = ref.sha256;
