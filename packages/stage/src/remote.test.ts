@@ -139,6 +139,25 @@ describe("runStage() with a remote store", () => {
     });
   });
 
+  test("says once in a run that an object is damaged there, and mends it in another of its processes", async () => {
+    await withRemote(async (standIn) => {
+      await using a = await bench();
+      const made = await run(a);
+      standIn.objects.set(pathOf("hi 1"), Buffer.from("ho 1"));
+      await using b = await bench();
+      process.env["MADFORMER_REMOTE_TROUBLE"] = join(b.root, "trouble");
+      try {
+        await using first = await open(b);
+        expect(await first?.bring(made, "it")).toBe(false);
+        expect(await run(b)).toMatchObject({ reused: false, computed: ["0.txt", "1.txt"] });
+        expect(warnings(b)).toHaveLength(1);
+        expect(standIn.objects.get(pathOf("hi 1"))?.toString()).toBe("hi 1");
+      } finally {
+        Reflect.deleteProperty(process.env, "MADFORMER_REMOTE_TROUBLE");
+      }
+    });
+  });
+
   test("keeps what it made when the server stops while it pushes", async () => {
     await withRemote(async (standIn) => {
       await using a = await bench();

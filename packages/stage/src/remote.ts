@@ -36,6 +36,8 @@ type Side = "fetch" | "push";
  */
 export class StageRemote implements AsyncDisposable {
   private readonly off = new Set<Side>();
+  /** Keys that mean nothing that can be had. */
+  private readonly broken = new Set<Digest>();
 
   private constructor(
     private readonly remote: Remote,
@@ -57,7 +59,11 @@ export class StageRemote implements AsyncDisposable {
       onNotice: (message) => say(options, message),
     });
     const shared = new StageRemote(remote, options);
-    for (const side of await toldTroubles()) shared.off.add(side);
+    for (const [what = "", of = ""] of await toldTroubles()) {
+      if (what === "fetch" || what === "push") shared.off.add(what);
+      if (what === "key") shared.broken.add(of);
+      if (what === "object") remote.distrust(of);
+    }
     return shared;
   }
 
@@ -79,11 +85,11 @@ export class StageRemote implements AsyncDisposable {
 
   /** What a stage with this key made, as the remote store knows it. */
   async find(key: Digest): Promise<Made | undefined> {
-    if (this.off.has("fetch")) return undefined;
+    if (this.off.has("fetch") || this.broken.has(key)) return undefined;
     try {
       return await this.remote.find(key);
     } catch (error) {
-      await this.failed("fetch", error);
+      await this.failed("fetch", error, key);
       return undefined;
     }
   }
@@ -101,7 +107,7 @@ export class StageRemote implements AsyncDisposable {
       return true;
     } catch (error) {
       bar[Symbol.dispose]();
-      await this.failed("fetch", error);
+      await this.failed("fetch", error, made.record.key);
       return false;
     }
   }
@@ -125,7 +131,7 @@ export class StageRemote implements AsyncDisposable {
   }
 
   /** Says it, once. An object that is damaged or missing is no reason to give up all others. */
-  private async failed(side: Side, error: unknown): Promise<void> {
+  private async failed(side: Side, error: unknown, key?: Digest): Promise<void> {
     this.options.signal.throwIfAborted();
     if (!(error instanceof RemoteError)) throw error;
     const { message, problem } = error;
@@ -135,11 +141,17 @@ export class StageRemote implements AsyncDisposable {
         ? "`npx madformer push` does it later"
         : `computing what is not here${isPassing ? "" : "; nothing is pushed"}`;
     if (!this.off.has(side)) say(this.options, `warning: ${message}; ${then}`);
-    if (isPassing) return;
+    if (isPassing) {
+      if (key !== undefined) {
+        this.broken.add(key);
+        await this.remote.forgetKey(key);
+      }
+      const objects = this.remote.distrusted.map((sha256) => `object ${sha256}`);
+      return await tellTroubles(key === undefined ? objects : [`key ${key}`, ...objects]);
+    }
     const sides: readonly Side[] = side === "push" && problem !== "unreachable" ? ["push"] : ["fetch", "push"];
     for (const one of sides) this.off.add(one);
-    const file = process.env[TROUBLE];
-    if (file !== undefined) await appendFile(file, sides.map((one) => `${one}\n`).join("")).catch(() => undefined);
+    await tellTroubles(sides);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -166,9 +178,16 @@ export function rateMeter(
 const say = ({ title, stream = process.stderr }: StageRemoteOptions, message: string): void =>
   void stream.write(`${title}: ${message}\n`);
 
-async function toldTroubles(): Promise<Side[]> {
+async function tellTroubles(lines: readonly string[]): Promise<void> {
+  const file = process.env[TROUBLE];
+  const text = lines.map((line) => `${line}\n`).join("");
+  if (file !== undefined) await appendFile(file, text).catch(() => undefined);
+}
+
+/** What other processes of this run have found out: words of lines. */
+async function toldTroubles(): Promise<string[][]> {
   const file = process.env[TROUBLE];
   if (file === undefined) return [];
-  const lines = (await readFile(file, "utf8").catch(() => "")).split("\n");
-  return lines.filter((line): line is Side => line === "fetch" || line === "push");
+  const text = await readFile(file, "utf8").catch(() => "");
+  return text.split("\n").map((line) => line.split(" "));
 }

@@ -188,6 +188,23 @@ export class Remote implements AsyncDisposable {
     return { objects, bytes: total };
   }
 
+  /** Objects that came with other bytes. */
+  get distrusted(): readonly Digest[] {
+    return [...this.damaged];
+  }
+
+  /** What lies there under this digest is not it, another process says: it is written again. */
+  distrust(sha256: Digest): void {
+    this.damaged.add(sha256);
+  }
+
+  /** What this key means there is not to be had: it is written again. */
+  async forgetKey(key: Digest): Promise<void> {
+    const known = await this.index();
+    known.dropKey(key);
+    await known.save();
+  }
+
   /** One object, for whoever reads it. */
   async fetchOne(ref: ObjectRef): Promise<void> {
     await fetchObject(this.connection, this.store, ref);
