@@ -249,7 +249,7 @@ await check(
     const [drip, full] = [path.join(scratch, "drip"), path.join(scratch, "full")];
     proxy.misbehave((method, target) => (method === "GET" && isLargest(target) ? { drip: 10 } : undefined));
     const slow = await fetchLargest(drip, limits).finally(() => proxy.behave());
-    expect(/objects\/..\/[0-9a-f]{64} at 127\.0\.0\.1:\d+: .*bytes came in/.test(slow), slow);
+    expect(/objects\/..\/[0-9a-f]{64} at 127\.0\.0\.1:\d+: .*bytes moved in/.test(slow), slow);
     const none = await fetchLargest(full, { keepFreeBytes: 2 ** 60 });
     expect(/^Cannot store s3:.*objects\/..\/[0-9a-f]{64} at 127\.0\.0\.1:\d+ in .* has room for 0$/.test(none), none);
     for (const store of [drip, full]) expect((await new Store(store).sizeOf(largest)) === undefined, "it is there");

@@ -3,9 +3,9 @@ import { DataError } from "../data-error.js";
 import { Attempts, pause } from "../download/attempts.js";
 import { Interrupted } from "../download/interrupted.js";
 import { Listing } from "../download/listing.js";
-import { secondsOf, Watch } from "../download/watch.js";
 import { hasOwnEndpoint, S3 } from "../s3/client.js";
 import type { RemoteLimits } from "./limits.js";
+import { Pace } from "./pace.js";
 import type { RemotePlace } from "./place.js";
 import { RemoteError } from "./remote-error.js";
 
@@ -23,8 +23,11 @@ export interface Sending {
   /** Bucket and key. */
   readonly at: { readonly Bucket: string; readonly Key: string };
   readonly signal: AbortSignal;
-  /** Says that something moved: without, and without an answer, the request is given up after `idleMs`. */
-  readonly moved: () => void;
+  /**
+   * Says that bytes moved: without, and where they are too few for too long, the request is given up; and that all have, so that
+   * an answer is waited for.
+   */
+  readonly moved: (bytes: number, isAll?: boolean) => void;
 }
 
 const HINT =
@@ -57,7 +60,6 @@ export class Connection implements AsyncDisposable {
   private patient: Promise<S3> | undefined;
   /** Whether any answer has come. */
   private reached = false;
-  private readonly began = performance.now();
   private contactEnds: number | undefined;
 
   constructor(
@@ -69,12 +71,13 @@ export class Connection implements AsyncDisposable {
   /** A small thing, whole; undefined if it is not there. */
   async read(path: string, mostBytes: number): Promise<Buffer | undefined> {
     const { GetObjectCommand } = await import("@aws-sdk/client-s3");
-    return await this.attempt("read", path, true, async ({ client, at, signal }) => {
+    return await this.attempt("read", path, true, async ({ client, at, signal, moved }) => {
       const { Body, ContentLength } = await client.send(new GetObjectCommand(at), { abortSignal: signal });
       const chunks: Uint8Array[] = [];
       let bytes = 0;
       for await (const chunk of (Body ?? []) as AsyncIterable<Uint8Array>) {
         bytes += chunk.length;
+        moved(chunk.length);
         if (bytes > mostBytes) throw new DataError(`it has more than ${mostBytes} bytes`);
         chunks.push(chunk);
       }
@@ -161,6 +164,7 @@ export class Connection implements AsyncDisposable {
    * @param mayLack Whether it may find nothing: then undefined is the answer to that.
    * @param step Sends it. It is told to stop when nothing has moved for too long.
    * @param furthest Says how much of it is done, bytes: as long as that grows, it is tried again.
+   * @param burstBytes Bytes that the SDK takes at once, sends by itself, and sends again if they are lost.
    * @throws {RemoteError} Naming the object and the endpoint.
    */
   async attempt<T>(
@@ -168,7 +172,7 @@ export class Connection implements AsyncDisposable {
     path: string,
     mayLack: boolean,
     step: (sending: Sending) => Promise<T>,
-    { furthest = () => 0, patient = false }: { furthest?: () => number; patient?: boolean } = {},
+    { furthest = () => 0, burstBytes = 0 }: { furthest?: () => number; burstBytes?: number } = {},
   ): Promise<T | undefined> {
     const { limits, signal } = this;
     const attempts = new Attempts(limits, furthest());
@@ -176,7 +180,7 @@ export class Connection implements AsyncDisposable {
     for (;;) {
       signal.throwIfAborted();
       try {
-        const answer = await this.once(path, patient, step);
+        const answer = await this.once(burstBytes, path, step);
         this.reached = true;
         return answer;
       } catch (cause) {
@@ -195,40 +199,19 @@ export class Connection implements AsyncDisposable {
   }
 
   /** One try of a request, within the time that it may take. */
-  private async once<T>(path: string, patient: boolean, step: (sending: Sending) => Promise<T>): Promise<T> {
-    const { idleMs, headersMs, contactMs } = this.limits;
-    const { client } = await (patient ? (this.patient ??= this.open(5)) : (this.s3 ??= this.open(1)));
-    using watch = new Watch(this.limits, this.signal);
-    const ending = new AbortController();
-    const signal = AbortSignal.any([watch.signal, ending.signal]);
+  private async once<T>(burstBytes: number, path: string, step: (sending: Sending) => Promise<T>): Promise<T> {
+    const { contactMs, idleMs, rateWindowMs, leastBytesPerSecond } = this.limits;
+    const { client } = await (burstBytes > 0 ? (this.patient ??= this.open(5)) : (this.s3 ??= this.open(1)));
     const at = { Bucket: this.place.bucket, Key: `${this.place.prefix}${path}` };
+    const burstMs = (burstBytes / leastBytesPerSecond) * 1000;
+    const limits = { ...this.limits, idleMs: idleMs + burstMs, rateWindowMs: rateWindowMs + burstMs };
+    using pace = new Pace(limits, this.signal);
+    let ms = Infinity;
     if (!this.reached) {
       this.contactEnds ??= performance.now() + contactMs;
-      const left = Math.max(1, this.contactEnds - performance.now());
-      const problem = `no answer came for ${secondsOf(contactMs)}`;
-      return await watch.within(left, problem, () => step({ client, at, signal, moved: () => (this.reached = true) }));
+      ms = Math.max(1, this.contactEnds - performance.now());
     }
-    let last = performance.now();
-    let timer: NodeJS.Timeout | undefined;
-    const still = Math.max(idleMs, headersMs);
-    const silence = new Promise<never>((_, reject) => {
-      timer = setInterval(
-        () => {
-          if (performance.now() - last < still) return;
-          const error = new Interrupted(`no answer came for ${secondsOf(still)}`);
-          reject(error);
-          ending.abort(error);
-        },
-        Math.min(500, still / 4),
-      ).unref();
-    });
-    try {
-      const working = step({ client, at, signal, moved: () => (last = performance.now()) });
-      working.catch(() => undefined); // it may fail when nobody waits for it any more
-      return await Promise.race([working, silence]);
-    } finally {
-      clearInterval(timer);
-    }
+    return await pace.keep((signal, moved) => step({ client, at, signal, moved }), ms, contactMs);
   }
 
   /** What a failure is, in one sentence that names the object and the endpoint. */
@@ -265,6 +248,7 @@ export class Connection implements AsyncDisposable {
     return await S3.open({
       signal,
       unsigned: false,
+      plainBodies: true,
       limits,
       hint: HINT,
       config: {

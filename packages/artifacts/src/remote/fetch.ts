@@ -18,6 +18,7 @@ import { RemoteError } from "./remote-error.js";
 const MEMORY_BYTES = 2 ** 20;
 /** Reads of an object that came with other bytes, before it is taken for damaged in the store. */
 const READS = 2;
+const WRITE_BYTES = 2 ** 20;
 
 /**
  * Gets an object into the local store. It gets its name when its bytes are there and have the digest that it is called by; what
@@ -134,12 +135,20 @@ async function receive(
       if (++otherAnswers > READS) throw new DataError(other);
       throw new Interrupted(other);
     }
-    moved();
-    for await (const chunk of body) {
-      if (into.size + chunk.length > bytes) throw new DataError(`more than ${bytes} bytes come`);
-      await into.append(chunk);
-      onBytes?.(chunk.length);
-      moved();
+    moved(0);
+    const stop = (): void => body.destroy?.();
+    signal.addEventListener("abort", stop, { once: true });
+    try {
+      for await (const chunk of body) {
+        signal.throwIfAborted(); // another request may be under way
+        if (into.size + chunk.length > bytes) throw new DataError(`more than ${bytes} bytes come`);
+        await into.append(chunk);
+        onBytes?.(chunk.length);
+        moved(chunk.length);
+      }
+    } finally {
+      signal.removeEventListener("abort", stop);
+      await into.flush();
     }
     if (into.size < bytes) throw new Interrupted(`the connection ended after ${into.size} of ${bytes} bytes`);
     return true;
@@ -166,6 +175,8 @@ function otherThan(
 class Part {
   private hash: Hash = createHash("sha256");
   size = 0;
+  private waiting: Uint8Array[] = [];
+  private waitingBytes = 0;
   /** Whether some of it came in an earlier process. */
   resumed = false;
 
@@ -185,13 +196,31 @@ class Part {
     return part;
   }
 
+  /** Pieces are written a mebibyte at a time: each write costs a turn of another thread. */
   async append(bytes: Uint8Array): Promise<void> {
-    for (let done = 0; done < bytes.length;) done += (await this.write(bytes.subarray(done))).bytesWritten;
     this.hash.update(bytes);
     this.size += bytes.length;
+    this.waiting.push(bytes);
+    this.waitingBytes += bytes.length;
+    if (this.waitingBytes >= WRITE_BYTES) await this.flush();
+  }
+
+  async flush(): Promise<void> {
+    const [pieces, bytes] = [this.waiting, this.waitingBytes];
+    [this.waiting, this.waitingBytes] = [[], 0];
+    if (bytes === 0) return;
+    try {
+      const { bytesWritten } = await this.handle.writev(pieces);
+      if (bytesWritten === bytes) return;
+      const rest = Buffer.concat(pieces).subarray(bytesWritten);
+      for (let done = 0; done < rest.length;) done += (await this.handle.write(rest, done)).bytesWritten;
+    } catch (cause) {
+      throw new RemoteError(`Cannot store ${this.name}: ${reasonOf(cause)}`, "local", { cause });
+    }
   }
 
   async restart(): Promise<void> {
+    [this.waiting, this.waitingBytes] = [[], 0];
     await this.handle.truncate(0);
     this.hash = createHash("sha256");
     this.size = 0;
@@ -200,14 +229,6 @@ class Part {
 
   digest(): string {
     return this.hash.copy().digest("hex");
-  }
-
-  private async write(bytes: Uint8Array) {
-    try {
-      return await this.handle.write(bytes);
-    } catch (cause) {
-      throw new RemoteError(`Cannot store ${this.name}: ${reasonOf(cause)}`, "local", { cause });
-    }
   }
 }
 

@@ -16,6 +16,7 @@ export interface UploadOptions {
 }
 
 const PIECE_BYTES = 2 ** 18;
+const NOTHING = new Uint8Array(0);
 /** Parts of one object that are on their way at a time. */
 const PARTS_TOGETHER = 2;
 const MOST_PARTS = 9000;
@@ -76,7 +77,7 @@ async function sendWhole(
     const md5 = createHash("md5");
     const see = (piece: Uint8Array): void => {
       if (!compares) md5.update(piece);
-      moved();
+      moved(piece.length, piece.length === 0);
     };
     // The SDK does not listen to errors of a body: it is told to stop instead.
     let failure: unknown;
@@ -126,7 +127,7 @@ async function sendParts(
       const parts = new PartDigests(partSize);
       const see = (piece: Uint8Array): void => {
         parts.update(piece);
-        moved();
+        moved(piece.length, piece.length === 0);
       };
       const stop = new AbortController();
       const onAbort = (): void => stop.abort(signal.reason);
@@ -134,7 +135,7 @@ async function sendParts(
       const body = Readable.from(pieces(file, ref, see, onBytes), { objectMode: false, highWaterMark: PIECE_BYTES });
       const params = { ...at, Body: body, ContentLength: ref.bytes, ...(once ? { IfNoneMatch: "*" } : {}) };
       const whole = new Upload({ client, params, partSize, queueSize: PARTS_TOGETHER, abortController: stop });
-      whole.on("httpUploadProgress", moved);
+      whole.on("httpUploadProgress", () => moved(0));
       try {
         return await whole.done();
       } finally {
@@ -143,7 +144,7 @@ async function sendParts(
         expected = parts.etag();
       }
     },
-    { patient: true },
+    { burstBytes: partSize * PARTS_TOGETHER },
   );
   return { etag: answer?.ETag, expected };
 }
@@ -178,7 +179,7 @@ class PartDigests {
   }
 }
 
-/** A file's bytes. The last of them come when it is known that they are those of the object. */
+/** A file's bytes; nothing is seen when all have gone. The last of them come when it is known that they are those of the object. */
 async function* pieces(
   file: string,
   ref: ObjectRef,
@@ -202,7 +203,7 @@ async function* pieces(
       see(read);
       yield read;
       onBytes?.(bytesRead);
-      if (done === ref.bytes) return;
+      if (done === ref.bytes) return see(NOTHING);
     }
     if (ref.bytes > 0)
       throw new RemoteError(`Cannot push ${JSON.stringify(file)}: it is damaged, its bytes are others`, "local");
@@ -235,7 +236,7 @@ export async function readsBack(connection: Connection, path: string, ref: Objec
     const hash = createHash("sha256");
     for await (const chunk of (Body ?? []) as AsyncIterable<Uint8Array>) {
       hash.update(chunk);
-      moved();
+      moved(chunk.length);
     }
     return hash.digest("hex");
   });

@@ -12,6 +12,8 @@ export interface S3ClientOptions {
   readonly limits: NetworkLimits;
   /** What to say to somebody who has no credentials, or whose credentials do not do. */
   readonly hint: string;
+  /** Whether who reads the bodies of objects watches over them, and checks them. */
+  readonly plainBodies?: boolean;
   /** More of the SDK's own settings. */
   readonly config?: S3ClientConfig;
 }
@@ -146,9 +148,8 @@ export class S3 implements AsyncDisposable {
 /** Puts limits on an answer: one that is read whole is read here. */
 async function bound(command: string, request: Asked, response: Answered, options: S3ClientOptions): Promise<void> {
   const isObject = response.statusCode < 300 && command === "GetObjectCommand";
-  // Who asks for no version of an object knows its digest.
-  const isVersion = request.headers["if-match"] !== undefined;
-  if (isObject && !(isVersion && isChecksumToCheck(request, response))) dropChecksums(response);
+  if (isObject && options.plainBodies === true) return dropChecksums(response);
+  if (isObject && !isChecksumToCheck(request, response)) dropChecksums(response);
   const body = isObject ? watchedBody(response.body, options) : [await wholeBody(command, response, options)];
   response.body = Readable.from(body, { objectMode: false });
 }
