@@ -2,7 +2,8 @@
  * npm run bench -- <package> [arguments of its bench]
  *
  * Runs packages/<package>/bench/main.ts from source. The packages it depends on are built first, and measured as built.
- * `model` is a suite: all networks of the reference, those of the score included. `pipeline` is a run with nothing to do,
+ * `model` is a suite: all networks of the reference, those of the score included. `pipeline` is a run with nothing to
+ * do,
  * `remote` the remote store beside the plain SDK.
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs";

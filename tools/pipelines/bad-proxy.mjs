@@ -10,14 +10,15 @@ import { createServer, request as ask } from "node:http";
  * - `range`: says another Content-Range.
  * - `hang`: never answers.
  *
- * @typedef {{ status: number, body?: string } | { cut: number } | { drip: number } | { length: number } | { range: string }
+ * @typedef {{ status: number, body?: string } | { cut: number } | { drip: number } | { length: number } | { range:
+ * string }
  *   | { hang: true } | undefined} Fault
  *
  * @typedef {object} Proxy
  * @property {string} endpoint
  * @property {string[]} asked `GET /bucket/key`, in order.
- * @property {(decide: (method: string, path: string, number: number) => Fault) => void} misbehave From now on; the number
- *   counts requests from here, from 1.
+ * @property {(decide: (method: string, path: string, number: number) => Fault) => void} misbehave From now on; the
+ *   number counts requests from here, from 1.
  * @property {() => void} behave
  * @property {() => void} close Ends all connections, and takes no others, until `open`.
  * @property {() => void} open

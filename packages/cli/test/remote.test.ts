@@ -1,4 +1,7 @@
-/** `madformer push`, `verify --remote` and `gc --remote` in a workspace of one pipeline with one stage, and a bucket in memory. */
+/**
+ * `madformer push`, `verify --remote` and `gc --remote` in a workspace of one pipeline with one stage, and a bucket in
+ * memory.
+ */
 import { mkdir, mkdtemp, realpath, rm, writeFile } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";

@@ -81,7 +81,8 @@ export async function show(
 ): Promise<void> {
   const { record, outside } = made;
   const checked = { key: record.key, entry: entryDigest(entry), program: program.sha256, outside };
-  await registerRoot(store, ".", { [`${pipeline}/${entry.name}`]: record.key }); // before it is shown: nobody removes it
+  // Before it is shown: nobody removes it.
+  await registerRoot(store, ".", { [`${pipeline}/${entry.name}`]: record.key });
   await putOutput(folder, entry.name, made, checked, store);
 }
 

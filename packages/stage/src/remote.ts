@@ -12,8 +12,8 @@ import {
 import { openLog } from "./log.js";
 
 /**
- * Names a file in which the processes of one run tell each other what of the remote store does not work, so that one of them says
- * it and the others do not try.
+ * Names a file in which the processes of one run tell each other what of the remote store does not work, so that one of
+ * them says it and the others do not try.
  */
 const TROUBLE = "MADFORMER_REMOTE_TROUBLE";
 
@@ -31,8 +31,8 @@ export interface StageRemoteOptions {
 type Side = "fetch" | "push";
 
 /**
- * The remote store as runs use it: it saves time and never stops them. What cannot be fetched is computed; what cannot be pushed
- * is here. What does not work is said once, and not tried again in the same run.
+ * The remote store as runs use it: it saves time and never stops them. What cannot be fetched is computed; what cannot
+ * be pushed is here. What does not work is said once, and not tried again in the same run.
  */
 export class StageRemote implements AsyncDisposable {
   private readonly off = new Set<Side>();

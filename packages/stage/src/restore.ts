@@ -35,8 +35,8 @@ export interface Restored {
 }
 
 /**
- * Brings back what the store or the remote one has of a stage of a pipeline and all that it needs, one after another, in this
- * process. Runs no stage, and waits for none.
+ * Brings back what the store or the remote one has of a stage of a pipeline and all that it needs, one after another,
+ * in this process. Runs no stage, and waits for none.
  *
  * @param last The stage; undefined for all.
  * @returns In the order in which they would run.

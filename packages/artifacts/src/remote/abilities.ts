@@ -5,9 +5,9 @@ import type { Abilities } from "./known.js";
 import { LAYOUT } from "./place.js";
 
 /**
- * Tries what a server can do, by two requests about a name that nobody else has: whether a second write under it is refused when
- * it is asked to be (some stores ignore the condition and answer that all is well), and whether bytes are that do not fit the
- * SHA-256 that the request names.
+ * Tries what a server can do, by two requests about a name that nobody else has: whether a second write under it is
+ * refused when it is asked to be (some stores ignore the condition and answer that all is well), and whether bytes are
+ * that do not fit the SHA-256 that the request names.
  *
  * @throws {RemoteError} If nothing can be written there.
  */

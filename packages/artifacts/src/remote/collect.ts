@@ -40,9 +40,9 @@ export interface Collected {
 }
 
 /**
- * Removes from the remote store what nobody asks for, in two runs: the first marks, the second, some time later, removes what is
- * still named by nothing and was not written again. Between them whoever pushes sees the marks, and writes again what is marked;
- * so nothing goes that somebody has just found there.
+ * Removes from the remote store what nobody asks for, in two runs: the first marks, the second, some time later,
+ * removes what is still named by nothing and was not written again. Between them whoever pushes sees the marks, and
+ * writes again what is marked; so nothing goes that somebody has just found there.
  *
  * @throws {RemoteError} If a key that stays does not say what it means.
  */

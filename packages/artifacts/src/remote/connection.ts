@@ -24,8 +24,8 @@ export interface Sending {
   readonly at: { readonly Bucket: string; readonly Key: string };
   readonly signal: AbortSignal;
   /**
-   * Says that bytes moved: without, and where they are too few for too long, the request is given up; and that all have, so that
-   * an answer is waited for.
+   * Says that bytes moved: without, and where they are too few for too long, the request is given up; and that all
+   * have, so that an answer is waited for.
    */
   readonly moved: (bytes: number, isAll?: boolean) => void;
 }
@@ -52,8 +52,8 @@ interface Failure extends Error {
 }
 
 /**
- * Requests to the remote store. Each is tried again while its trouble may pass, with growing pauses and an end; before the first
- * answer of any kind there is little patience: most who get none are offline.
+ * Requests to the remote store. Each is tried again while its trouble may pass, with growing pauses and an end; before
+ * the first answer of any kind there is little patience: most who get none are offline.
  */
 export class Connection implements AsyncDisposable {
   private s3: Promise<S3> | undefined;

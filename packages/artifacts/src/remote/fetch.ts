@@ -21,8 +21,8 @@ const READS = 2;
 const WRITE_BYTES = 2 ** 20;
 
 /**
- * Gets an object into the local store. It gets its name when its bytes are there and have the digest that it is called by; what
- * was cut goes on with a ranged request, in another process, too.
+ * Gets an object into the local store. It gets its name when its bytes are there and have the digest that it is called
+ * by; what was cut goes on with a ranged request, in another process, too.
  *
  * @param onBytes Told of bytes as they come; of a try that was dropped, less.
  * @throws {RemoteError} Naming the object and the endpoint.

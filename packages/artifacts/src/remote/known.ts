@@ -25,9 +25,9 @@ export interface Abilities {
 }
 
 /**
- * What is known to lie in a remote store, so that nobody has to ask again: a file of lines that only grows. It holds as long
- * as nothing was collected there: each collection gives the remote store another generation, and a list of another one is
- * dropped. Losing it costs requests, nothing else; a damaged line names something that nobody has.
+ * What is known to lie in a remote store, so that nobody has to ask again: a file of lines that only grows. It holds as
+ * long as nothing was collected there: each collection gives the remote store another generation, and a list of another
+ * one is dropped. Losing it costs requests, nothing else; a damaged line names something that nobody has.
  */
 export class Known {
   private readonly names = new Set<string>();

@@ -3,8 +3,8 @@ import { NETWORK_LIMITS, type NetworkLimits } from "../download/limits.js";
 /** What the remote store may take: less than a source, for what it does not bring in time is computed. */
 export interface RemoteLimits extends NetworkLimits {
   /**
-   * Until the first answer of any kind, milliseconds, all tries together: who works offline, or has a wrong address, waits no
-   * longer than that.
+   * Until the first answer of any kind, milliseconds, all tries together: who works offline, or has a wrong address,
+   * waits no longer than that.
    */
   readonly contactMs: number;
   /** Longest a request is tried again, milliseconds, while it brings nothing. */

@@ -9,8 +9,8 @@ const STOPPING_MS = 2000;
 type Limits = Pick<NetworkLimits, "headersMs" | "idleMs" | "leastBytesPerSecond" | "rateWindowMs">;
 
 /**
- * Watches over the pace of one request, both ways: by a clock, because a promise and a timer for each piece of a body cost more
- * than hashing it.
+ * Watches over the pace of one request, both ways: by a clock, because a promise and a timer for each piece of a body
+ * cost more than hashing it.
  */
 export class Pace implements Disposable {
   private readonly ending = new AbortController();

@@ -19,7 +19,8 @@ const MAX_BYTES = 2 ** 20;
 const Settings = z.strictObject({ remote: z.string().optional() });
 
 /**
- * The remote store of a workspace: `MADFORMER_REMOTE`, or the field `remote` of `madformer.json` at its root. `off` means none.
+ * The remote store of a workspace: `MADFORMER_REMOTE`, or the field `remote` of `madformer.json` at its root. `off`
+ * means none.
  *
  * @throws {DataError} If either says something else than `s3://bucket/prefix`.
  */

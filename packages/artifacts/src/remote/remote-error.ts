@@ -1,6 +1,7 @@
 /**
  * - `unreachable`: no answer came, or none in time.
- * - `refused`: the server answers and does not do it: no credentials, no such bucket, trouble of its own that does not pass.
+ * - `refused`: the server answers and does not do it: no credentials, no such bucket, trouble of its own that does not
+ *   pass.
  * - `missing`: what was asked for is not there.
  * - `damaged`: what came is not what its name says.
  * - `local`: this machine cannot write or read its own files.

@@ -23,7 +23,9 @@ const OURS = "it is damaged, or none of ours";
 const MAX_BYTES = { key: 2 ** 12, record: 2 ** 28 };
 /** From so many objects on, a list says sooner which are there. A page of it tells of a thousand. */
 const LIST_FROM = 64;
-/** A push that took longer looks again whether something was marked meanwhile; a collection waits much longer than that. */
+/**
+ * A push that took longer looks again whether something was marked meanwhile; a collection waits much longer than that.
+ */
 const LOOK_AGAIN_MS = 600_000;
 /** How long a push waits for a collection that is removing things. */
 const COLLECTION_MS = 120_000;
@@ -66,15 +68,16 @@ export function objectsOf({ manifest, record }: Made): { readonly ref: ObjectRef
 }
 
 /**
- * A store that several machines share: a prefix of a bucket, in which files lie under their SHA-256 as they do in the local store.
+ * A store that several machines share: a prefix of a bucket, in which files lie under their SHA-256 as they do in the
+ * local store.
  *
  *     objects/ab/abcdef...          files
  *     trusted/records/<sha256>.json manifest and record of what a stage made, under the digest of their text
  *     trusted/keys/<key>.json       which of them a key means
  *     trusted/gc/                   where a collection stands
  *
- * Objects are written first, then the record, then the key: nothing is named before it is there. All are written once; of two
- * writers of a key the first stays.
+ * Objects are written first, then the record, then the key: nothing is named before it is there. All are written once;
+ * of two writers of a key the first stays.
  */
 export class Remote implements AsyncDisposable {
   private known: Known | undefined;
@@ -162,7 +165,8 @@ export class Remote implements AsyncDisposable {
   }
 
   /**
-   * Brings all objects of something that was made into the local store, several at a time. Logs that are gone stay gone.
+   * Brings all objects of something that was made into the local store, several at a time. Logs that are gone stay
+   * gone.
    *
    * @returns How many came, and their bytes.
    * @throws {RemoteError} At the first that cannot be had.
@@ -219,7 +223,8 @@ export class Remote implements AsyncDisposable {
   /**
    * Uploads what belongs to something that was made, then its record, then its key.
    *
-   * @param listed What lies there, where that was just looked at: what somebody else removed or cut short is found out so.
+   * @param listed What lies there, where that was just looked at: what somebody else removed or cut short is found out
+   * so.
    * @throws {RemoteError} At the first that cannot be written. What is there then is named by nothing.
    */
   async push(made: Made, { onBytes, listed }: { onBytes?: OnBytes; listed?: Listed } = {}): Promise<Pushed> {
@@ -335,7 +340,8 @@ export class Remote implements AsyncDisposable {
     if (known.hasKey(key) && !marked.has(LAYOUT.key(key))) return false;
     const { record, key: named } = textsOf(made);
     if (marked.has(record.path) || (await connection.sizeOf(record.path)) !== record.bytes.length)
-      await connection.write(record.path, record.bytes, false); // its name is its digest: whoever writes it writes the same
+      // Its name is its digest: whoever writes it writes the same.
+      await connection.write(record.path, record.bytes, false);
     let written = await this.writeOnce(named.path, named.bytes, abilities);
     if (!written) {
       const isSame = (await connection.read(named.path, MAX_BYTES.key))?.equals(named.bytes) === true;

@@ -1,6 +1,6 @@
 /**
- * Does something with each item, so many at a time. The first failure ends it: nothing is begun any more, and what is under way
- * is waited for.
+ * Does something with each item, so many at a time. The first failure ends it: nothing is begun any more, and what is
+ * under way is waited for.
  */
 export async function together<T>(items: Iterable<T>, most: number, work: (item: T) => Promise<void>): Promise<void> {
   const queue = items[Symbol.iterator]();

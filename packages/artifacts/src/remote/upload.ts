@@ -22,9 +22,9 @@ const PARTS_TOGETHER = 2;
 const MOST_PARTS = 9000;
 
 /**
- * Uploads an object. Its bytes are hashed on their way, and the last of them leaves when the digest is right: a file that was
- * damaged never becomes an object. That what arrived is what was sent, the server says by comparing it with the digest, or its
- * ETag shows; where neither is so, it is read back.
+ * Uploads an object. Its bytes are hashed on their way, and the last of them leaves when the digest is right: a file
+ * that was damaged never becomes an object. That what arrived is what was sent, the server says by comparing it with
+ * the digest, or its ETag shows; where neither is so, it is read back.
  *
  * @returns Whether it was uploaded; false if there is one already.
  * @throws {RemoteError} Naming the object and the endpoint.
@@ -179,7 +179,10 @@ class PartDigests {
   }
 }
 
-/** A file's bytes; nothing is seen when all have gone. The last of them come when it is known that they are those of the object. */
+/**
+ * A file's bytes; nothing is seen when all have gone. The last of them come when it is known that they are those of the
+ * object.
+ */
 async function* pieces(
   file: string,
   ref: ObjectRef,

@@ -42,8 +42,8 @@ const BEGINNING =
 const SPEAKING = /^(List|Create|Complete|DeleteObjects)/;
 
 /**
- * A store that talks S3: the SDK's client, which waits for ever and reads whatever comes, within limits. Answers that are
- * read whole (lists, errors) are read here; the bodies of objects are watched while they are read.
+ * A store that talks S3: the SDK's client, which waits for ever and reads whatever comes, within limits. Answers that
+ * are read whole (lists, errors) are read here; the bodies of objects are watched while they are read.
  */
 export class S3 implements AsyncDisposable {
   /** Who was asked last, for messages. */
@@ -67,7 +67,8 @@ export class S3 implements AsyncDisposable {
   }
 
   static async open(options: S3ClientOptions): Promise<S3> {
-    // Which version of the SDK there is, the lock file decides: what it says about later ones is nobody's business here.
+    // Which version of the SDK there is, the lock file decides: what it says about later ones is nobody's business
+    // here.
     process.env["AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED"] ??= "true";
     const { S3Client } = await import("@aws-sdk/client-s3"); // half a second that other sources need not wait
     const region = process.env["AWS_REGION"] ?? process.env["AWS_DEFAULT_REGION"];
@@ -163,7 +164,9 @@ async function* watchedBody(body: Readable, { signal, limits }: S3ClientOptions)
   }
 }
 
-/** @throws {Error} Named TimeoutError, which the SDK tries again, if it takes too long. {DataError} If it is none of S3. */
+/**
+ * @throws {Error} Named TimeoutError, which the SDK tries again, if it takes too long. {DataError} If it is none of S3.
+ */
 async function wholeBody(
   command: string,
   { statusCode, body }: Answered,
@@ -206,8 +209,9 @@ async function wholeBody(
 }
 
 /**
- * Whether a checksum header is to be compared with the bytes it comes with: those of the whole object, of which the ETag is no
- * MD5. Stores send the checksum of the object with each range of it, or that of a part, or one of the parts' checksums.
+ * Whether a checksum header is to be compared with the bytes it comes with: those of the whole object, of which the
+ * ETag is no MD5. Stores send the checksum of the object with each range of it, or that of a part, or one of the parts'
+ * checksums.
  */
 function isChecksumToCheck({ headers: asked }: Asked, { statusCode, headers }: Answered): boolean {
   const range = /^bytes 0-(\d+)\/(\d+)$/.exec(headers["content-range"] ?? "");
