@@ -6,11 +6,13 @@
  * table; exits with 1 if a row is not as expected.
  */
 import { execFileSync } from "node:child_process";
-import { appendFileSync, readFileSync, writeFileSync } from "node:fs";
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { $ } from "zx";
 import { copyWorkspace } from "../pipelines/copy.mjs";
+import { KEYS, startSeaweed } from "../pipelines/seaweed.mjs";
 
 const copy = copyWorkspace(fileURLToPath(new URL("../..", import.meta.url)));
 const pipeline = path.join(copy, "pipelines/smoke/pipeline.json");
@@ -50,24 +52,31 @@ const CHANGES = [
   },
 ];
 
-// Here they are links, which .gitignore does not mean.
-appendFileSync(path.join(copy, ".git/info/exclude"), "node_modules\n");
+appendFileSync(path.join(copy, ".git/info/exclude"), "node_modules\n"); // links here, which .gitignore does not mean
 configure("sample", { solver: "ddim", steps: 2 });
 git("add", "-A");
 git("commit", "-qm", "base");
+
+const scratch = mkdtempSync(path.join(tmpdir(), "evaluations-"));
+process.on("exit", () => rmSync(scratch, { recursive: true, force: true }));
+const remote = await startSeaweed(path.join(scratch, "seaweed"));
+if (typeof remote === "string") console.log(`without a remote store: ${remote}`);
+else
+  Object.assign(process.env, KEYS, {
+    ...{ AWS_ENDPOINT_URL: remote.endpoint, AWS_EC2_METADATA_DISABLED: "true" },
+    MADFORMER_REMOTE: `s3://${remote.bucket}/team`,
+  });
+await run("tools/pipelines/reproduce.mjs", ["smoke", "score", "--no-nx"], "base");
+
 let failed = 0;
 console.log(`${"change".padEnd(38)} ${"verdict".padEnd(28)} exit  score    base     noise    computed`);
-for (const { what, make, verdicts, exit, computed } of CHANGES) {
+for (const [i, { what, make, verdicts, exit, computed }] of CHANGES.entries()) {
   make();
-  const { exitCode, stdout, stderr } = await $({
-    ...{ cwd: copy, nothrow: true, quiet: true },
-  })`${process.execPath} tools/evaluate/evaluate.mjs --base HEAD --pipeline smoke --out evaluation`;
-  if (exitCode !== 0 && exitCode !== 1) {
-    console.log(`${what}: exit code ${exitCode}\n${stdout}\n${stderr}`);
-    process.exit(1);
-  }
+  rmSync(path.join(copy, "pipelines/smoke/out"), { recursive: true, force: true });
+  const words = ["--base", "HEAD", "--pipeline", "smoke", "--out", "evaluation"];
+  const exitCode = await run("tools/evaluate/evaluate.mjs", words, typeof remote === "string" ? "base" : `${i}`);
   const result = JSON.parse(readFileSync(path.join(copy, "evaluation/evaluation.json"), "utf8"));
-  const ran = result.stages.filter((/** @type {any} */ stage) => stage.computed && stage.changes.length > 0);
+  const ran = result.stages.filter((/** @type {any} */ stage) => stage.computed);
   const names = ran.map((/** @type {any} */ { name }) => name);
   const numbers = [result.score, result.baseScore, result.noise].map((value) => value.toFixed(3).padEnd(8)).join(" ");
   console.log(
@@ -85,7 +94,26 @@ for (const { what, make, verdicts, exit, computed } of CHANGES) {
   git("checkout", "-q", "--", ".");
 }
 console.log(failed > 0 ? `${failed} expectations failed` : "all as expected");
+if (typeof remote !== "string") await remote.stop();
 process.exit(failed > 0 ? 1 : 0);
+
+/**
+ * Runs a script of the copy; ends this process if it fails.
+ *
+ * @param {string} script
+ * @param {readonly string[]} args
+ * @param {string} store Which one it has.
+ * @returns {Promise<number>} 0, or 1 for the verdict "worse".
+ */
+async function run(script, args, store) {
+  const { exitCode, stdout, stderr } = await $({
+    ...{ cwd: copy, nothrow: true, quiet: true },
+    env: { ...process.env, MADFORMER_STORE: path.join(scratch, "stores", store) },
+  })`${process.execPath} ${script} ${args}`;
+  if (exitCode === 0 || (exitCode === 1 && script.endsWith("evaluate.mjs"))) return exitCode;
+  console.log(`${script}: exit code ${exitCode}\n${stdout}\n${stderr}`);
+  process.exit(1);
+}
 
 /** @param {string} stage @param {Record<string, unknown>} fields */
 function configure(stage, fields) {

@@ -247,7 +247,7 @@ export class Connection implements AsyncDisposable {
     const quiet = (): void => undefined;
     return await S3.open({
       signal,
-      unsigned: false,
+      unsigned: process.env["MADFORMER_REMOTE_UNSIGNED"] === "1",
       plainBodies: true,
       limits,
       hint: HINT,

@@ -83,6 +83,27 @@ describe("Remote", () => {
     });
   });
 
+  test("reads a public bucket without credentials, if it is told to", async () => {
+    await withStandIn(async (standIn) => {
+      await using a = await machine();
+      const made = await a.made("k", { a: "one" });
+      await a.remote.push(made);
+      process.env["MADFORMER_REMOTE_UNSIGNED"] = "1";
+      try {
+        await using b = await machine();
+        // As a public bucket does: it knows nobody's signature, and lets nobody write.
+        standIn.fault = (request, response, path) =>
+          (request.headers.authorization !== undefined || request.method === "PUT") &&
+          status(403)(request, response, path);
+        expect(await b.remote.find(sha256("k"))).toEqual(made);
+        expect(await b.remote.fetch(made)).toEqual({ objects: 1, bytes: 3 });
+        expect(await messageOf(b.remote.push(await b.made("other", { a: "other" })))).toMatch(/answered 403/);
+      } finally {
+        Reflect.deleteProperty(process.env, "MADFORMER_REMOTE_UNSIGNED");
+      }
+    });
+  });
+
   test("asks nothing about what it knows to be there", async () => {
     await withStandIn(async (standIn) => {
       await using a = await machine();
