@@ -57,6 +57,25 @@ describe("locate, here", () => {
     }));
 });
 
+describe("locate", () => {
+  test("refuses a part of a model, and the list of parts, whether named or found", () =>
+    inFolder(async (folder) => {
+      for (const i of [1, 2]) await writeFile(join(folder, `model-0000${i}-of-00002.safetensors`), NEW);
+      await writeFile(join(folder, "model.safetensors.index.json"), "{}");
+      await writeFile(join(folder, "model-00001-of-00001.safetensors"), OLD);
+      const said = "expected one file; in Python, load_file of safetensors.torch reads each part";
+      for (const source of [folder, join(folder, "model-00002-of-00002.safetensors")])
+        expect(await failureOf(folder, source)).toContain(
+          `: "model-00002-of-00002.safetensors" is one of 2 parts of a model, ${said}`,
+        );
+      expect(await failureOf(folder, join(folder, "model.safetensors.index.json"))).toContain(
+        `: "model.safetensors.index.json" lists the parts of a model, ${said}`,
+      );
+      const only = join(folder, "model-00001-of-00001.safetensors");
+      expect(await locatedIn(folder, only)).toMatchObject({ bytes: OLD });
+    }));
+});
+
 describe("locate, on the hub", () => {
   const files = { "README.md": Buffer.from("text"), "ckpt/0010000.pt": NEW, "ckpt/9000.pt": OLD };
   const withHub = <T>(answer: Answer, use: (requests: Request[]) => Promise<T>, token?: string): Promise<T> =>

@@ -55,7 +55,7 @@ export async function locate(from: CheckpointSource, tmp: string, context: Stage
 async function fileHere({ source, file }: CheckpointSource): Promise<string> {
   let names: string[];
   try {
-    if ((await stat(source)).isFile()) return source;
+    if ((await stat(source)).isFile()) return whole(source, source);
     names = await readdir(source);
   } catch (cause) {
     throw new DataError(`Cannot import ${JSON.stringify(source)}: ${reasonOf(cause)}`, { cause });
@@ -114,8 +114,19 @@ function newest(fitting: readonly string[], all: readonly string[], source: stri
   const number = (name: string): number => Number(/(\d{1,15})\D*$/.exec(basename(name))?.[1] ?? -1);
   const sorted = [...fitting].sort((a, b) => number(a) - number(b) || (a < b ? -1 : 1));
   const last = sorted.at(-1);
-  if (last !== undefined) return last;
+  if (last !== undefined) return whole(last, source);
   throw new DataError(
     `Cannot import ${JSON.stringify(source)}: none of its ${all.length} files is a checkpoint${all.length > 0 ? `, such as ${JSON.stringify(all[0])}` : ""}`,
+  );
+}
+
+/** @throws {DataError} If a file is one of several that make a model together, or says which they are. */
+function whole(name: string, source: string): string {
+  const [, parts] = /-\d{5}-of-(\d{5})\.[a-z]+$/i.exec(name) ?? [];
+  if ((parts === undefined || Number(parts) < 2) && !/\.index\.json$/i.test(name)) return name;
+  const what = parts === undefined ? "lists the parts of a model" : `is one of ${Number(parts)} parts of a model`;
+  throw new DataError(
+    `Cannot import ${JSON.stringify(source)}: ${JSON.stringify(basename(name))} ${what}, expected one file; in Python, load_file ` +
+      "of safetensors.torch reads each part, and save_file writes the dicts of all as one",
   );
 }

@@ -48,6 +48,10 @@ async function tarAt(path: string): Promise<LocalTar> {
   const status = await stat(path).catch((cause: unknown) => {
     throw new DataError(`Cannot read ${JSON.stringify(path)}: ${reasonOf(cause)}`, { cause });
   });
+  if (status.isDirectory())
+    throw new DataError(
+      `Cannot read ${JSON.stringify(path)}: it is a folder, expected a tar, or a pattern such as ${JSON.stringify(join(path, "**/*.tar"))}`,
+    );
   if (!status.isFile()) throw new DataError(`Cannot read ${JSON.stringify(path)}: it is no file`);
   return { path: resolve(path), sizeBytes: status.size, modifiedMs: status.mtimeMs };
 }

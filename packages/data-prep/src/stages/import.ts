@@ -298,7 +298,8 @@ async function takeState(
   tmp: string,
   { files, log }: StageContext,
 ): Promise<number> {
-  const named = Number(/(\d{1,15})\.[a-z]+$/i.exec(located.name)?.[1] ?? 0);
+  // 0010000.pt, step_1000.pt; not bf16.pt
+  const named = Number(/(?:^|[^a-z\d])(\d{1,15})\.[a-z]+$/i.exec(located.name)?.[1] ?? 0);
   if (opened.kind !== "torch" || opened.file.get("opt") === undefined || !raw || !ema) return named;
   let checkpoint;
   try {
@@ -318,16 +319,22 @@ async function takeState(
     );
   const inputs = (dict: StateDictFound) =>
     new Map(Object.keys(madformerSpecs(model)).map((key) => [key, dict.tensors.get(key)! as never]));
-  await writeTorchCheckpoint(join(tmp, name), {
-    model: inputs(raw),
-    ema: inputs(ema),
-    opt: {
-      moments: new Map([...opt.moments].map(([key, moment]) => [raw.rename(key), moment])),
-      groups: opt.groups.map((group) => ({ ...group, params: group.params.map(raw.rename) })),
-    },
-    lrs,
-    args,
-  });
+  try {
+    await writeTorchCheckpoint(join(tmp, name), {
+      model: inputs(raw),
+      ema: inputs(ema),
+      opt: {
+        moments: new Map([...opt.moments].map(([key, moment]) => [raw.rename(key), moment])),
+        groups: opt.groups.map((group) => ({ ...group, params: group.params.map(raw.rename) })),
+      },
+      lrs,
+      args,
+    });
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error; // what is foreign among the arguments
+    log.warn(`the optimizer's state is left out: ${error.message}`);
+    return step;
+  }
   await files.add(join(tmp, name), name, { of: await located.sha256 });
   return step;
 }
