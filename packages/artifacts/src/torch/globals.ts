@@ -145,7 +145,8 @@ const CALLS: Readonly<Record<string, Call>> = {
 
 /** What may be named but not called: `args.type = int`, the type of a rebuilt tensor. */
 const NAMES: readonly string[] = [
-  ...["int", "float", "str", "bool", "list", "tuple", "object"].map((name) => `builtins.${name}`),
+  // In protocol 2, int is called long, and str unicode.
+  ...["int", "long", "float", "str", "unicode", "bool", "list", "tuple", "object"].map((name) => `builtins.${name}`),
   ...["torch.Tensor", "torch._tensor.Tensor", "torch.nn.parameter.Parameter", "torch.nn.parameter.Buffer"],
   ...["torch.per_tensor_affine", "torch.per_channel_affine", "numpy.ndarray"],
   ...Object.keys(STORAGE_DTYPES),

@@ -369,6 +369,9 @@ describe("openTorch() refuses", () => {
         ...["numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar"],
       ].map((name) => ({ kind: "foreign", name })),
     );
+    // int and str, as protocol 2 calls them.
+    const types = ["(c__builtin__\nlong\nc__builtin__\nunicode\nt"];
+    expect((await openPickle(types)).value).toMatchObject([{ name: "builtins.long" }, { name: "builtins.unicode" }]);
     await expect(openPickle(["cnumpy\nload\n", text("x"), 0x85, "R"])).rejects.toThrow('"numpy.load"');
   });
 

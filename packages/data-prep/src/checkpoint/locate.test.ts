@@ -58,6 +58,18 @@ describe("locate, here", () => {
 });
 
 describe("locate", () => {
+  test("refuses what a stage made, of which one file is not all", () =>
+    inFolder(async (folder) => {
+      await writeFile(join(folder, "weights.safetensors"), NEW);
+      await writeFile(join(folder, "manifest.json"), '{"name":"somebody else\'s"}');
+      expect(await locatedIn(folder, folder)).toMatchObject({ bytes: NEW });
+      await writeFile(join(folder, "manifest.json"), '{"format":1,"stage":"export","facts":{},"files":{}}');
+      expect(await failureOf(folder, folder)).toBe(
+        'Cannot import "FOLDER": it is what stage "export" made, expected somebody else\'s checkpoint; sample, and train with --from, ' +
+          "take an export or a training run as it is",
+      );
+    }));
+
   test("refuses a part of a model, and the list of parts, whether named or found", () =>
     inFolder(async (folder) => {
       for (const i of [1, 2]) await writeFile(join(folder, `model-0000${i}-of-00002.safetensors`), NEW);

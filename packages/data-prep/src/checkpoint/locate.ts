@@ -1,6 +1,6 @@
 import { readdir, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { DataError, digestFile, download, reasonOf } from "@madformer/artifacts";
+import { DataError, digestFile, download, readManifest, reasonOf } from "@madformer/artifacts";
 import type { StageContext } from "@madformer/stage";
 import { globPattern } from "../dataset/glob.js";
 import { hubFiles } from "../dataset/hub.js";
@@ -54,12 +54,19 @@ export async function locate(from: CheckpointSource, tmp: string, context: Stage
 
 async function fileHere({ source, file }: CheckpointSource): Promise<string> {
   let names: string[];
+  let made: string | undefined;
   try {
     if ((await stat(source)).isFile()) return whole(source, source);
     names = await readdir(source);
+    made = (await readManifest(source).catch(() => undefined))?.stage; // somebody else's says nothing
   } catch (cause) {
     throw new DataError(`Cannot import ${JSON.stringify(source)}: ${reasonOf(cause)}`, { cause });
   }
+  if (made !== undefined)
+    throw new DataError(
+      `Cannot import ${JSON.stringify(source)}: it is what stage "${made}" made, expected somebody else's checkpoint; sample, and train with ` +
+        "--from, take an export or a training run as it is",
+    );
   const fits = globPattern(file);
   return join(
     source,

@@ -385,6 +385,10 @@ describe("stage dataset, from tars on this machine", () => {
       await expect(run({ ...source, tars: folder }, out)).rejects.toThrow(
         `it is a folder, expected a tar, or a pattern such as ${JSON.stringify(join(folder, "**/*.tar"))}`,
       );
+      for (const tars of ["https://example.org/{0..3}.tar", "pipe:cat a.tar"])
+        await expect(run({ ...source, tars }, out)).rejects.toThrow(
+          "it is no path on this machine; the sources hugging",
+        );
       await expect(run({ kind: "folder", path: join(folder, "in") }, out)).rejects.toThrow(
         `it holds 1 tars and no image; the source webdataset takes tars, such as ${JSON.stringify(join(folder, "in/**/*.tar"))}`,
       );
