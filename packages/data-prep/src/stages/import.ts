@@ -154,6 +154,11 @@ export const stage = defineStage({
       context.log.warn(
         `nothing in the file says ${assumed.join(", ")}: taken from the released code's model; options name others`,
       );
+    const { raw: trained, ema: averaged } = layout;
+    if (!trained || !averaged)
+      context.log.warn(
+        `the file holds one set of weights, ${(trained ?? averaged)!.where}: it stands for raw and for averaged ones`,
+      );
     await takeCodec(config, codec, model, tmp, context);
     const step = await takeState(opened, config, layout, model, located, tmp, context);
     const [raw, ema] = [layout.raw ?? layout.ema!, layout.ema ?? layout.raw!];
