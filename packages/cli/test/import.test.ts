@@ -111,7 +111,7 @@ test("bare state dicts, prefixes of wrappers and nests of trainers are the same 
     await writeTorch(path, value as never);
     const { code, out, err } = await imported(path, name, ...told);
     expect([name, code, err]).toEqual([name, 0, expect.not.stringContaining("Cannot")]);
-    expect(err).toMatch(/warning: the file holds one set of weights, .*: it stands for raw and for averaged ones/);
+    expect(err).toMatch(/warning: there is one set of weights, in .*: it stands for raw and for averaged ones/);
     expect([name, JSON.parse(out)]).toEqual([name, expect.objectContaining({ step: name === "step_40" ? 40 : 0 })]);
     await expectWeights(name, "weights.safetensors", "ema");
     await expectWeights(name, "ema.safetensors", "ema");

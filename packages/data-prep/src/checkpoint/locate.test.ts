@@ -54,6 +54,9 @@ describe("locate, here", () => {
       expect(await failureOf(folder, join(folder, "none.pt"))).toBe(
         'Cannot import "FOLDER/none.pt": there is no such file',
       );
+      expect(await failureOf(folder, "some/model")).toBe(
+        'Cannot import "some/model": there is no such file; on Hugging Face it is "hf:some/model"',
+      );
     }));
 });
 

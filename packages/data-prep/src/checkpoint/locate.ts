@@ -60,7 +60,8 @@ async function fileHere({ source, file }: CheckpointSource): Promise<string> {
     names = await readdir(source);
     made = (await readManifest(source).catch(() => undefined))?.stage; // somebody else's says nothing
   } catch (cause) {
-    throw new DataError(`Cannot import ${JSON.stringify(source)}: ${reasonOf(cause)}`, { cause });
+    const hint = /^[\w-][\w.-]*\/[\w-][\w.-]*$/.test(source) ? `; on Hugging Face it is "hf:${source}"` : "";
+    throw new DataError(`Cannot import ${JSON.stringify(source)}: ${reasonOf(cause)}${hint}`, { cause });
   }
   if (made !== undefined)
     throw new DataError(

@@ -109,8 +109,12 @@ async function requireFile(folder: string, name: string): Promise<void> {
     () => false,
   );
   if (isThere) return;
-  const names = await readdir(folder).catch((cause: unknown) => {
-    throw new DataError(`Cannot import ${JSON.stringify(folder)}: ${reasonOf(cause)}`, { cause });
+  const names = await readdir(folder).catch((cause: NodeJS.ErrnoException) => {
+    const [, repo] = /^(?:hf:)?([\w-][\w.-]*\/[\w-][\w.-]*)$/.exec(folder) ?? [];
+    const hint = repo === undefined ? "" : `; on Hugging Face it is "https://huggingface.co/${repo}/resolve/main"`;
+    const reason =
+      cause.code === "ENOTDIR" ? "it is a file, expected the folder of it and of config.json" : reasonOf(cause) + hint;
+    throw new DataError(`Cannot import ${JSON.stringify(folder)}: ${reason}`, { cause });
   });
   const below = await Promise.all(
     names.slice(0, MAX_NAMES).map((other) => readdir(join(folder, other)).catch((): string[] => [])),

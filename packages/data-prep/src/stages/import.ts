@@ -157,7 +157,7 @@ export const stage = defineStage({
     const { raw: trained, ema: averaged } = layout;
     if (!trained || !averaged)
       context.log.warn(
-        `the file holds one set of weights, ${(trained ?? averaged)!.where}: it stands for raw and for averaged ones`,
+        `there is one set of weights, in ${(trained ?? averaged)!.where}: it stands for raw and for averaged ones`,
       );
     await takeCodec(config, codec, model, tmp, context);
     const step = await takeState(opened, config, layout, model, located, tmp, context);

@@ -419,6 +419,12 @@ describe("stage vae, import", () => {
         new RegExp(`its SHA-256 is ${source.sha256}, expected 0{64}$`),
       );
       await expect(run({ from: join(folder, "nowhere") })).rejects.toThrow(/Cannot import ".*nowhere": .*no such/i);
+      await expect(run({ from: "hf:some/vae" })).rejects.toThrow(
+        /no such file.*; on Hugging Face it is "https:\/\/huggingface\.co\/some\/vae\/resolve\/main"$/,
+      );
+      await expect(run({ from: join(folder, "vae", "config.json") })).rejects.toThrow(
+        /config\.json": it is a file, expected the folder of it and of config\.json$/,
+      );
       await writeFile(join(folder, "vae", "model.fp16.safetensors"), "");
       await expect(run({ weights: "model.bin" })).rejects.toThrow(
         /^Cannot import ".*vae": it has no "model\.bin", but diffusion_pytorch_model\.safetensors, model\.fp16\.safetensors$/,
