@@ -2,7 +2,9 @@
  * npm run bench -- <package> [arguments of its bench]
  *
  * Runs packages/<package>/bench/main.ts from source. The packages it depends on are built first, and measured as built.
- * `model` is a suite: all networks of the reference, those of the score included. `pipeline` is a run with nothing to do.
+ * `model` is a suite: all networks of the reference, those of the score included. `pipeline` is a run with nothing to
+ * do,
+ * `remote` the remote store beside the plain SDK.
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -12,13 +14,18 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const [name, ...args] = process.argv.slice(2);
 const benches = readdirSync(`${root}packages`).filter((dir) => existsSync(`${root}packages/${dir}/bench/main.ts`));
 
-if (name === "pipeline") {
-  const { exitCode } = await $({ cwd: root, stdio: "inherit", nothrow: true })`node tools/pipelines/bench.mjs ${args}`;
+/** Benches that are scripts. @type {Readonly<Record<string, string>>} */
+const SCRIPTS = { pipeline: "tools/pipelines/bench.mjs", remote: "tools/pipelines/bench-remote.mjs" };
+const script = SCRIPTS[name ?? ""];
+if (script !== undefined) {
+  const { exitCode } = await $({ cwd: root, stdio: "inherit", nothrow: true })`node --no-warnings ${script} ${args}`;
   process.exit(exitCode ?? 1);
 }
 if (name === undefined || !benches.includes(name)) {
   const found = name === undefined ? "no package was named" : `"${name}" has no bench/main.ts`;
-  console.error(`Cannot run a benchmark: ${found}, expected one of: ${[...benches, "pipeline"].join(", ")}`);
+  console.error(
+    `Cannot run a benchmark: ${found}, expected one of: ${[...benches, ...Object.keys(SCRIPTS)].join(", ")}`,
+  );
   console.error("Usage: npm run bench -- <package> [arguments of its bench]");
   process.exit(2);
 }

@@ -1,8 +1,8 @@
 /**
  * npm run test:node [-- 22 24]
  *
- * Runs the quick part of the suite, the tests beside the sources and those of the command, on other versions of Node than the
- * one that runs this. Their binaries come from npm, into a temporary folder. The packages are taken as built.
+ * Runs the quick part of the suite, the tests beside the sources and those of the command, on other versions of Node
+ * than the one that runs this. Their binaries come from npm, into a temporary folder. The packages are taken as built.
  */
 import { existsSync, readdirSync, rmSync } from "node:fs";
 import { mkdtemp, readFile } from "node:fs/promises";
@@ -49,7 +49,8 @@ for (const version of versions) {
 process.exit(failed > 0 ? 1 : 0);
 
 /**
- * Installs a version: the package that holds its binary, as the npm package `node` would in a script, which npm does not run.
+ * Installs a version: the package that holds its binary, as the npm package `node` would in a script, which npm does
+ * not run.
  *
  * @param {string} version
  * @returns {Promise<string>} The binary.

@@ -5,8 +5,9 @@ import { fileURLToPath } from "node:url";
 
 /**
  * What each package may import of the others: `pipelines -> stages -> model -> engine`, stages on `artifacts`, `fid`
- * apart from `model`. Stages do not import each other: they meet in artifacts. `cli` is the command over all of them, and
- * `golden` holds nothing but tests. `cache-server` runs before anything is built. A new package is written here first.
+ * apart from `model`. Stages do not import each other: they meet in artifacts. `cli` is the command over all of them,
+ * and `golden` holds nothing but tests. `cache-server` runs before anything is built. A new package is written here
+ * first.
  *
  * @type {Readonly<Record<string, readonly string[]>>}
  */
@@ -26,6 +27,15 @@ export const MAY_IMPORT = {
   pipelines: ["data-prep", "train", "sample", "fid", "report", "stage", "artifacts"],
 };
 
+/** The engine's backends, each in a folder of its own. */
+const BACKENDS = "packages/engine/src/backends/";
+
+/**
+ * Files of the engine that choose among backends, or write their files: all others know what every backend has in
+ * common.
+ */
+const KNOW_BACKENDS = ["engines.ts", "passes/index.ts", "program-file.ts"].map((file) => `packages/engine/src/${file}`);
+
 const SCOPE = "@madformer/";
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -34,6 +44,8 @@ const ROOT = fileURLToPath(new URL("../..", import.meta.url));
  *
  * - another workspace package is imported by its name, no deeper, and only where `MAY_IMPORT` allows it;
  * - a relative import stays inside the package;
+ * - a backend of the engine imports no other one, and the rest of the engine knows no backend, except where one is
+ *   chosen;
  * - sources import neither tests nor benches of their package, nor the package by its own name;
  * - an imported package is declared in the package.json beside: sources may use its `dependencies`, tests and benches
  *   its `devDependencies` and the root's as well (npm's flat node_modules would hide that one is missing).
@@ -52,6 +64,8 @@ export const importDirections = {
       deep: 'Cannot import "{{specifier}}": a package has one public entry, "{{entry}}"',
       self: 'Sources import each other by relative paths, not as "{{specifier}}"',
       leaves: 'Relative import "{{specifier}}" leaves its package; import the other package by name',
+      backend: 'Backend "{{backend}}" must not import backend "{{other}}"; what both need stands outside of backends/',
+      neutral: 'Backend "{{other}}" is no business of this file; only {{allowed}} know backends',
       testCode: 'Sources must not import test code: "{{specifier}}"',
       undeclared: '"{{name}}" is not declared in {{manifest}}',
     },
@@ -68,6 +82,19 @@ export const importDirections = {
     let declared;
 
     /**
+     * @param {string} target What is imported, relative to its package.
+     * @param {(messageId: string, data: Record<string, string>) => void} report
+     */
+    function checkBackends(target, report) {
+      const other = backendOf(`packages/${dir}/${target}`);
+      const file = [area, dir, ...rest].join("/");
+      const backend = backendOf(file);
+      if (other === undefined || other === backend) return;
+      if (backend !== undefined) report("backend", { backend, other });
+      else if (!KNOW_BACKENDS.includes(file)) report("neutral", { other, allowed: KNOW_BACKENDS.join(", ") });
+    }
+
+    /**
      * @param {import("estree").Node} node
      * @param {unknown} specifier
      */
@@ -79,7 +106,8 @@ export const importDirections = {
       if (specifier.startsWith(".") || path.isAbsolute(specifier) || specifier.startsWith("file:")) {
         const target = path.relative(packageDir, path.resolve(path.dirname(context.filename), specifier));
         if (target.startsWith("..") || !specifier.startsWith(".")) report("leaves");
-        else if (!inTests && isTestCode(target.split(path.sep).join("/"))) report("testCode");
+        else if (!inTests) checkBackends(target.split(path.sep).join("/"), report);
+        if (!inTests && isTestCode(target.split(path.sep).join("/"))) report("testCode");
         return;
       }
       if (isBuiltin(specifier) || specifier.startsWith("#")) return;
@@ -115,6 +143,15 @@ export const importDirections = {
     };
   },
 };
+
+/**
+ * The backend that a file belongs to, if it belongs to one.
+ *
+ * @param {string} file Relative to the workspace, with forward slashes.
+ */
+function backendOf(file) {
+  return file.startsWith(BACKENDS) ? file.slice(BACKENDS.length).split("/")[0] : undefined;
+}
 
 /** @param {string} file Relative to its package, with forward slashes. */
 function isTestCode(file) {

@@ -1,9 +1,9 @@
 /**
  * npm run test:evaluate
  *
- * A history with a base and four changes, in a copy of this workspace: documentation, a better sampler, a worse one, code of the
- * training. Checks what the evaluation of each says, its exit code, and which stages it computed. Prints a table; exits with 1
- * if a row is not as expected.
+ * A history with a base and four changes, in a copy of this workspace: documentation, a better sampler, a worse one,
+ * code of the training. Checks what the evaluation of each says, its exit code, and which stages it computed. Prints a
+ * table; exits with 1 if a row is not as expected.
  */
 import { execFileSync } from "node:child_process";
 import { appendFileSync, readFileSync, writeFileSync } from "node:fs";
@@ -50,7 +50,8 @@ const CHANGES = [
   },
 ];
 
-appendFileSync(path.join(copy, ".git/info/exclude"), "node_modules\n"); // here they are links, which .gitignore does not mean
+// Here they are links, which .gitignore does not mean.
+appendFileSync(path.join(copy, ".git/info/exclude"), "node_modules\n");
 configure("sample", { solver: "ddim", steps: 2 });
 git("add", "-A");
 git("commit", "-qm", "base");

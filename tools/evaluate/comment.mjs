@@ -1,10 +1,12 @@
 /**
  * node tools/evaluate/comment.mjs <evaluation.json>
  *
- * Puts the table of an evaluation under the pull request it is of, on GitHub: one comment, updated in place. Runs with a token that
- * may write, so it takes nothing from the evaluation's run but numbers, digests and quoted text: that run may have been a stranger's.
+ * Puts the table of an evaluation under the pull request it is of, on GitHub: one comment, updated in place. Runs with
+ * a token that may write, so it takes nothing from the evaluation's run but numbers, digests and quoted text: that run
+ * may have been a stranger's.
  *
- * Environment: GITHUB_TOKEN, GITHUB_REPOSITORY (owner/name), GITHUB_API_URL, HEAD_SHA (the commit that was evaluated, as GitHub says).
+ * Environment: GITHUB_TOKEN, GITHUB_REPOSITORY (owner/name), GITHUB_API_URL, HEAD_SHA (the commit that was evaluated,
+ * as GitHub says).
  */
 import { readFileSync, statSync } from "node:fs";
 import { fileURLToPath } from "node:url";

@@ -1,9 +1,9 @@
 /**
  * npm run evaluate -- --base <ref> [--pipeline faces-64] [--score score] [--repeats 4] [--out evaluation]
  *
- * Scores the work tree and the commit it is compared with, and says whether the difference is more than chance. Stages that both
- * have in common run once, and those that the store or the remote knows do not run at all. Writes `evaluation.json` and
- * `evaluation.md`.
+ * Scores the work tree and the commit it is compared with, and says whether the difference is more than chance. Stages
+ * that both have in common run once, and those that the store or the remote knows do not run at all. Writes
+ * `evaluation.json` and `evaluation.md`.
  */
 import { execFileSync } from "node:child_process";
 import {
@@ -49,7 +49,10 @@ process.on("uncaughtException", (error) => {
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const options = readOptions();
-/** What is looked at, of one side. @typedef {{ folder: string, stages: import("../../packages/stage/plain/pipeline-file.mjs").PipelineEntry[] }} Side */
+/**
+ * What is looked at, of one side. @typedef {{ folder: string, stages:
+ * import("../../packages/stage/plain/pipeline-file.mjs").PipelineEntry[] }} Side
+ */
 
 /** @type {NodeJS.Signals | undefined} */
 let stopped;
@@ -164,8 +167,8 @@ function commitOf(ref) {
 }
 
 /**
- * A commit in a folder of its own, which is removed when this process ends. What npm installed is shared, unless the commit has
- * another lock file.
+ * A commit in a folder of its own, which is removed when this process ends. What npm installed is shared, unless the
+ * commit has another lock file.
  *
  * @param {string} commit
  * @returns {string}
@@ -236,7 +239,8 @@ function outputOf({ folder }, stage) {
 }
 
 /**
- * Scores of the base with other seeds. Its pipeline gets stages for them; their keys are like all others, so they run once.
+ * Scores of the base with other seeds. Its pipeline gets stages for them; their keys are like all others, so they run
+ * once.
  *
  * @param {Side} side
  * @returns {Promise<number[]>}

@@ -5,16 +5,17 @@
 /** @typedef {"better" | "no difference beyond noise" | "worse within noise" | "worse"} Verdict */
 
 /**
- * 97.5 % quantiles of Student's t distribution, by degrees of freedom from 1 on: what a mean is off by at most, in 19 of 20
- * cases, in units of an estimated standard error.
+ * 97.5 % quantiles of Student's t distribution, by degrees of freedom from 1 on: what a mean is off by at most, in 19
+ * of 20 cases, in units of an estimated standard error.
  */
 const QUANTILES = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228];
 export const MIN_REPEATS = 2;
 export const MAX_REPEATS = QUANTILES.length;
 
 /**
- * How far two scores of the same model may lie apart by chance, 19 times of 20: t * sqrt(2) * s, with the standard deviation s
- * of its scores over sampling seeds. The two that are compared share their seeds, so it is rather too wide than too narrow.
+ * How far two scores of the same model may lie apart by chance, 19 times of 20: t * sqrt(2) * s, with the standard
+ * deviation s of its scores over sampling seeds. The two that are compared share their seeds, so it is rather too wide
+ * than too narrow.
  *
  * @param {readonly number[]} scores Of the same model with other seeds each, 3 to 11.
  * @returns {number}

@@ -1,8 +1,9 @@
 /**
  * npm run bench -- pipeline [--rounds N]
  *
- * How long `npm run reproduce -- smoke` takes when there is nothing to do: until its first line, and in all; beside it the same
- * script without npm, and Node starting and doing nothing. By turns, so that a busy machine is busy for all of them.
+ * How long `npm run reproduce -- smoke` takes when there is nothing to do: until its first line, and in all; beside it
+ * the same script without npm, and Node starting and doing nothing. By turns, so that a busy machine is busy for all of
+ * them.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";

@@ -1,8 +1,8 @@
 /**
  * node tools/pipelines/bundle.mjs <package folder>
  *
- * Bundles each stage of a package into one file, `<package folder>/bundle/<stage>.mjs`, which exports it; for packages/stage,
- * the runner. Bundles that are what the sources make stay.
+ * Bundles each stage of a package into one file, `<package folder>/bundle/<stage>.mjs`, which exports it; for
+ * packages/stage, the runner. Bundles that are what the sources make stay.
  */
 import path from "node:path";
 import { fileURLToPath } from "node:url";

@@ -1,6 +1,6 @@
 /**
- * The bundles of stages: made by esbuild from the workspace's sources, and made again when one of those has changed. Nx does
- * not cache them: what it brings back, nobody has looked at, and this code decides what a stage makes.
+ * The bundles of stages: made by esbuild from the workspace's sources, and made again when one of those has changed. Nx
+ * does not cache them: what it brings back, nobody has looked at, and this code decides what a stage makes.
  */
 import { createHash } from "node:crypto";
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
@@ -41,7 +41,7 @@ const ATTEMPTS = 3;
 export function entriesOf(root, packageDir) {
   if (packageDir === RUNNER_PACKAGE)
     return {
-      runner: `export { pipelineStatus, readPipeline, recordChanges, stageMain, verify } from "@madformer/stage";
+      runner: `export { pipelineStatus, digestOfBundle, readPipeline, recordChanges, restorePipeline, stageMain, StageRemote, verify } from "@madformer/stage";
 export { Store } from "@madformer/artifacts";`,
     };
   const stages = [...findStages(root).values()].filter((stage) => stage.packageDir === packageDir);
@@ -51,8 +51,8 @@ export { Store } from "@madformer/artifacts";`,
 }
 
 /**
- * The digests of a package's bundles, by name, if they are what its sources make now. Sources that were not touched are not
- * read; bundles always are.
+ * The digests of a package's bundles, by name, if they are what its sources make now. Sources that were not touched are
+ * not read; bundles always are.
  *
  * @param {string} root
  * @param {string} packageDir
@@ -71,9 +71,9 @@ export function freshBundles(root, packageDir) {
 }
 
 /**
- * Makes a package's bundles, unless they are fresh: code of this workspace is inlined from its sources, npm's packages stay
- * outside and are named with their versions in the first line. The digest of a bundle is the digest of all code that the stage
- * can run; comments, types and code that it cannot reach are not in it.
+ * Makes a package's bundles, unless they are fresh: code of this workspace is inlined from its sources, npm's packages
+ * stay outside and are named with their versions in the first line. The digest of a bundle is the digest of all code
+ * that the stage can run; comments, types and code that it cannot reach are not in it.
  *
  * @param {string} root
  * @param {string} packageDir
@@ -117,7 +117,8 @@ export async function makeBundles(root, packageDir) {
 
 /**
  * @param {string} root @param {string} packageDir @param {string} name @param {string} contents
- * @returns {Promise<{ text: string, inputs: string[] }>} The bundle, and the files that it was made from, from the root.
+ * @returns {Promise<{ text: string, inputs: string[] }>} The bundle, and the files that it was made from, from the
+ *   root.
  */
 async function bundle(root, packageDir, name, contents) {
   const { build } = await import("esbuild"); // 50 ms that fresh bundles need not wait

@@ -1,11 +1,11 @@
 /**
  * npm run test:chaos [-- --trials N] [--seed S] [--minutes M]
  *
- * Runs the pipeline `smoke` in a copy of this workspace, then, again and again, kills runs at random moments and flips bytes,
- * cuts off, deletes, swaps and touches random files of the store, of `out/`, of unfinished work, of Nx's and of the bundles.
- * After each time the same command must give what an undisturbed run gave: every byte of `out/` but times, a store that
- * `verify --deep` finds clean, and no exit code 130 that nobody asked for. Exits with 1 at the first thing that is not so,
- * and says with which seed it comes back.
+ * Runs the pipeline `smoke` in a copy of this workspace, then, again and again, kills runs at random moments and flips
+ * bytes, cuts off, deletes, swaps and touches random files of the store, of `out/`, of unfinished work, of Nx's and of
+ * the bundles. After each time the same command must give what an undisturbed run gave: every byte of `out/` but times,
+ * a store that `verify --deep` finds clean, and no exit code 130 that nobody asked for. Exits with 1 at the first thing
+ * that is not so, and says with which seed it comes back.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -92,7 +92,8 @@ for (; trial < Number(trials) && Date.now() - began < Number(minutes) * 60_000; 
           found[file],
           expected[file],
         );
-    // Damage to what no pipeline shows is nobody's until somebody asks for it: it is mended here, and then nothing is wrong.
+    // Damage to what no pipeline shows is mended only when something asks for it: here, and then nothing is
+    // wrong.
     const findings = (await verifyAll()).filter(({ where, mended }) => where.startsWith("smoke/") || !mended);
     findings.push(...(await verifyAll()));
     if (findings.length > 0) fail(`${told.join("; ")}: verify finds ${JSON.stringify(findings)}`, result);
@@ -265,7 +266,10 @@ function outputs() {
   return found;
 }
 
-/** A page without what tells of times: numbers, digests of records, and how often a stage was interrupted. @param {string} page */
+/**
+ * A page without what tells of times: numbers, digests of records, and how often a stage was interrupted. @param
+ * {string} page
+ */
 function withoutTimes(page) {
   return page
     .replace(/\b[0-9a-f]{10,64}\b/g, "#")
@@ -290,7 +294,8 @@ function seconds() {
 }
 
 /**
- * @param {string} what @param {{ code: number | null, output: string }} [result] @param {string} [found] @param {string} [wanted]
+ * @param {string} what @param {{ code: number | null, output: string }} [result] @param {string} [found] @param
+ *   {string} [wanted]
  * @returns {never}
  */
 function fail(what, result, found, wanted) {

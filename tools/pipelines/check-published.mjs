@@ -1,9 +1,10 @@
 /**
- * `npm run test:published [-- --step]`: imports a checkpoint of the published model's size, 1,300,243,844 parameters in 797
- * tensors of bfloat16, which it writes first. Says seconds, bytes per second and peak memory. Fails above 1.2 times the
- * weights, and below half a gigabyte per second, unless the machine itself is too slow for that: copying the file and hashing the
- * copy, which an import does at least, may take a third of the import's time or more (a virtual machine that fetches each page
- * of memory from its host copies half a gigabyte per second at best). With `--step`, one denoising step of one image is sampled from it.
+ * `npm run test:published [-- --step]`: imports a checkpoint of the published model's size, 1,300,243,844 parameters in
+ * 797 tensors of bfloat16, which it writes first. Says seconds, bytes per second and peak memory. Fails above 1.2 times
+ * the weights, and below half a gigabyte per second, unless the machine itself is too slow for that: copying the file
+ * and hashing the copy, which an import does at least, may take a third of the import's time or more (a virtual machine
+ * that fetches each page of memory from its host copies half a gigabyte per second at best). With `--step`, one
+ * denoising step of one image is sampled from it.
  */
 import { spawn } from "node:child_process";
 import { copyFile, mkdtemp, open, readFile, rm, stat } from "node:fs/promises";

@@ -25,5 +25,6 @@ export function copyWorkspace(root) {
   }
   execFileSync("git", ["init", "-q"], { cwd: copy }); // Nx reads .gitignore of a repository
   delete process.env["MADFORMER_STORE"];
+  process.env["MADFORMER_REMOTE"] = "off"; // whoever tests it names one
   return copy;
 }

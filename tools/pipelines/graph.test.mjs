@@ -14,7 +14,10 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(scratch, { recursive: true }));
 
-/** Runs Nx by itself, whoever runs this test: without the variables of another Nx, and with its own notes. @param {string[]} args */
+/**
+ * Runs Nx by itself, whoever runs this test: without the variables of another Nx, and with its own notes. @param
+ * {string[]} args
+ */
 function nx(...args) {
   const others = Object.entries(process.env).filter(([name]) => !name.startsWith("NX_"));
   const env = {

@@ -1,10 +1,10 @@
 /**
- * Nx plugin: each stage of `pipelines/<name>/pipeline.json` is a project `<name>-<stage>` with one target, `<stage>`. It depends
- * on the stages that it needs and on the package of its function: `nx graph` draws that, and `nx affected` follows it. The
- * pipeline's file is an input of its stages: when it changes, they are affected.
+ * Nx plugin: each stage of `pipelines/<name>/pipeline.json` is a project `<name>-<stage>` with one target, `<stage>`.
+ * It depends on the stages that it needs and on the package of its function: `nx graph` draws that, and `nx affected`
+ * follows it. The pipeline's file is an input of its stages: when it changes, they are affected.
  *
- * Nx orders the stages and runs them; it does not cache them. The store knows what each made by its key, and is looked at
- * each time, with every byte it answers for; what a cache of Nx brings back nobody has looked at.
+ * Nx orders the stages and runs them; it does not cache them. The store knows what each made by its key, and is looked
+ * at each time, with every byte it answers for; what a cache of Nx brings back nobody has looked at.
  */
 import path from "node:path";
 import { readPipelineFile } from "../../packages/stage/plain/pipeline-file.mjs";
@@ -72,7 +72,7 @@ function projectsOf(file, root, stages, taken) {
           },
           cache: false,
           // Nx hashes what it does not cache; by default it would ask for files of the project, which has none.
-          inputs: [`{workspaceRoot}/${file}`, { externalDependencies: [] }],
+          inputs: [`{workspaceRoot}/${file}`, "{workspaceRoot}/pipelines/defaults.json", { externalDependencies: [] }],
           dependsOn: [
             ...needed.map((need) => ({ projects: [`${pipeline}-${need}`], target: need })),
             { projects: [source.packageName, RUNNER], target: "bundle" },

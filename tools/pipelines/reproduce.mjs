@@ -6,7 +6,7 @@
  *
  * What is there already is looked at first, by this process alone; Nx starts if there is something to do.
  */
-import { lstatSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, lstatSync, mkdtempSync, rmSync } from "node:fs";
 import { constants, tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -50,6 +50,10 @@ let stopped;
 for (const signal of /** @type {const} */ (["SIGINT", "SIGTERM"])) process.on(signal, () => (stopped = signal));
 
 let status = await look();
+if ((status === undefined || status.some(({ current }) => !current)) && hasRemote()) {
+  await restore();
+  status = await look();
+}
 if (status === undefined || status.some(({ current }) => !current)) {
   if (options.includes("--no-nx") || !(await runWithNx())) await runAlone();
   status = await look();
@@ -97,7 +101,8 @@ function packageDirs() {
 /**
  * What the runner says of a stage: see packages/stage/src/status.ts. Its types would need a build.
  *
- * @typedef {{ manifest: { facts: any }, record: { finishedAt: string, peakMemoryBytes: number, seconds: number } }} Made
+ * @typedef {{ finishedAt: string, peakMemoryBytes: number, seconds: number }} MadeRecord
+ * @typedef {{ manifest: { facts: any }, record: MadeRecord }} Made
  * @typedef {{ name: string, current: true, made: Made } | { name: string, current: false, why: string }} StageStatus
  */
 
@@ -121,6 +126,53 @@ async function look() {
   });
 }
 
+/** Whether a remote store may be named: the runner knows better. */
+function hasRemote() {
+  const named = process.env["MADFORMER_REMOTE"] ?? "";
+  return named === "" ? existsSync("madformer.json") : named !== "off";
+}
+
+/**
+ * Fetches what the remote store has, in this process: it asks and loads for all stages once. What is left has to run.
+ * If nobody answers, the processes of stages need not ask again.
+ */
+async function restore() {
+  const scratch = mkdtempSync(path.join(tmpdir(), "reproduce-"));
+  process.once("exit", () => rmSync(scratch, { recursive: true, force: true }));
+  process.env["MADFORMER_REMOTE_TROUBLE"] = path.join(scratch, "trouble");
+  const controller = new AbortController();
+  const abort = () => controller.abort(new DOMException("stopped", "AbortError"));
+  for (const signal of /** @type {const} */ (["SIGINT", "SIGTERM"])) process.once(signal, abort);
+  /** @type {{ answers(): Promise<boolean>, [Symbol.asyncDispose](): Promise<void> } | undefined} */
+  let remote;
+  try {
+    const programs = await makeBundles(root, RUNNER_PACKAGE);
+    const runner = await import(`${pathToFileURL(path.join(root, RUNNER)).href}?${programs.get("runner")}`);
+    const { signal } = controller;
+    const store = runner.Store.at(".");
+    remote = await runner.StageRemote.open(".", store, { signal, title: pipeline });
+    if (!(await remote?.answers())) return;
+    for (const dir of packageDirs()) await makeBundles(root, dir);
+    const functions = findStages(root);
+    const bundleOf = (/** @type {string} */ uses) => functions.get(uses)?.bundle ?? "";
+    await runner.restorePipeline(runner.readPipeline(folder), last, {
+      store,
+      remote,
+      signal,
+      program: (/** @type {string} */ uses) => runner.digestOfBundle(bundleOf(uses)),
+      stage: async (/** @type {string} */ uses) =>
+        (await import(pathToFileURL(path.resolve(bundleOf(uses))).href)).stage,
+      onStage: (/** @type {string} */ name, /** @type {string} */ from) => console.error(`${name}: ${from}`),
+    });
+  } catch (error) {
+    if (stopped) process.exit(128 + constants.signals[stopped]);
+    // Whoever runs the stages finds the same, and says whose it is.
+    console.error(`Warning: cannot look into the remote store: ${/** @type {Error} */ (error).message}`);
+  } finally {
+    await remote?.[Symbol.asyncDispose]();
+  }
+}
+
 /**
  * Lets Nx run what has to run. A stage that fails ends this process, with the stage's own exit code.
  *
@@ -131,7 +183,8 @@ async function runWithNx() {
   const failures = path.join(scratch, "failures");
   process.env[FAILURES] = failures;
   try {
-    const args = ["run", `${pipeline}-${last}:${last}`, "--parallel=1", "--outputStyle=stream"]; // each stage uses all cores
+    // Each stage uses all cores.
+    const args = ["run", `${pipeline}-${last}:${last}`, "--parallel=1", "--outputStyle=stream"];
     for (const attempt of [1, 2]) {
       const code = await run(NX, args);
       if (code === 0) return true;
@@ -201,7 +254,8 @@ function summary(status, chalk) {
   const seconds = ((Date.now() - started.getTime()) / 1000).toFixed(1);
   console.log(`\n${made} made, ${rows.length - made} reused, in ${seconds} s`);
   const entry = stages.find(({ name }) => name === last);
-  const score = entry?.uses === "report" ? entry.needs["score"] : "score"; // of several, the one that the report is about
+  // Of several, the one that the report is about.
+  const score = entry?.uses === "report" ? entry.needs["score"] : "score";
   const facts = status.find(({ name }) => name === score)?.made.manifest.facts;
   if (facts?.final) {
     console.log(`${facts.metric}: ${chalk.bold(Number(facts.final.distance ?? facts.final).toFixed(3))}`);

@@ -41,17 +41,18 @@ export interface Downloaded {
 /**
  * Gets a file: from a server, or from this machine by a `file:` URL or a path.
  *
- * What has come lies in `<path>.part` until it is complete and checked. A connection that was cut, or a process that was
- * killed, goes on from there with a ranged request, if the server still has the same version (by its ETag or date, or
- * because `sha256` is known and the whole is checked at the end); else it starts again. A file that is there already and
- * is what `sha256` or `bytes` ask for is left alone.
+ * What has come lies in `<path>.part` until it is complete and checked. A connection that was cut, or a process that
+ * was killed, goes on from there with a ranged request, if the server still has the same version (by its ETag or date,
+ * or because `sha256` is known and the whole is checked at the end); else it starts again. A file that is there already
+ * and is what `sha256` or `bytes` ask for is left alone.
  *
  * Time, size and the disk's room are bounded, whatever the server does: see `NETWORK_LIMITS`.
  *
  * @param source An `http:`, `https:` or `file:` URL, or a path.
  * @param path Where to write it. Its folder must exist.
  * @returns What is now at `path`.
- * @throws {RangeError} If the source is none. {DataError} If it is not what was expected; nothing is at `path` then that was not there before.
+ * @throws {RangeError} If the source is none. {DataError} If it is not what was expected; nothing is at `path` then
+ *   that was not there before.
  * @throws {Error} If it cannot be had or written; what has come stays for the next time. `signal.reason`, when aborted.
  *
  * @example

@@ -1,8 +1,8 @@
 /**
  * A file is not what its format says: cut short, damaged, hostile, or of a kind that is not supported.
  *
- * A `SyntaxError`, because a file is text that did not parse. Trouble with the disk itself (no such file, no permission)
- * is not a `FormatError`.
+ * A `SyntaxError`, because a file is text that did not parse. Trouble with the disk itself (no such file, no
+ * permission) is not a `FormatError`.
  */
 export class FormatError extends SyntaxError {
   override readonly name = "FormatError";

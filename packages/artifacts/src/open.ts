@@ -8,7 +8,7 @@ import { TorchFile } from "./torch/read.js";
 import { readZipDirectory } from "./zip/read.js";
 
 /** A file of any of the formats. */
-export type ArtifactFile =
+export type DataFile =
   | { readonly kind: "safetensors"; readonly file: SafetensorsFile }
   | { readonly kind: "torch"; readonly file: TorchFile }
   | { readonly kind: "npz"; readonly file: NpzFile }
@@ -20,7 +20,7 @@ export type ArtifactFile =
  * @returns Its `file` is yours to close.
  * @throws {FormatError} If it is none of them, or one that is damaged.
  */
-export async function openArtifact(path: string): Promise<ArtifactFile> {
+export async function openDataFile(path: string): Promise<DataFile> {
   const source = await ByteSource.open(path);
   try {
     return await openArtifactFrom(source);
@@ -31,7 +31,7 @@ export async function openArtifact(path: string): Promise<ArtifactFile> {
 }
 
 /** @param source Owned from now on: closed with the file. */
-export async function openArtifactFrom(source: ByteSource): Promise<ArtifactFile> {
+export async function openArtifactFrom(source: ByteSource): Promise<DataFile> {
   const start = Buffer.from(await source.read(0, Math.min(source.size, 16))).toString("latin1");
   if (start.startsWith("PK")) {
     const names = (await readZipDirectory(source)).map(({ name }) => name);

@@ -1,4 +1,4 @@
-import { openArtifact } from "./open.js";
+import { openDataFile } from "./open.js";
 import type { FormatError } from "./format-error.js";
 import { quote } from "./format-error.js";
 import { notFinite } from "./tensor/finite.js";
@@ -26,14 +26,14 @@ export interface WeightsFile extends AsyncDisposable {
 }
 
 /**
- * Opens a file of weights by its content: `.safetensors`, or a state dict that `torch.save` wrote (`.bin`, `.pt`, `.pth`), also
- * one under the key `state_dict`.
+ * Opens a file of weights by its content: `.safetensors`, or a state dict that `torch.save` wrote (`.bin`, `.pt`,
+ * `.pth`), also one under the key `state_dict`.
  *
  * @returns Yours to close.
  * @throws {FormatError} If it is none of these, or damaged.
  */
 export async function openWeights(path: string): Promise<WeightsFile> {
-  const { kind, file } = await openArtifact(path);
+  const { kind, file } = await openDataFile(path);
   if (kind === "safetensors") return file;
   try {
     if (kind !== "torch")

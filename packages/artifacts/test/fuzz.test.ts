@@ -1,6 +1,6 @@
 /**
- * Damaged files: each is read or refused with a FormatError, and nothing else happens. `FUZZ=n` runs n files per format from
- * a seed that the name of the test shows; without it the files are always the same.
+ * Damaged files: each is read or refused with a FormatError, and nothing else happens. `FUZZ=n` runs n files per format
+ * from a seed that the name of the test shows; without it the files are always the same.
  */
 import { readFileSync } from "node:fs";
 import {

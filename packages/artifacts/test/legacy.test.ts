@@ -4,7 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { openArtifact, openTorch, writeTorch } from "@madformer/artifacts";
+import { openDataFile, openTorch, writeTorch } from "@madformer/artifacts";
 import { expectTensors, type Expected } from "./expected.js";
 
 const FOLDER = fileURLToPath(new URL("legacy/", import.meta.url));
@@ -17,7 +17,7 @@ const SHARED: Readonly<Record<string, readonly string[]>> = {
 };
 
 test.each(Object.entries(FILES))("%s is read as PyTorch reads it, and written anew", async (name, expected) => {
-  const opened = await openArtifact(join(FOLDER, name));
+  const opened = await openDataFile(join(FOLDER, name));
   if (opened.kind !== "torch") throw new Error(`it is taken for ${opened.kind}`);
   await using file = opened.file;
   await expectTensors(file.tensors(), expected);

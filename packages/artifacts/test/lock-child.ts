@@ -1,7 +1,8 @@
 /**
- * Takes a lock again and again, for the tests: `lock-child.ts <lock> <file> <milliseconds> <milliseconds inside> <silentMs>`.
- * While it holds the lock it writes its own mark to the file and looks whether the mark stays: it would not if another were
- * inside. Prints a word for each thing that happens.
+ * Takes a lock again and again, for the tests:
+ * `lock-child.ts <lock> <file> <milliseconds> <milliseconds inside> <silentMs>`. While it holds the lock it writes its
+ * own mark to the file and looks whether the mark stays: it would not if another were inside. Prints a word for each
+ * thing that happens.
  */
 import { randomBytes } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";

@@ -1,4 +1,6 @@
-/** Files from a real PyTorch, and files for one. `MADFORMER_PYTHON` names a Python that has it; else `python3` is asked. */
+/**
+ * Files from a real PyTorch, and files for one. `MADFORMER_PYTHON` names a Python that has it; else `python3` is asked.
+ */
 import { execFileSync, spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -6,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import {
-  openArtifact,
+  openDataFile,
   openTorch,
   OrderedDict,
   pyFloat,
@@ -70,7 +72,7 @@ const version = found.status === 0 ? found.stdout.trim() : undefined;
         Record<string, Expected>
       >;
       for (const [name, expected] of Object.entries(files)) {
-        const opened = await openArtifact(join(folder, name));
+        const opened = await openDataFile(join(folder, name));
         if (opened.kind !== "torch") throw new Error(`${name} is taken for ${opened.kind}`);
         await expectTensors(opened.file.tensors(), expected);
         await opened.file.close();

@@ -51,8 +51,8 @@ export class Cache {
   /**
    * The body of a hash, whole and checked; undefined if there is none.
    *
-   * @throws {Damaged} If it is not what was stored. {TooSlow} If the store does not bring it in time. {Resting} If it did not
-   *   answer a moment ago. Whatever else the store throws.
+   * @throws {Damaged} If it is not what was stored. {TooSlow} If the store does not bring it in time. {Resting} If it
+   *   did not answer a moment ago. Whatever else the store throws.
    */
   async get(hash: string, signal?: AbortSignal): Promise<SpoolFile | undefined> {
     const { maxBytes } = this.limits;
@@ -78,8 +78,8 @@ export class Cache {
   /**
    * Stores a body under a hash, unless there is one that is whole, as far as is known.
    *
-   * @throws {TooSlow} If the store does not take it in time. {Resting} If it did not answer a moment ago. Whatever else the
-   *   store throws.
+   * @throws {TooSlow} If the store does not take it in time. {Resting} If it did not answer a moment ago. Whatever else
+   *   the store throws.
    */
   async put(hash: string, file: SpoolFile, signal?: AbortSignal): Promise<"stored" | "exists"> {
     const { store, limits } = this;

@@ -24,14 +24,14 @@ const HASH = /^[0-9a-f]{1,128}$/;
 /**
  * A server that speaks Nx's protocol for caches (`GET`, `PUT /v1/cache/<hash>`), so that no run fails because of it.
  *
- * Nx 23 takes these answers, and fails a run at any other, at a body that is cut and at silence, for which it has no limit
- * (`HttpRemoteCache` of its native part, nrwl/nx #36107, #36640):
+ * Nx 23 takes these answers, and fails a run at any other, at a body that is cut and at silence, for which it has no
+ * limit (`HttpRemoteCache` of its native part, nrwl/nx #36107, #36640):
  *
  *     GET   200 here it is             404 there is none
  *     PUT   200 stored                 409 there already       403 not stored
  *
- * Hence 404 and 403 for everything else, a token that is unknown and a body that is too large among them. What was wrong is in
- * the log, and `/healthz` says what a token may do.
+ * Hence 404 and 403 for everything else, a token that is unknown and a body that is too large among them. What was
+ * wrong is in the log, and `/healthz` says what a token may do.
  */
 export function createCacheServer(options: CacheServerOptions): Server {
   const { log } = options;

@@ -5,8 +5,8 @@ import { join } from "node:path";
 import type { Readable } from "node:stream";
 
 /**
- * A folder for bodies on their way. A body is here whole before it goes on: a client that was promised one and gets half of
- * it fails a run, and what of an upload was cut off must not be stored.
+ * A folder for bodies on their way. A body is here whole before it goes on: a client that was promised one and gets
+ * half of it fails a run, and what of an upload was cut off must not be stored.
  */
 export class Spool implements AsyncDisposable {
   private count = 0;
@@ -18,7 +18,10 @@ export class Spool implements AsyncDisposable {
     return new Spool(await mkdtemp(join(parent, "cache-server-")));
   }
 
-  /** A new, empty file. It loses its name at once, where the system allows that: nothing is left of it, however this process ends. */
+  /**
+   * A new, empty file. It loses its name at once, where the system allows that: nothing is left of it, however this
+   * process ends.
+   */
   async file(): Promise<SpoolFile> {
     const path = join(this.folder, String(this.count++));
     const handle = await open(path, "wx+", 0o600);

@@ -13,8 +13,8 @@ export class Tokens {
   /**
    * @param read Of who may read; undefined if nobody has it.
    * @param write Of who may read and write; undefined if nobody has it.
-   * @throws {Error} If there is none, one is short or cannot stand in a header, or they are equal: then whoever was given the
-   *   one to read could write.
+   * @throws {Error} If there is none, one is short or cannot stand in a header, or they are equal: then whoever was
+   *   given the one to read could write.
    */
   constructor(read: string | undefined, write: string | undefined) {
     if (read === undefined && write === undefined) throw new Error("Cannot start: there is no token");

@@ -1,4 +1,7 @@
-/** The real client: Nx, in a workspace of two tasks, against the server in this process. Whatever happens, its run passes. */
+/**
+ * The real client: Nx, in a workspace of two tasks, against the server in this process. Whatever happens, its run
+ * passes.
+ */
 import { execFile } from "node:child_process";
 import { mkdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";

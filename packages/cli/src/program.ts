@@ -4,6 +4,8 @@ import { Command, CommanderError } from "commander";
 import { explainCommand } from "./commands/explain.js";
 import { gcCommand } from "./commands/gc.js";
 import { inspectCommand } from "./commands/inspect.js";
+import { pullCommand } from "./commands/pull.js";
+import { pushCommand } from "./commands/push.js";
 import { verifyCommand } from "./commands/verify.js";
 import { ExitCode } from "./exit.js";
 import { stageCommand } from "./stages/command.js";
@@ -26,7 +28,14 @@ export interface Io {
 export type MakeCommand = (io: Io) => Command;
 
 /** All subcommands that are no stages, in the order of `--help`. */
-const COMMANDS: readonly MakeCommand[] = [explainCommand, verifyCommand, gcCommand, inspectCommand];
+const COMMANDS: readonly MakeCommand[] = [
+  explainCommand,
+  pullCommand,
+  pushCommand,
+  verifyCommand,
+  gcCommand,
+  inspectCommand,
+];
 
 const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
   version: string;

@@ -1,7 +1,8 @@
 import { existsSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { ConfigError, nearest } from "@madformer/stage";
+import { ConfigError, nearest, readPipeline, type Pipeline } from "@madformer/stage";
+import type { Io } from "./program.js";
 
 /**
  * The workspace's root: the nearest folder upwards that has a `pipelines` folder and an `nx.json`.
@@ -25,8 +26,8 @@ export async function pipelineNames(root: string): Promise<string[]> {
 }
 
 /**
- * The pipeline and the stage that words on the command line mean: `faces-64 sample`, or `faces-64-sample` as Nx names it; `smoke`
- * means no stage.
+ * The pipeline and the stage that words on the command line mean: `faces-64 sample`, or `faces-64-sample` as Nx names
+ * it; `smoke` means no stage.
  *
  * @throws {ConfigError} If they mean none.
  */
@@ -43,4 +44,36 @@ export async function findStage(
   throw new ConfigError(
     `Cannot find a pipeline in ${JSON.stringify(words.join(" "))}, expected one of: ${all.join(", ")}${near === undefined ? "" : `; did you mean ${near}?`}`,
   );
+}
+
+/**
+ * Pipelines by the words of a command line; all of them by default, but for those that cannot be read.
+ *
+ * @throws {ConfigError} If there is no such pipeline or stage.
+ */
+export async function pipelinesOf(
+  root: string,
+  name: string | undefined,
+  stage: string | undefined,
+  io: Io,
+): Promise<Pipeline[]> {
+  const names = await pipelineNames(root);
+  if (name !== undefined) {
+    if (!names.includes(name))
+      throw new ConfigError(`Cannot find the pipeline ${JSON.stringify(name)}, expected one of: ${names.join(", ")}`);
+    const pipeline = readPipeline(join("pipelines", name));
+    if (stage !== undefined && !pipeline.stages.some((other) => other.name === stage))
+      throw new ConfigError(
+        `Pipeline ${name} has no stage ${JSON.stringify(stage)}, expected one of: ${pipeline.stages.map((s) => s.name).join(", ")}`,
+      );
+    return [pipeline];
+  }
+  return names.flatMap((other) => {
+    try {
+      return [readPipeline(join("pipelines", other))];
+    } catch (error) {
+      io.err(`Passed over: ${(error as Error).message}\n`); // it breaks its own pipeline alone
+      return [];
+    }
+  });
 }

@@ -1,8 +1,8 @@
 /** Each pipeline of the workspace can run: its configs are complete and right, its stages get what they need. */
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { readdirSync } from "node:fs";
-import { parseConfig, readPipeline } from "@madformer/stage";
+import { readdirSync, readFileSync } from "node:fs";
+import { configSchema, parseConfig, readPipeline } from "@madformer/stage";
 import { STAGES } from "../src/stages/table.js";
 
 const root = fileURLToPath(new URL("../../../pipelines", import.meta.url));
@@ -41,6 +41,17 @@ test.each([
     expect(stages.get(`report${suffix}`)?.needs).toMatchObject(needs);
     expect(stages.get(`features${suffix}`)).toMatchObject({ needs: { images: needs.sample } });
     expect(stages.get(`score${suffix}`)).toMatchObject({ needs: { samples: needs.features } });
+  }
+});
+
+test("pipelines/defaults.json says what the stages' schemas say: node tools/pipelines/defaults.mjs writes it", async () => {
+  const written = JSON.parse(readFileSync(join(root, "defaults.json"), "utf8")) as Record<string, unknown>;
+  expect(Object.keys(written).sort()).toEqual(STAGES.map(({ name }) => name).sort());
+  for (const { name, load } of STAGES) {
+    const properties = Object.entries(configSchema(await load()).properties ?? {});
+    const defaults = properties.flatMap(([field, schema]) => ("default" in schema ? [[field, schema.default]] : []));
+    const plain = defaults.filter(([, value]) => value === null || typeof value !== "object");
+    expect({ [name]: written[name] }).toEqual({ [name]: Object.fromEntries(plain) as unknown });
   }
 });
 

@@ -3,6 +3,7 @@ import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Writable } from "node:stream";
+import { readRgb } from "@madformer/artifacts";
 import { run } from "@madformer/cli";
 
 let folder: string;
@@ -38,9 +39,10 @@ test("a reproduction can be typed, stage by stage, and each stage resumes", asyn
   expect(
     await done("latents --shards ./shards --codec patch-pca --patch 4 --channels 4 --out ./latents"),
   ).toMatchObject({ side: 8, channels: 4 });
-  expect(await done("train --latents ./latents --model smoke --steps 3 --batch-images 2 --out ./train")).toMatchObject({
-    step: 3,
-  });
+  const grids = "--sample-every 3 --sample-images 2 --sample-steps 2";
+  expect(
+    await done(`train --latents ./latents --model smoke --steps 3 --batch-images 2 ${grids} --out ./train`),
+  ).toMatchObject({ step: 3 });
   for (const from of ["./train", "./train/checkpoints/step-0000003"])
     expect(
       await done(
@@ -51,7 +53,9 @@ test("a reproduction can be typed, stage by stage, and each stage resumes", asyn
     "train --latents ./latents --from ./train --carry ema --steps 1 --batch-images 2 --out ./tuned",
   );
   expect(tuned).toMatchObject({ step: 1, from: { stage: "train", step: 3, carry: "ema" } });
-  const more = await madformer("train --latents ./latents --model smoke --steps 4 --batch-images 2 --out ./train");
+  const more = await madformer(
+    `train --latents ./latents --model smoke --steps 4 --batch-images 2 ${grids} --out ./train`,
+  );
   expect([more.code, more.err]).toEqual([2, expect.stringContaining('the schedule "wsd" spans all steps')]);
   expect(await done("export --train ./train --out ./export")).toMatchObject({ step: 3 });
   expect(await done("sample --checkpoint ./export --seeds 0-1 --steps 2 --out ./sample")).toMatchObject({
@@ -59,6 +63,15 @@ test("a reproduction can be typed, stage by stage, and each stage resumes", asyn
     nfe: 8,
   });
   expect((await readdir(join(folder, "sample", "images"))).length).toBe(2);
+
+  // A seed is the same image in the grids of training and in `sample`: other programs differ in last bits, so pixels by
+  // one.
+  const [trained, sampled] = await Promise.all(
+    ["train/samples/step-0000003.png", "sample/grid.png"].map((file) => readRgb(join(folder, file))),
+  );
+  expect(trained).toMatchObject({ width: sampled!.width, height: sampled!.height });
+  const apart = trained!.pixels.map((value, i) => Math.abs(value - sampled!.pixels[i]!));
+  expect(apart.reduce((a, b) => Math.max(a, b))).toBeLessThanOrEqual(1);
 
   const again = await madformer("sample --checkpoint ./export --seeds 0-1 --steps 2 --out ./sample");
   expect([again.code, again.err]).toEqual([0, expect.stringContaining("is complete already")]);

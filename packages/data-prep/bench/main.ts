@@ -1,9 +1,9 @@
 /**
  * `npm run bench -- data-prep [--images N] [--tests N] [--vae CONFIGS] [--out FOLDER]`
  *
- * Compares codecs on drawn faces of 64 pixels: how near to its original a face is that the codec encodes and decodes, and
- * what the codec costs. Faces that were not fitted or trained on are measured; with `--out`, pictures of some are written,
- * originals in the first row and a row for each codec in the order of the table.
+ * Compares codecs on drawn faces of 64 pixels: how near to its original a face is that the codec encodes and decodes,
+ * and what the codec costs. Faces that were not fitted or trained on are measured; with `--out`, pictures of some are
+ * written, originals in the first row and a row for each codec in the order of the table.
  */
 import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -23,7 +23,7 @@ import {
   compileCodecDecoder,
   compileCodecEncoder,
   fromStateDict,
-  imagesOf,
+  floatsOfPixels,
   type FileTensor,
 } from "@madformer/model";
 import { StageFiles, type StageContext } from "@madformer/stage";
@@ -112,7 +112,7 @@ async function measure(name: string, make: (context: StageContext) => Promise<vo
   await using decoder = await compileCodecDecoder(codec, weights, { batchImages, side: SIDE });
   const decoded = new Uint8Array(originals.length);
   for (let at = 0; at < originals.length; at += batchImages * SIZE) {
-    const { mean } = await encoder.encode(imagesOf(originals.subarray(at, at + batchImages * SIZE)));
+    const { mean } = await encoder.encode(floatsOfPixels(originals.subarray(at, at + batchImages * SIZE)));
     decoded.set(await decoder.decodePixels(mean), at);
   }
   rows.push(...pictures(decoded));

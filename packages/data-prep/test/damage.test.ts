@@ -66,7 +66,8 @@ describe.each<[string, (folder: string) => Promise<Trial>, files: string[], left
       const broken = { png: "broken" };
       const samples = { a: { webp: a!, cls: "1" }, b: { webp: b!, cls: "4" }, broken, lost: broken, c: { webp: c! } };
       const dataset = await datasetOf(join(folder, "in"), [samples]);
-      return trial(shardsStage, { side: SIDE, imagesPerShard: 2 }, { dataset }, 8); // after four images, two of them broken
+      // After four images, two of them broken.
+      return trial(shardsStage, { side: SIDE, imagesPerShard: 2 }, { dataset }, 8);
     },
     ["images-00000.arrow", "images-00002.arrow", "skipped.jsonl"],
     ["images-00000.arrow"],
@@ -85,7 +86,8 @@ describe.each<[string, (folder: string) => Promise<Trial>, files: string[], left
     async (folder) => {
       const { from, weights } = await autoencoderIn(join(folder, "in"));
       const config = { source: "import", from, sha256: sha256(await readFile(join(from, weights))), pairs: 2 };
-      return trial(vaeStage, { ...config, batchImages: 1 }, { shards: await imageShards(folder) }, 6); // five were measured
+      // Five were measured.
+      return trial(vaeStage, { ...config, batchImages: 1 }, { shards: await imageShards(folder) }, 6);
     },
     [...CODEC, "reconstructions.png"],
     CODEC,

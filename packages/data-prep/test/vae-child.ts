@@ -1,4 +1,6 @@
-/** Runs stage `vae` in a process of its own, for tests that kill it: `vae-child.ts <shards> <out>`. Prints its progress. */
+/**
+ * Runs stage `vae` in a process of its own, for tests that kill it: `vae-child.ts <shards> <out>`. Prints its progress.
+ */
 import { writeSync } from "node:fs";
 import { openFolder } from "@madformer/artifacts";
 import { contextIn } from "../src/testing.js";

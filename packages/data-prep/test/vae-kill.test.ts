@@ -1,4 +1,7 @@
-/** A process that trains an autoencoder is killed with SIGKILL, again and again; what is left is what one leaves in peace. */
+/**
+ * A process that trains an autoencoder is killed with SIGKILL, again and again; what is left is what one leaves in
+ * peace.
+ */
 import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";

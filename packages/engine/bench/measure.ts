@@ -1,7 +1,8 @@
-import { OrtSession } from "../src/runtime/ort-session.js";
-import { alignedArray } from "../src/runtime/buffers.js";
-import { lowerToOnnx } from "../src/onnx/lower.js";
-import { encodeModel } from "../src/onnx/proto.js";
+import { OrtSession } from "../src/backends/onnx/ort-session.js";
+import { BoundMemory } from "../src/backends/onnx/bound-memory.js";
+import { alignedArray } from "../src/backends/onnx/buffers.js";
+import { lowerToOnnx } from "../src/backends/onnx/lower.js";
+import { encodeModel } from "../src/backends/onnx/proto.js";
 import { makeNode } from "../src/ir/infer.js";
 import type { Graph, NodeOf } from "../src/ir/graph.js";
 
@@ -37,7 +38,8 @@ export async function gemm(side: number, threads: number): Promise<{ run(): Prom
   const session = await OrtSession.load(squareProduct(side), new Map(), { threads });
   const matrix = () => {
     const data = alignedArray("float32", side * side);
-    return { dtype: "float32" as const, shape: [side, side], data: data.map((_, i) => (i % 7) / 7 - 0.5) };
+    const values = data.map((_, i) => (i % 7) / 7 - 0.5);
+    return new BoundMemory({ dtype: "float32", shape: [side, side], data: values });
   };
   const slot = session.bind({
     inputs: new Map([

@@ -1,5 +1,5 @@
 import * as tf from "@tensorflow/tfjs-core";
-import { groupNorm, rmsNorm, silu, spec, type Signature, type TensorSpec, type Tree } from "../src/index.js";
+import { groupNorm, rmsNorm, silu, spec, type TensorSpec } from "../src/index.js";
 
 type Params = Record<string, tf.Tensor>;
 type Shapes = Record<string, readonly number[]>;
@@ -13,7 +13,7 @@ export interface BenchModel {
 }
 
 /** Signature of a training step: parameters and AdamW's two moments as state. */
-export function signatureOf(model: BenchModel): Signature<Tree<TensorSpec>, Tree<TensorSpec>> {
+export function signatureOf(model: BenchModel) {
   const specs = Object.fromEntries(Object.entries(model.parameters).map(([name, shape]) => [name, spec(shape)]));
   return { state: { params: specs, m: specs, v: specs }, inputs: model.inputs };
 }

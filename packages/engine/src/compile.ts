@@ -1,25 +1,22 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type * as tf from "@tensorflow/tfjs-core";
+import type { ProgramFields } from "./backend.js";
+import { BACKENDS, engineName, type EngineName, type SessionOptions } from "./engines.js";
 import { ProgramFailedError } from "./errors.js";
+import { NEXT_STATE, OUTPUTS } from "./graph-names.js";
 import { type Graph, type Node, type TensorData } from "./ir/graph.js";
 import { makeNode } from "./ir/infer.js";
 import { printGraph } from "./ir/print.js";
-import { lowerToOnnx } from "./onnx/lower.js";
-import { programMetadata } from "./onnx/file.js";
-import { optimize, type PassReport } from "./passes/index.js";
-import { splitUpdates } from "./passes/split-updates.js";
-import { EagerExecutor } from "./runtime/eager-executor.js";
-import type { ProgramFields } from "./runtime/executor.js";
-import { OnnxExecutor } from "./runtime/onnx-executor.js";
-import { UpdateRunner } from "./runtime/update-runner.js";
-import type { SessionOptions } from "./runtime/ort-session.js";
-import { Program, type InputValues, type ProgramOptions } from "./runtime/program.js";
+import type { PassReport } from "./passes/index.js";
+import { Program, type ProgramOptions } from "./program.js";
 import {
   elementsOf,
   fieldsOf,
   flatten,
   isValue,
+  type InputValues,
+  type Part,
   type Signature,
   type TensorField,
   type Tensors,
@@ -27,27 +24,20 @@ import {
   type TensorValue,
   type Tree,
 } from "./signature.js";
-import { NEXT_STATE, OUTPUTS, trace, type TensorFunction } from "./trace/trace.js";
-
-/** Engines that can run a program. `cpu` calls the function operation by operation and is slow. */
-export const ENGINES = ["onnx", "cpu"] as const;
-export type EngineName = (typeof ENGINES)[number];
-
-/** Some of a tree's leaves. */
-type Part<T> = T extends TensorValue ? T : { readonly [Name in keyof T]?: Part<T[Name]> };
+import { trace, type TensorFunction } from "./trace/trace.js";
 
 export interface CompileOptions<State = Tree<TensorSpec>> extends ProgramOptions {
   /** Shown in errors, dumps and files. Default: the function's name. */
   readonly name?: string;
   /** Which engine runs it. Default: `MADFORMER_ENGINE`, else `onnx`. */
   readonly engine?: EngineName;
-  /** What the state is at first; zeros where nothing is said. Copied. */
+  /** What the state is at first; zeros where nothing is said. Arrays are copied; a handle becomes the state as it is. */
   readonly initialState?: Part<InputValues<State>>;
   /**
    * State that never changes and is known now (weights, at inference): it becomes part of the program, which may fold it and
    * pack it for its kernels, and no longer of its state. Not copied: do not change it afterwards.
    */
-  readonly constants?: Part<InputValues<State>>;
+  readonly constants?: Part<InputValues<State, TensorValue>>;
   /**
    * A folder to write the graph to, as text: `<name>.traced.txt` as it was traced, `<name>.optimized.txt` as it runs,
    * and `<name>.passes.txt`, what each pass did. Default: `MADFORMER_DUMP`, else nothing is written.
@@ -92,7 +82,7 @@ export async function compile<
   ) => { readonly state?: Tree<tf.Tensor>; readonly outputs?: Outputs },
   signature: Signature<State, Inputs>,
   options: CompileOptions<State> = {},
-): Promise<Program<Inputs, Outputs>> {
+): Promise<Program<Inputs, Outputs, State>> {
   const name = options.name ?? (fn.name || "program");
   const engine = engineName(options.engine);
   const all = fieldsOf(signature.state ?? {}, `Program "${name}", state`);
@@ -113,37 +103,20 @@ export async function compile<
     .map(({ name }) => name.slice(NEXT_STATE.length));
   const fields: ProgramFields = { state, inputs, outputs, updated: new Set(updated) };
 
-  const program = await (async (): Promise<Program<Inputs, Outputs>> => {
-    switch (engine) {
-      case "cpu":
-        return new Program(name, engine, new EagerExecutor("cpu", erased, fields, [...constants]), undefined, options);
-      case "onnx": {
-        const { graph, report } = optimize(traced);
-        const folder = options.dump ?? process.env["MADFORMER_DUMP"];
-        if (folder) await dump(folder, name, { traced, optimized: graph }, report);
-        const session: SessionOptions = {
-          optimizationLevel: constants.size > 0 ? "all" : "disabled",
-          ...options.session,
-        };
-        const split = splitUpdates(graph);
-        const { graph: rest, updates } = UpdateRunner.fits(split.updates) ? split : { graph, updates: [] };
-        const model = lowerToOnnx(rest, "onnxruntime", programMetadata(name, fields));
-        const executor = await loading(name, () => OnnxExecutor.load(model, fields, session, updates));
-        return new Program(name, engine, executor, graph, options);
-      }
-    }
-  })();
-  program.state.writeAll((options.initialState ?? {}) as Tree<TensorValue>);
+  const session = options.session ?? {};
+  const prepared = BACKENDS[engine].prepare({ name, fn: erased, traced, fields, constants: [...constants], session });
+  const { optimized } = prepared;
+  const folder = options.dump ?? process.env["MADFORMER_DUMP"];
+  if (folder && optimized) await dump(folder, name, { traced, optimized: optimized.graph }, optimized.report);
+  const executor = await loading(name, prepared.load);
+  const program = new Program<Inputs, Outputs, State>(name, engine, executor, optimized?.graph, options);
+  try {
+    if (options.initialState) await program.state.writeAll(options.initialState);
+  } catch (error) {
+    await program.dispose();
+    throw error;
+  }
   return program;
-}
-
-/** The engine that is used: the option, else `MADFORMER_ENGINE`, else `onnx`. The only place that decides. */
-export function engineName(option?: string): EngineName {
-  const wanted = option ?? (process.env["MADFORMER_ENGINE"] || "onnx");
-  const found = ENGINES.find((name) => name === wanted);
-  if (found) return found;
-  const source = option === undefined ? "MADFORMER_ENGINE is" : "the engine is";
-  throw new RangeError(`${source} "${wanted}", expected one of ${ENGINES.map((name) => `"${name}"`).join(", ")}`);
 }
 
 /** Writes graphs as text, by the stage they are in, and what each pass did. */
@@ -163,7 +136,7 @@ async function dump(
 }
 
 /** Runs what loads a program; a failure carries the program's name. */
-export async function loading<T>(program: string, load: () => Promise<T>): Promise<T> {
+async function loading<T>(program: string, load: () => Promise<T>): Promise<T> {
   try {
     return await load();
   } catch (cause) {

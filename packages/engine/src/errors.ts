@@ -38,3 +38,15 @@ export class ProgramFailedError extends Error {
     this.program = program;
   }
 }
+
+/** A handle was used after its end. */
+export class HandleError extends Error {
+  override name = "HandleError";
+  /** Name of the handle. */
+  readonly handle: string;
+
+  constructor(handle: string, message: string) {
+    super(message);
+    this.handle = handle;
+  }
+}

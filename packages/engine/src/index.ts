@@ -1,15 +1,20 @@
 /**
  * Tensor programs: pure functions over `@tensorflow/tfjs-core` tensors, traced once with their gradients and run compiled.
  *
- * Reading order: `compile.ts` (what a user calls), `runtime/program.ts` (what they get), `trace/` (how a function becomes a
- * graph), `ir/graph.ts` (what a graph is), `passes/` (how it gets better), `onnx/` (how it is written for ONNX Runtime).
+ * Reading order: `compile.ts` (what a user calls), `program.ts` (what they get), `trace/` (how a function becomes a graph),
+ * `ir/graph.ts` (what a graph is), `passes/` (how it gets better), `backend.ts` and `backends/` (how it is run).
  */
-export { compile, engineName, ENGINES, type CompileOptions, type EngineName } from "./compile.js";
-export { loadProgram, saveProgram, type LoadOptions } from "./onnx/file.js";
-export type { SessionOptions } from "./runtime/ort-session.js";
-export { Program, type InputValues, type ProgramOptions, type ProgramState } from "./runtime/program.js";
+export { compile, type CompileOptions } from "./compile.js";
+export { engineName, ENGINES, type EngineName, type SessionOptions } from "./engines.js";
+export type { Handle } from "./handle.js";
+export { hostCopies, type HostCopies } from "./host-copies.js";
+export { loadProgram, saveProgram, type LoadOptions } from "./program-file.js";
+export type { ProgramState } from "./program-state.js";
+export { Program, type ProgramOptions, type Results, type RunOptions } from "./program.js";
 export {
   spec,
+  type Handles,
+  type InputValues,
   type Signature,
   type TensorField,
   type Tensors,
@@ -18,7 +23,7 @@ export {
   type Tree,
   type Values,
 } from "./signature.js";
-export { NonFiniteError, ProgramFailedError, ProgramStateError } from "./errors.js";
+export { HandleError, NonFiniteError, ProgramFailedError, ProgramStateError } from "./errors.js";
 export { firstNonFinite } from "./finite.js";
 export { TraceError } from "./trace/backend.js";
 export { printGraph, summarize, type GraphSummary } from "./ir/print.js";

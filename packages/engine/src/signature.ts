@@ -1,4 +1,5 @@
 import type * as tf from "@tensorflow/tfjs-core";
+import type { Handle } from "./handle.js";
 import { allocate, sizeOf, type DType, type Shape, type TensorData } from "./ir/graph.js";
 import { formatType } from "./ir/infer.js";
 
@@ -42,6 +43,19 @@ export type Tensors<Specs> =
 export type Values<Specs> = Specs extends TensorSpec | tf.Tensor
   ? TensorData
   : { readonly [Name in keyof Specs]: Values<Specs[Name]> };
+
+/** Values for a tree of specs or tensors: typed arrays, plain numbers where a tensor is small, or handles. */
+export type InputValues<Specs, Leaf = TensorValue | Handle> = Specs extends TensorSpec | tf.Tensor
+  ? Leaf
+  : { readonly [Name in keyof Specs]: InputValues<Specs[Name], Leaf> };
+
+/** A handle for each tensor of a tree of specs or tensors. */
+export type Handles<Specs> = Specs extends TensorSpec | tf.Tensor
+  ? Handle
+  : { readonly [Name in keyof Specs]: Handles<Specs[Name]> };
+
+/** Some of a tree's leaves. */
+export type Part<T> = T extends TensorValue | Handle ? T : { readonly [Name in keyof T]?: Part<T[Name]> };
 
 /**
  * A tensor of a signature.

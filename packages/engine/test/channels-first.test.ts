@@ -1,7 +1,7 @@
 /** Programs whose filters are constants keep the channels first between convolutions, and compute the same. */
-import { compile, groupNorm, spec, type Values } from "@madformer/engine";
+import { compile, groupNorm, spec, type TensorSpec, type Values } from "@madformer/engine";
 import * as tf from "@tensorflow/tfjs-core";
-import { lowerToOnnx } from "../src/onnx/lower.js";
+import { lowerToOnnx } from "../src/backends/onnx/lower.js";
 import { Draws } from "./values.js";
 
 const draws = new Draws("channels first");
@@ -58,10 +58,11 @@ const network = (w: Weights, { x }: { x: tf.Tensor4D }) => {
 };
 
 const run = async (engine: "onnx" | "cpu", constants: boolean) => {
-  const state = Object.fromEntries(Object.entries(weights).map(([name, { shape }]) => [name, spec(shape)]));
+  const specs = Object.entries(weights).map(([name, { shape }]): [string, TensorSpec] => [name, spec(shape)]);
+  const state = Object.fromEntries(specs) as Record<keyof Weights, TensorSpec>;
   const values = Object.fromEntries(Object.entries(weights).map(([name, { data }]) => [name, data]));
   const program = await compile(
-    network as never,
+    network,
     { state, inputs: { x: spec(x.shape) } },
     {
       engine,

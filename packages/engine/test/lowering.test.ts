@@ -13,7 +13,7 @@ import {
   type Window2D,
 } from "../src/ir/graph.js";
 import { formatType, infer, makeNode, windowOutput } from "../src/ir/infer.js";
-import { INPUTS, OUTPUTS } from "../src/trace/trace.js";
+import { INPUTS, OUTPUTS } from "../src/graph-names.js";
 import { runInterpreter, runLowered } from "./oracle.js";
 import { mismatch, TOLERANCE, type Tolerance } from "./tolerance.js";
 import { Draws, vector, type Value } from "./values.js";

@@ -3,10 +3,11 @@ import { compile, Program, type EngineName, type Tensors, type Tree } from "@mad
 import type { DType, Graph, TensorData } from "../src/ir/graph.js";
 import { formatType } from "../src/ir/infer.js";
 import { interpret, type Precision } from "../src/ir/interpret.js";
-import type { OnnxTarget } from "../src/onnx/builder.js";
-import { lowerToOnnx } from "../src/onnx/lower.js";
-import { OnnxExecutor } from "../src/runtime/onnx-executor.js";
-import { INPUTS, OUTPUTS, trace, type TensorFunction } from "../src/trace/trace.js";
+import type { OnnxTarget } from "../src/backends/onnx/builder.js";
+import { lowerToOnnx } from "../src/backends/onnx/lower.js";
+import { OnnxExecutor } from "../src/backends/onnx/executor.js";
+import { INPUTS, OUTPUTS } from "../src/graph-names.js";
+import { trace, type TensorFunction } from "../src/trace/trace.js";
 import { fieldsOf, flatten, isSpec, isValue, PATH_SEPARATOR, unflatten, type TensorField } from "../src/signature.js";
 import { mismatch, TOLERANCE, type Tolerance } from "./tolerance.js";
 import { Draws, SEED, type Value } from "./values.js";

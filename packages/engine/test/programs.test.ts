@@ -1,5 +1,5 @@
 /** Whole programs: training steps of small networks agree with tfjs' own arithmetic. */
-import { compile, type Program, type TensorField } from "@madformer/engine";
+import { compile, type TensorField } from "@madformer/engine";
 import { signatureOf, stepOf, transformer, uNet, type BenchModel } from "../bench/models.js";
 import { expectClose } from "./tolerance.js";
 
@@ -19,22 +19,22 @@ function values(size: number, seed: number, scale: number): Float32Array {
 
 const sizeOf = (field: TensorField): number => field.shape.reduce((a, b) => a * b, 1);
 
-async function trained(model: BenchModel, engine: "onnx" | "cpu"): Promise<{ program: Program; log: number[] }> {
-  const program = (await compile(stepOf(model) as never, signatureOf(model), { engine, name: model.name })) as Program;
-  program.state.fields.forEach((field, i) => {
-    if (!field.name.startsWith("params/")) return;
+async function trained(model: BenchModel, engine: "onnx" | "cpu") {
+  const program = await compile(stepOf(model), signatureOf(model), { engine, name: model.name });
+  for (const [i, field] of program.state.fields.entries()) {
+    if (!field.name.startsWith("params/")) continue;
     const weight = values(sizeOf(field), i + 1, 0.2);
-    program.state.write(
+    await program.state.write(
       field.name,
       field.name.includes("norm") && !field.name.endsWith("bias") ? weight.map((w) => w + 1) : weight,
     );
-  });
+  }
   const log: number[] = [];
   for (let step = 0; step < STEPS; step++) {
     const inputs = Object.fromEntries(
       program.inputs.map((field, i) => [field.name, values(sizeOf(field), 1000 * step + i, 1)]),
     );
-    const { loss, norm } = (await program.run(inputs)) as { loss: Float32Array; norm: Float32Array };
+    const { loss, norm } = await program.run(inputs);
     log.push(loss[0] ?? NaN, norm[0] ?? NaN);
   }
   return { program, log };
@@ -46,7 +46,7 @@ async function compare(model: BenchModel, isNoise: (name: string) => boolean = (
   expect(compiled.log[0]).not.toBe(compiled.log[2 * STEPS - 2]);
   for (const { name } of compiled.program.state.fields) {
     if (isNoise(name)) continue;
-    expectClose(compiled.program.state.read(name), eager.program.state.read(name), AFTER_TRAINING, name);
+    expectClose(await compiled.program.state.read(name), await eager.program.state.read(name), AFTER_TRAINING, name);
   }
   await compiled.program.dispose();
   await eager.program.dispose();

@@ -2,8 +2,8 @@
  * `node --import tsx packages/fid/bench/degradations.ts SHARDS NET [--images N] [--attributes-only] [--json]`
  *
  * How the distance by faces-net reacts to what is done to images: blur, noise, JPEG's quantization, patches in another
- * place, attributes that never vary. SHARDS and NET are folders that the stages `shards` and `faces-net` wrote. The first
- * half of the images is the reference, the others are degraded, so that at strength 0 the distance is its floor.
+ * place, attributes that never vary. SHARDS and NET are folders that the stages `shards` and `faces-net` wrote. The
+ * first half of the images is the reference, the others are degraded, so that at strength 0 the distance is its floor.
  */
 import { parseArgs } from "node:util";
 import { openFolder, pixelsOfImage, readImageShards } from "@madformer/artifacts";

@@ -1,7 +1,8 @@
 /**
  * `npm run bench -- fid [--json] [--config FILE] [--threads N] [--rounds N] [--case NAME]`
  *
- * Images per second through the Inception network, features per second into statistics, and the time of a Fréchet distance.
+ * Images per second through the Inception network, features per second into statistics, and the time of a Fréchet
+ * distance.
  */
 import { readFileSync } from "node:fs";
 import { cpus } from "node:os";

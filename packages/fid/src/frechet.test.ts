@@ -1,5 +1,5 @@
 import { frechetDistance, type Gaussian } from "./frechet.js";
-import { jacobiEigenvalues, randomRows, semidefinite, times } from "./linalg/testing.js";
+import { jacobiEigenvalues, orthonormal, randomRows, semidefinite, times, transposed } from "./linalg/testing.js";
 
 const gaussian = (mu: readonly number[], sigma: readonly number[][]): Gaussian => ({
   mu: Float64Array.from(mu),
@@ -64,6 +64,42 @@ describe("frechetDistance()", () => {
     expect(Math.abs(frechetDistance(gaussian(mu, sigma), gaussian(mu, sigma)))).toBeLessThan(1e-9 * trace(sigma));
   });
 
+  /** A covariance with these variances along directions of its own. */
+  const rotated = (values: readonly number[], seed: number): number[][] => {
+    const basis = orthonormal(values.length, seed);
+    const sigma = times(transposed(basis), basis.map((row, i) => row.map((x) => x * values[i]!))); // prettier-ignore
+    return sigma.map((row, i) => row.map((_, j) => sigma[Math.max(i, j)]![Math.min(i, j)]!));
+  };
+  const falling = (n: number, condition: number): number[] =>
+    Array.from({ length: n }, (_, i) => condition ** (-i / (n - 1)));
+
+  test.each([
+    [40, 4e7],
+    [150, 4e7],
+    [150, 1e12],
+  ])("is nothing to the last digits between equals, %d dims of condition %d", (n, condition) => {
+    const set = gaussian(zeros(n), rotated(falling(n, condition), 3));
+    const variance = falling(n, condition).reduce((a, b) => a + b);
+    expect(Math.abs(frechetDistance(set, set))).toBeLessThan(1e-13 * variance);
+  });
+
+  // Equal directions: the sum of (1.5 - 1)² of each variance, small ones included.
+  test.each([4e7, 1e12])("is exact between sets that differ in scale, condition %d", (condition) => {
+    const values = falling(100, condition);
+    const [a, b] = [1, 2.25].map((scale) => gaussian(zeros(100), rotated(values.map((x) => scale * x), 5))); // prettier-ignore
+    const expected = 0.25 * values.reduce((sum, x) => sum + x, 0);
+    expect(Math.abs(frechetDistance(a!, b!) / expected - 1)).toBeLessThan(1e-12);
+    expect(Math.abs(frechetDistance(b!, a!) / expected - 1)).toBeLessThan(1e-12);
+  });
+
+  // As many samples as dims, or a few more: the smallest variances are hardly there.
+  test.each([100, 101, 104])("is nothing between equals of %d samples and 100 dims", (samples) => {
+    const rows = randomRows(samples, 100, samples).map((row) => row.map((x, j) => x / (j + 1)));
+    const sigma = times(transposed(rows), rows);
+    const set = gaussian(zeros(100), sigma);
+    expect(Math.abs(frechetDistance(set, set))).toBeLessThan(1e-13 * trace(sigma));
+  });
+
   test("needs no variance at all", () => {
     const sigma = semidefinite(9, 20);
     const none = diagonal(zeros(9));
@@ -74,15 +110,7 @@ describe("frechetDistance()", () => {
 
   // The product of such covariances is zero: its eigenvalues are rounding, of either sign.
   test.each([1, 2, 3, 4])("is the sum of all variances where no direction is shared (%d)", (seed) => {
-    const basis: number[][] = [];
-    for (const row of randomRows(6, 12, seed)) {
-      for (const other of [...basis, ...basis]) {
-        const along = row.reduce((sum, x, i) => sum + x * other[i]!, 0);
-        other.forEach((x, i) => (row[i] = row[i]! - along * x));
-      }
-      const norm = Math.hypot(...row);
-      basis.push(row.map((x) => x / norm));
-    }
+    const basis = orthonormal(12, seed).slice(0, 6);
     const spanned = (rows: readonly number[][]): number[][] =>
       times(
         rows[0]!.map((_, j) => rows.map((row) => row[j]!)),

@@ -1,4 +1,6 @@
-/** Trains in a process of its own, for a test that kills it: `faces-net-child.ts <shards> <out>`. A line for each step. */
+/**
+ * Trains in a process of its own, for a test that kills it: `faces-net-child.ts <shards> <out>`. A line for each step.
+ */
 import { writeSync } from "node:fs";
 import { openFolder } from "@madformer/artifacts";
 import { contextIn } from "../src/faces-net/testing.js";

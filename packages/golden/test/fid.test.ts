@@ -162,7 +162,8 @@ describe("Fréchet distances", () => {
       const { mu, sigma } = gaussian(name);
       return sum + mu.reduce((sum, value, i) => sum + value ** 2 + sigma[i * mu.length + i]!, 0);
     }, 0);
-    // The root of a singular product is good to about 1e-6 in the reference (spec 15), that of a regular one to rounding.
+    // The root of a singular product is good to about 1e-6 in the reference (spec 15), that of a regular one to
+    // rounding.
     const tolerance = ([x, y].some(isSingular) ? 1e-6 : 1e-11) * size;
     expect(Math.abs(frechetDistance(gaussian(x), gaussian(y)) - expected)).toBeLessThan(tolerance);
     expect(Math.abs(frechetDistance(gaussian(y), gaussian(x)) - expected)).toBeLessThan(tolerance);

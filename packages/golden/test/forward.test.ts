@@ -11,7 +11,7 @@ const OUTPUTS: readonly [OutputName, string][] = [
 type Batch = { cleanX: tf.Tensor4D; noisedX: tf.Tensor4D; t: tf.Tensor2D };
 
 const golden = goldenTensors("forward.safetensors");
-const inputsOf = (tensors: Record<string, GoldenTensor>): Record<string, GoldenTensor> => ({
+const inputsOf = (tensors: Record<string, GoldenTensor>) => ({
   cleanX: tensors["clean_x"] as GoldenTensor,
   noisedX: tensors["noised_x"] as GoldenTensor,
   t: tensors["t"] as GoldenTensor,
@@ -25,7 +25,7 @@ describe.each(VARIANTS)("forward() of %s", (variant) => {
   test("has every output of the reference", async () => {
     const run = async (wanted: OutputName[]) =>
       runOnce(weightsOf(config), madformerSpecs(config), inputsOf(golden), (p, batch) =>
-        forward(p, config, batch as unknown as Batch, wanted),
+        forward(p, config, batch, wanted),
       );
     const outputs = await run(present.map(([name]) => name));
     for (const [ours, theirs] of present) {
@@ -46,9 +46,10 @@ test("forward() is the same on the cpu engine", async () => {
     const [N = 1, ...rest] = tensor.shape;
     return { shape: [1, ...rest], data: tensor.data.slice(0, tensor.data.length / N) };
   };
-  const inputs = Object.fromEntries(Object.entries(inputsOf(golden)).map(([name, tensor]) => [name, first(tensor)]));
-  const run = (p: Record<string, tf.Tensor>, batch: Record<string, tf.Tensor>) =>
-    forward(p, config, batch as unknown as Batch, ["noisePred", "condition"]) as Record<string, tf.Tensor>;
+  const { cleanX, noisedX, t } = inputsOf(golden);
+  const inputs = { cleanX: first(cleanX), noisedX: first(noisedX), t: first(t) };
+  const run = (p: Record<string, tf.Tensor>, batch: Batch) =>
+    forward(p, config, batch, ["noisePred", "condition"]) as Record<string, tf.Tensor>;
   const outputs = await runOnce(weightsOf(config), madformerSpecs(config), inputs, run, "cpu");
   for (const [ours, theirs] of OUTPUTS.slice(0, 2)) {
     const expected = nhwc(golden[`default.${theirs}`] as GoldenTensor);
@@ -63,7 +64,7 @@ test("forward() passes through the reference's intermediate values", async () =>
   const trace = goldenTensors("trace.safetensors");
   const seen: Record<string, tf.Tensor> = {};
   const outputs = await runOnce(weightsOf(config), madformerSpecs(config), inputsOf(golden), (p, batch) => {
-    forward(p, config, batch as unknown as Batch, ["noisePred", "condition", "cleanTower"], (name, value) => {
+    forward(p, config, batch, ["noisePred", "condition", "cleanTower"], (name, value) => {
       seen[name] = value;
     });
     return { ...seen };
@@ -109,7 +110,7 @@ test("forward() has the outputs of a model with head dimension 64", async () => 
     const results = forward(
       p,
       config,
-      batch as unknown as Batch,
+      batch,
       present.map(([name]) => name),
       (name, value) => {
         if (/^blocks\.\d+\.out/.test(name)) seen[name] = value;

@@ -25,8 +25,8 @@ export const META = goldenJson("meta.json");
 const ELEMENTS = { F32: Float32Array, F64: Float64Array, I32: Int32Array, U8: Uint8Array } as const;
 
 /**
- * All tensors of a `.safetensors` file of the set. A reader of its own, as plain as the format: the one under test is not
- * needed to test it.
+ * All tensors of a `.safetensors` file of the set. A reader of its own, as plain as the format: the one under test is
+ * not needed to test it.
  */
 export function goldenTensors(name: string): Record<string, GoldenTensor> {
   const file = readFileSync(join(FOLDER, name));

@@ -1,4 +1,4 @@
-import { compile, spec, type EngineName } from "@madformer/engine";
+import { compile, spec, type EngineName, type TensorData } from "@madformer/engine";
 import { configFromReference, fromStateDict, madformerSpecs, type MadformerConfig } from "@madformer/model";
 import type * as tf from "@tensorflow/tfjs-core";
 import { goldenTensors, META, type GoldenTensor } from "./golden.js";
@@ -24,28 +24,35 @@ export function weightsOf(config: MadformerConfig, file = "model.safetensors"): 
   );
 }
 
+/**
+ * What tensors of the set are inside a function: their ranks are those of the set, so that they fit wherever they go.
+ */
+type Inside<Name extends string> = Readonly<Record<Name, never>>;
+
 /** Runs a function of parameters and inputs once. */
-export async function runOnce(
+export async function runOnce<Name extends string>(
   params: Record<string, Float32Array>,
   shapes: Record<string, { readonly shape: readonly number[] }>,
-  inputs: Record<string, GoldenTensor>,
-  fn: (params: Record<string, tf.Tensor>, inputs: Record<string, tf.Tensor>) => Record<string, tf.Tensor>,
+  inputs: Readonly<Record<Name, GoldenTensor>>,
+  fn: (params: Record<string, tf.Tensor>, inputs: Inside<Name>) => Record<string, tf.Tensor>,
   engine: EngineName = "onnx",
 ): Promise<Record<string, Float32Array>> {
   const state = Object.fromEntries(Object.entries(shapes).map(([key, { shape }]) => [key, spec(shape)]));
   const dtype = ({ data }: GoldenTensor) => (data instanceof Int32Array ? "int32" : "float32");
   await using program = await compile(
-    ((state: { params: never }, inputs: never) => ({ outputs: fn(state.params, inputs) })) as never,
+    ({ params }, inputs) => ({ outputs: fn(params, inputs as Inside<Name>) }),
     {
       state: { params: state },
       inputs: Object.fromEntries(
-        Object.entries(inputs).map(([name, tensor]) => [name, spec(tensor.shape, dtype(tensor))]),
+        Object.entries<GoldenTensor>(inputs).map(([name, tensor]) => [name, spec(tensor.shape, dtype(tensor))]),
       ),
     },
     { name: "golden", engine, initialState: { params } },
   );
-  const values = Object.fromEntries(Object.entries(inputs).map(([name, { data }]) => [name, data]));
-  return (await program.run(values as never)) as Record<string, Float32Array>;
+  const values = Object.fromEntries(
+    Object.entries<GoldenTensor>(inputs).map(([name, { data }]) => [name, data as TensorData]),
+  );
+  return (await program.run(values)) as Record<string, Float32Array>;
 }
 
 /** NCHW images -> NHWC, which has the elements of a block of latent pixels in their order. */

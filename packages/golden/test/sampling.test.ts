@@ -71,7 +71,7 @@ test.each(sequences)("%s takes %d steps as the reference's scheduler", async (sc
     return { outputs: { ...solverUpdate(x!, output!, previous!, coefficients!, plan.clip) } };
   };
   await using program = await compile(
-    update as never,
+    update,
     { inputs: { x: latents, output: latents, previous: latents, coefficients: spec([COEFFICIENTS.length]) } },
     { name: scheduler },
   );

@@ -1,4 +1,4 @@
-import { compile } from "@madformer/engine";
+import { compile, type TensorData } from "@madformer/engine";
 import {
   addNoise,
   learningRateFactor,
@@ -10,7 +10,6 @@ import {
   toStateDict,
   trainSignature,
   trainStep,
-  type TrainingBatch,
 } from "@madformer/model";
 import * as tf from "@tensorflow/tfjs-core";
 import { expectClose, goldenJson, goldenTensors, META, toleranceOf, type GoldenTensor } from "./golden.js";
@@ -25,9 +24,10 @@ const batch = {
 
 test("addNoise() noises the batch as the reference does", async () => {
   const { y } = (await runOnce({}, {}, { ...batch }, (_, { latents, noise, t }) => ({
-    y: addNoise(latents as tf.Tensor4D, noise as tf.Tensor4D, t as tf.Tensor2D),
+    y: addNoise(latents, noise, t),
   }))) as { y: Float32Array };
-  expectClose(y, (forwardTensors["noised_x"] as GoldenTensor).data, 1e-6, "noised_x"); // two products and a sum of float32
+  // Two products and a sum of float32.
+  expectClose(y, (forwardTensors["noised_x"] as GoldenTensor).data, 1e-6, "noised_x");
 });
 
 describe.each(VARIANTS)("lossGradients() of %s", (variant) => {
@@ -38,7 +38,7 @@ describe.each(VARIANTS)("lossGradients() of %s", (variant) => {
   test("has the losses, the norm and the zero gradients of the reference", async () => {
     let zeros: string[] = [];
     const outputs = await runOnce(weightsOf(config), madformerSpecs(config), { ...batch }, (params, inputs) => {
-      const { losses, gradients } = lossGradients(params, config, inputs as unknown as TrainingBatch, loss);
+      const { losses, gradients } = lossGradients(params, config, inputs, loss);
       zeros = Object.keys(gradients).filter((key) => gradients[key] === null);
       const present = Object.entries(gradients).filter((entry): entry is [string, tf.Tensor] => entry[1] !== null);
       return { ...losses, ...Object.fromEntries(present.map(([key, gradient]) => [`gradient ${key}`, gradient])) };
@@ -68,7 +68,7 @@ test("lossGradients() has the gradient of every parameter", async () => {
   const meta = META.forward.default;
   const loss = LossConfig.parse({ lambdaHidden: meta.lambda_hidden_loss });
   const outputs = await runOnce(weightsOf(config), specs, { ...batch }, (params, inputs) => {
-    const { gradients } = lossGradients(params, config, inputs as unknown as TrainingBatch, loss);
+    const { gradients } = lossGradients(params, config, inputs, loss);
     return Object.fromEntries(
       Object.entries(gradients).map(([key, g]) => [key, g ?? tf.zeros(specs[key]!.shape as [number])]),
     );
@@ -97,7 +97,7 @@ test("trainStep() takes the reference's steps: losses, norms, weights and averag
   });
   const loss = LossConfig.parse({ lambdaHidden: meta.lambda_hidden_loss });
   const initial = weightsOf(config);
-  await using program = await compile(trainStep(config, loss, optimizer) as never, trainSignature(config, N) as never, {
+  await using program = await compile(trainStep(config, loss, optimizer), trainSignature(config, N), {
     name: "train",
     initialState: { params: initial, ema: initial },
   });
@@ -105,11 +105,11 @@ test("trainStep() takes the reference's steps: losses, norms, weights and averag
   for (let k = 0; k < K; k++) {
     const at = (name: string) => {
       const { data: all } = data[name] as GoldenTensor;
-      return all.slice((k * all.length) / K, ((k + 1) * all.length) / K);
+      return all.slice((k * all.length) / K, ((k + 1) * all.length) / K) as TensorData;
     };
     const scalars = stepScalars(optimizer, k + 1, meta.lr, meta.ema_decay);
     const inputs = { latents: at("latents"), noise: at("noise"), t: at("t"), scalars };
-    const outputs = (await program.run(inputs as never)) as unknown as Record<string, Float32Array>;
+    const outputs = await program.run(inputs);
     const [log, exact] = [meta.log[k], meta.float64_log[k]];
     for (const [ours, theirs] of [
       ["loss", "loss"],
@@ -118,14 +118,14 @@ test("trainStep() takes the reference's steps: losses, norms, weights and averag
       ["gradNorm", "grad_norm"],
     ] as const)
       expectClose(
-        outputs[ours] as Float32Array,
+        outputs[ours],
         [log[theirs]],
         toleranceOf(Math.abs(log[theirs] - exact[theirs])),
         `${theirs} of step ${k}`,
       );
   }
 
-  const state = program.state.readAll() as unknown as Record<"params" | "ema", Record<string, Float32Array>>;
+  const state = (await program.state.readAll()) as Record<"params" | "ema", Record<string, Float32Array>>;
   const final = toStateDict(specs, state.params);
   for (const [key, { data: expected }] of Object.entries(goldenTensors("train_final.safetensors")))
     expectClose(

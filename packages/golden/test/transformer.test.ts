@@ -95,6 +95,7 @@ describe("rotary embeddings", () => {
     };
     const outputs = await runOnce({}, {}, inputs, run, engine);
     for (const name of ["q", "k"])
-      expectClose(outputs[name] as Float32Array, rope[`${name}_rotated`]!.data, 5 * TOLERANCE, `${name}_rotated`); // times values up to 5
+      // Times values up to 5.
+      expectClose(outputs[name] as Float32Array, rope[`${name}_rotated`]!.data, 5 * TOLERANCE, `${name}_rotated`);
   });
 });

@@ -12,7 +12,7 @@ export async function gemmRate(threads: number): Promise<{ gflops: number; side:
     // The product is state: it is written where it stays, and nothing is copied.
     const fn = (_: unknown, { a, b }: { a: tf.Tensor2D; b: tf.Tensor2D }) => ({ state: { c: tf.matMul(a, b) } });
     const signature = { state: { c: square }, inputs: { a: square, b: square } };
-    await using program = await compile(fn as never, signature, { name: "gemm", session: { threads } });
+    await using program = await compile(fn, signature, { name: "gemm", session: { threads } });
     const matrix = Float32Array.from({ length: side * side }, (_, i) => (i % 7) / 7 - 0.5);
     const median_s = await medianSeconds(() => program.run({ a: matrix, b: matrix }), 9);
     const gflops = (2 * side ** 3) / median_s / 1e9;

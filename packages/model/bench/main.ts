@@ -1,8 +1,8 @@
 /**
  * `npm run bench -- model [--config FILE] [--json] [--only KIND,...] [--rounds N] [--threads N] [--profile]`
  *
- * One figure per line: a training step, sampling, encoding and decoding an image, and the machine's rate of matrix products,
- * so that figures of different machines can be compared.
+ * One figure per line: a training step, sampling, encoding and decoding an image, and the machine's rate of matrix
+ * products, so that figures of different machines can be compared.
  */
 import { readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -10,9 +10,10 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { compile, normal, randomKey, type Program, summarize, type SessionOptions } from "@madformer/engine";
 import {
-  autoencoderSpecs,
-  compileDecoder,
-  compileEncoder,
+  codecConfig,
+  codecSpecs,
+  compileCodecDecoder,
+  compileCodecEncoder,
   dpmSolver,
   geometryOf,
   initialize,
@@ -21,7 +22,6 @@ import {
   OptimizerConfig,
   parameterCount,
   Sampler,
-  SD_VAE,
   stepScalars,
   trainSignature,
   trainStep,
@@ -45,6 +45,13 @@ const { values: options } = parseArgs({
 const rounds = Number(options.rounds);
 const threads = Number(options.threads);
 
+/** The published autoencoder of Stable Diffusion, whose settings are the defaults. */
+const PUBLISHED = codecConfig({
+  kind: "autoencoder-kl",
+  config: {},
+  scale: { mean: [0, 0, 0, 0], std: [1, 1, 1, 1] },
+});
+
 type Row = { kind: string } & Record<string, number | string>;
 
 const profilePrefix = join(tmpdir(), `madformer-profile-${process.pid}`);
@@ -63,11 +70,11 @@ const FIGURES: Readonly<Record<string, (bench: Bench) => Promise<Omit<Row, "kind
     const [loss, optimizer] = [LossConfig.parse({}), OptimizerConfig.parse({})];
     const params = initialize(madformerSpecs(model), 0);
     const start = performance.now();
-    const program = (await compile(trainStep(model, loss, optimizer) as never, trainSignature(model, batch) as never, {
+    const program = await compile(trainStep(model, loss, optimizer), trainSignature(model, batch), {
       name: "train",
       initialState: { params, ema: params },
       session,
-    })) as unknown as Program;
+    });
     const compile_s = (performance.now() - start) / 1000;
     const { T, P } = geometryOf(model);
     const size = batch * T * P * model.latentChannels;
@@ -112,8 +119,8 @@ const FIGURES: Readonly<Record<string, (bench: Bench) => Promise<Omit<Row, "kind
   },
 
   async vae_encode() {
-    const weights = initialize(autoencoderSpecs(SD_VAE), 0);
-    const program = await compileEncoder(SD_VAE, weights, { batchImages: 1, height: 256, width: 256 }, { session });
+    const weights = initialize(codecSpecs(PUBLISHED), 0);
+    const { program } = await compileCodecEncoder(PUBLISHED, weights, { batchImages: 1, side: 256, session });
     const images = random("image", 256 * 256 * 3);
     const median_s = await medianSeconds(() => program.run({ images }), rounds);
     await profiled(program);
@@ -122,8 +129,8 @@ const FIGURES: Readonly<Record<string, (bench: Bench) => Promise<Omit<Row, "kind
   },
 
   async vae_decode() {
-    const weights = initialize(autoencoderSpecs(SD_VAE), 0);
-    const program = await compileDecoder(SD_VAE, weights, { batchImages: 1, height: 256, width: 256 }, { session });
+    const weights = initialize(codecSpecs(PUBLISHED), 0);
+    const { program } = await compileCodecDecoder(PUBLISHED, weights, { batchImages: 1, side: 256, session });
     const latents = random("latents", 32 * 32 * 4);
     const median_s = await medianSeconds(() => program.run({ latents }), rounds);
     await profiled(program);
@@ -133,11 +140,12 @@ const FIGURES: Readonly<Record<string, (bench: Bench) => Promise<Omit<Row, "kind
 };
 
 /** Prints where the time of a program went, if that was asked for. */
-async function profiled(program: Program): Promise<void> {
+async function profiled(program: Pick<Program, "endProfiling">): Promise<void> {
   if (!options.profile) return;
-  const { executor } = program as unknown as { executor: { endProfiling(): string } };
-  const path = executor.endProfiling();
-  printProfile(JSON.parse(readFileSync(path, "utf8")) as never, (line) => console.error(line));
+  const path = program.endProfiling();
+  printProfile(JSON.parse(readFileSync(path, "utf8")) as Parameters<typeof printProfile>[0], (line) =>
+    console.error(line),
+  );
   rmSync(path);
 }
 

@@ -1,4 +1,4 @@
-import { ConfigError, geometryOf, madformerConfig, preset, PRESETS, type PresetName } from "./config.js";
+import { ModelConfigError, geometryOf, madformerConfig, preset, PRESETS, type PresetName } from "./config.js";
 import { madformerSpecs } from "./madformer.js";
 import { parameterCount } from "./parameters.js";
 import { QUIRKS } from "./quirks.js";
@@ -7,7 +7,7 @@ const problemsOf = (input: unknown): string => {
   try {
     madformerConfig(input as never);
   } catch (error) {
-    expect(error).toBeInstanceOf(ConfigError);
+    expect(error).toBeInstanceOf(ModelConfigError);
     expect(error).toBeInstanceOf(TypeError);
     expect((error as Error).cause).toBeDefined();
     return (error as Error).message;

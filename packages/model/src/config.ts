@@ -135,13 +135,13 @@ export const PRESETS = {
   /** The released code's defaults for FFHQ at 1024 pixels: 1.3 billion parameters, latents of 128 x 128 x 4. */
   "ffhq-1024": { quirks: "reference" },
   /**
-   * The released code has no setting for ImageNet. Latents of 32 x 32 x 4 (256 pixels) in 4 blocks of 16 x 16, which are
-   * 64 tokens each; layers and widths are those of FFHQ.
+   * The released code has no setting for ImageNet. Latents of 32 x 32 x 4 (256 pixels) in 4 blocks of 16 x 16, which
+   * are 64 tokens each; layers and widths are those of FFHQ.
    */
   "imagenet-256": { blocks: 4, blockSide: 16, quirks: "reference" },
   /**
-   * Small enough to train on two cores within minutes: 8 x 8 x 32 latents, principal components of 8 x 8 pixels, in 4 blocks
-   * of 16 tokens. What was tried beside it: docs/faces-64.md.
+   * Small enough to train on two cores within minutes: 8 x 8 x 32 latents, principal components of 8 x 8 pixels, in 4
+   * blocks of 16 tokens. What was tried beside it: docs/faces-64.md.
    */
   "faces-64": {
     latentChannels: 32,
@@ -171,13 +171,14 @@ export type PresetName = keyof typeof PRESETS;
 /**
  * A complete config, with defaults filled in.
  *
- * @throws {ConfigError} If a field is unknown, of the wrong kind or does not fit another one; every problem is named.
+ * @throws {ModelConfigError} If a field is unknown, of the wrong kind or does not fit another one; every problem is
+ *   named.
  */
 export function madformerConfig(input: z.input<typeof MadformerConfig>): MadformerConfig {
   const result = MadformerConfig.safeParse(input);
   if (result.success) return result.data;
   const problems = result.error.issues.map(({ path, message }) => `${path.join(".") || "config"}: ${message}`);
-  throw new ConfigError(`The model's config is not valid: ${problems.join("; ")}`, { cause: result.error });
+  throw new ModelConfigError(`The model's config is not valid: ${problems.join("; ")}`, { cause: result.error });
 }
 
 /** The config of a preset. */
@@ -186,6 +187,6 @@ export function preset(name: PresetName): MadformerConfig {
 }
 
 /** A config that is not valid. */
-export class ConfigError extends TypeError {
-  override readonly name = "ConfigError";
+export class ModelConfigError extends TypeError {
+  override readonly name = "ModelConfigError";
 }

@@ -9,7 +9,8 @@ export const inBatch: NameOf = (image) => `image ${image} of the batch`;
  * Sees that what was computed for the images of a batch is finite.
  *
  * @param values (images, ...) float32. Borrowed.
- * @param message What could not be done and found, of the first image that is not: `Cannot decode seed 17: its pixels are not finite`.
+ * @param message What could not be done and found, of the first image that is not:
+ *   `Cannot decode seed 17: its pixels are not finite`.
  * @throws {RangeError} If one is NaN or infinite: with the message, where, and how many.
  */
 export function assertFinite(values: Float32Array, images: number, message: (image: number) => string): void {

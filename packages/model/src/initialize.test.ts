@@ -13,7 +13,8 @@ const moments = (values: Float32Array) => {
 };
 
 describe("initialize()", () => {
-  // Of 100,000 draws the mean is off by a standard deviation of 0.003, the variance relatively by as much: five of them.
+  // Of 100,000 draws the mean is off by a standard deviation of 0.003, the variance relatively by as much: five of
+  // them.
   const OFF = 0.016;
 
   test.each([

@@ -2,8 +2,8 @@ import type * as tf from "@tensorflow/tfjs-core";
 import { ShapeError } from "./shape.js";
 
 /**
- * Parameters of a network: tensors by the keys of the reference's `state_dict`. In programs they are laid out as tfjs wants
- * them, which differs from PyTorch for one kind of tensor: convolution kernels are HWIO here and OIHW there.
+ * Parameters of a network: tensors by the keys of the reference's `state_dict`. In programs they are laid out as tfjs
+ * wants them, which differs from PyTorch for one kind of tensor: convolution kernels are HWIO here and OIHW there.
  */
 export type Parameters = Readonly<Record<string, tf.Tensor>>;
 
@@ -80,7 +80,8 @@ export interface FileTensor {
 /**
  * Parameters as programs take them, from a state dict of the reference: kernels from OIHW to HWIO, all else as it is.
  *
- * @param tensors By key. 1x1 kernels given for linear layers, (O, I, 1, 1) for (O, I), are accepted: some exports have them.
+ * @param tensors By key. 1x1 kernels given for linear layers, (O, I, 1, 1) for (O, I), are accepted: some exports have
+ *   them.
  * @returns By key, in the order of the specs. Arrays that need no other layout are the given ones, not copies.
  * @throws {ShapeError} If a key is missing, is not known, or has another shape; the message lists the first few.
  */
@@ -136,7 +137,9 @@ export function toStateDict(
   );
 }
 
-/** The elements of a tensor of four axes with its axes permuted: axis i of the result is axis order[i] of the tensor. */
+/**
+ * The elements of a tensor of four axes with its axes permuted: axis i of the result is axis order[i] of the tensor.
+ */
 function permuted(data: Float32Array, shape: readonly number[], order: readonly number[]): Float32Array {
   const strides = [0, 1, 2, 3].map((axis) => shape.slice(axis + 1).reduce((a, b) => a * b, 1));
   const [n0 = 0, n1 = 0, n2 = 0, n3 = 0] = order.map((axis) => shape[axis] ?? 0);

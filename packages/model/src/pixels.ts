@@ -7,7 +7,7 @@
  * @param images Any number of float32 values, about [-1, 1].
  * @returns As many uint8 values; NaN becomes 0.
  */
-export function pixelsOf(images: Float32Array): Uint8Array {
+export function pixelsOfFloats(images: Float32Array): Uint8Array {
   const f32 = Math.fround;
   const pixels = new Uint8Array(images.length);
   for (let i = 0; i < images.length; i++) {

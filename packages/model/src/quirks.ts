@@ -2,8 +2,8 @@ import { z } from "zod";
 
 /**
  * Where the released code computes something else than one would expect, and the numbers differ for it, a switch says
- * which of the two is meant. `reference` is the code as released; `sound` is what we would do. Sections are those of the
- * description of the reference implementation.
+ * which of the two is meant. `reference` is the code as released; `sound` is what we would do. Sections are those of
+ * the description of the reference implementation.
  */
 export const Quirks = z
   .strictObject({

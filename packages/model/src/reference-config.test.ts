@@ -1,4 +1,4 @@
-import { ConfigError, madformerConfig, preset } from "./config.js";
+import { ModelConfigError, madformerConfig, preset } from "./config.js";
 import { QUIRKS, type Quirks } from "./quirks.js";
 import { configFromReference, unlikeReference } from "./reference-config.js";
 
@@ -75,7 +75,7 @@ describe("configFromReference()", () => {
   });
 
   test("names what does not fit", () => {
-    expect(() => configFromReference({ depth: 3, diff_depth: 4 })).toThrow(ConfigError);
+    expect(() => configFromReference({ depth: 3, diff_depth: 4 })).toThrow(ModelConfigError);
     expect(() => configFromReference({ pre_downsample_block_size: 1000 })).toThrow(/blockSide/);
   });
 });

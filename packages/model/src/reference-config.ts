@@ -30,13 +30,13 @@ export interface ReferenceSettings {
 }
 
 /**
- * The config of a model of the reference, with the released code's behaviour but for the switches that are written out, as
- * `export` does where they are others.
+ * The config of a model of the reference, with the released code's behaviour except for the switches that are written
+ * out, as `export` does where they are others.
  *
  * Source: spec section 1.
  *
  * @param settings Other fields, such as a checkpoint's `args` have, are ignored: they do not change the model.
- * @throws {ConfigError} If the result is not a valid config.
+ * @throws {ModelConfigError} If the result is not a valid config.
  */
 export function configFromReference(settings: ReferenceSettings): MadformerConfig {
   const s = settings;
@@ -78,8 +78,8 @@ function switchesOf(written: ReferenceSettings["quirks"]): Partial<Quirks> {
 }
 
 /**
- * What of a model the released code cannot know, in words: `condition is "autoregressive", there "with-noised"`. Where there is
- * something, weights with the reference's keys and shapes load there, and then compute something else.
+ * What of a model the released code cannot know, in words: `condition is "autoregressive", there "with-noised"`. Where
+ * there is something, weights with the reference's keys and shapes load there, and then compute something else.
  *
  * @returns Empty for a model that the released code computes alike.
  */
@@ -92,12 +92,15 @@ export function unlikeReference({ quirks, singleTower, qkNormEps }: MadformerCon
     .map(([name, ours, theirs]) => `${name} is ${JSON.stringify(ours)}, there ${JSON.stringify(theirs)}`);
 }
 
-/** Names of PyTorch's file in an export: for a model that the released code computes alike, and for one that it does not. */
+/**
+ * Names of PyTorch's file in an export: for a model that the released code computes alike, and for one that it does
+ * not.
+ */
 export const TORCH_FILES = ["checkpoint.pt", "checkpoint.sound.pt"] as const;
 
 /**
- * What PyTorch's file is called. The reference finds all keys and shapes of a model with other switches than its own, and then
- * computes something else; nothing in a state dict says so, therefore the file's name does.
+ * What PyTorch's file is called. The reference finds all keys and shapes of a model with other switches than its own,
+ * and then computes something else; nothing in a state dict says so, therefore the file's name does.
  */
 export function torchFileOf(model: MadformerConfig): (typeof TORCH_FILES)[number] {
   return unlikeReference(model).length === 0 ? "checkpoint.pt" : "checkpoint.sound.pt";

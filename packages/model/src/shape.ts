@@ -1,13 +1,5 @@
 import type * as tf from "@tensorflow/tfjs-core";
 
-/**
- * Letters of this package, as in the paper where it has them:
- *
- *     N  images of a batch            T  blocks of an image          M  tokens of a block
- *     P  latent pixels of a block     L  tokens of a tower           C  width of the residual stream
- *     H  attention heads              D  C / H, width of a head      K  keys that queries see
- */
-
 /** A tensor whose shape is not what a function needs. */
 export class ShapeError extends RangeError {
   override readonly name = "ShapeError";

@@ -32,8 +32,8 @@ export function draw(name: string, ...shape: number[]): Value & { readonly data:
 }
 
 /**
- * The smallest model that has every part, with sizes that differ where they can: what is confused is then seen. Numbers of
- * the two halves of the network are no multiples of each other either.
+ * The smallest model that has every part, with sizes that differ where they can: what is confused is then seen. Numbers
+ * of the two halves of the network are no multiples of each other either.
  */
 export function tiny(overrides: z.input<typeof MadformerConfig> = {}): MadformerConfig {
   return madformerConfig({
@@ -70,8 +70,8 @@ export const MODES = {
 } as const satisfies Record<string, z.input<typeof MadformerConfig>>;
 
 /**
- * Weights with which no term vanishes, no scale is 1 and outputs are of order 1: first values, moved. Timesteps of 0 to 999
- * would drown everything else in the network that embeds them as they are, so that their weights are smaller there.
+ * Weights with which no term vanishes, no scale is 1 and outputs are of order 1: first values, moved. Timesteps of 0 to
+ * 999 would drown everything else in the network that embeds them as they are, so that their weights are smaller there.
  */
 export function weightsOf(config: MadformerConfig, name = "weights"): Record<string, Float32Array> {
   const weights = randomWeights(madformerSpecs(config), name);
@@ -128,7 +128,10 @@ const specsOf = (tree: Tree<Value>): Tree<TensorSpec> =>
 const dataOf = (tree: Tree<Value>): Tree<TensorData> =>
   Object.fromEntries(Object.entries(tree).map(([name, value]) => [name, isTensor(value) ? value.data : dataOf(value)]));
 
-/** What a tree of values is inside a function: tensors of the ranks that the test knows, so that they fit wherever they go. */
+/**
+ * What a tree of values is inside a function: tensors of the ranks that the test knows, so that they fit wherever they
+ * go.
+ */
 export type Inside<T> = T extends Value ? never : { [Name in keyof T]: Inside<T[Name]> };
 
 /** A function of tensors, compiled for tensors like the given ones. */
@@ -155,7 +158,8 @@ export async function runOnce<const Inputs extends Tree<Value>, Outputs extends 
 }
 
 /**
- * How far results may be apart, by kind of computation. A float32 keeps 24 bits, 6e-8 relatively; values here are of order 1.
+ * How far results may be apart, by kind of computation. A float32 keeps 24 bits, 6e-8 relatively; values here are of
+ * order 1.
  */
 export const TOLERANCE = {
   /** A few correctly rounded operations one after another. */

@@ -141,7 +141,8 @@ describe("forward()", () => {
         expect(changed(clean["noisePred"]!, before["noisePred"]!, size)).toEqual(after);
         if (!config.clearClean)
           expect(changed(clean["cleanTower"]!, before["cleanTower"]!, size)).toEqual([j, ...after]);
-        // Another noised block: it alone is denoised otherwise, but where the blocks before are seen through the noised tower.
+        // Another noised block: it alone is denoised otherwise, but where the blocks before are seen through the noised
+        // tower.
         const noised = await program.run(other("noisedX"));
         expect(changed(noised["noisePred"]!, before["noisePred"]!, size)).toEqual(
           config.clearClean && !config.denoisingMlp ? [j, ...after] : [j],

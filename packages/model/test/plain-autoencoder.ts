@@ -1,4 +1,7 @@
-/** The autoencoder a second time, as plain as its description (section 14). It shares no code with what it is compared with. */
+/**
+ * The autoencoder a second time, as plain as its description (section 14). It shares no code with what it is compared
+ * with.
+ */
 import type { AutoencoderConfig } from "@madformer/model";
 import * as tf from "@tensorflow/tfjs-core";
 import { conv, doubled, groupNorm, resnet, silu, spatialAttention, type P } from "./plain.js";

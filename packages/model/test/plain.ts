@@ -1,7 +1,10 @@
 /**
- * MADFormer a second time, as plain as its description: every token of both towers goes through every layer, attention is
- * masked and not skipped, each U-Net call stands alone. Written from the description of the reference implementation; it shares
- * no code with what it is compared with, but for the sizes of a config.
+ * MADFormer as plain as its description: the place to read first. Every token of both towers goes through every layer,
+ * attention is masked and not skipped, each U-Net call stands alone. From the end upwards: `plainForward` (section 6),
+ * `layer` (5), `mayAttend` (7), `rope` (8), `downsampler` and `upsampler` (4).
+ *
+ * Source: docs/reference.md. It shares no code with `src/`, which tests compare with it, except for the sizes of a
+ * config.
  */
 import { geometryOf, type MadformerConfig, type OutputName } from "@madformer/model";
 import * as tf from "@tensorflow/tfjs-core";
@@ -123,7 +126,7 @@ function upsampler(
   return conv(p, "upsampler.conv_out", h);
 }
 
-/** Rotates (N, H, L, D) by the positions of the tokens of whole images, written out pair by pair. Section 8. */
+/** Rotates (N, H, L, D) by the positions of the tokens of whole images, written out pair by pair. Spec section 8. */
 function rope(config: MadformerConfig, x: tf.Tensor4D): tf.Tensor4D {
   const { D, grid, tokenSide, M, T } = geometryOf(config);
   const side = grid * tokenSide;
@@ -164,7 +167,7 @@ function rope(config: MadformerConfig, x: tf.Tensor4D): tf.Tensor4D {
   return tf.add(tf.mul(x, table(Math.cos)), tf.mul(turned, table(Math.sin)));
 }
 
-/** Whether block `q` may look at block `k`, numbered over both towers: 0..T-1 clean, T..2T-1 noised. Section 7. */
+/** Whether block `q` may look at block `k`, numbered over both towers: 0..T-1 clean, T..2T-1 noised. Spec section 7. */
 export function mayAttend(config: MadformerConfig, layer: number, q: number, k: number): boolean {
   const T = config.blocks;
   if (config.denoisingMlp && layer >= config.arLayers) return q === k;
@@ -173,7 +176,7 @@ export function mayAttend(config: MadformerConfig, layer: number, q: number, k: 
   return (cleanQ && cleanK && q >= k) || (!cleanQ && cleanK && q - T > k) || q === k;
 }
 
-/** One transformer layer over (N, L, C): clean tokens, where there are any, then noised ones. Section 5. */
+/** One transformer layer over (N, L, C): clean tokens, where there are any, then noised ones. Spec section 5. */
 function layer(p: P, config: MadformerConfig, index: number, x: tf.Tensor3D, cleanTokens: number): tf.Tensor3D {
   const { M, D, T } = geometryOf(config);
   const [N, L, C] = x.shape;
@@ -223,7 +226,7 @@ function layer(p: P, config: MadformerConfig, index: number, x: tf.Tensor3D, cle
 }
 
 /**
- * All outputs. Section 6.
+ * All outputs. Spec section 6.
  *
  * @param cleanT (N, T) int32: the timestep of each clean block, whatever the quirk says.
  */

@@ -1,3 +1,4 @@
+import { hostCopies } from "@madformer/engine";
 import {
   ddim,
   dpmSolver,
@@ -41,9 +42,9 @@ const noiseOf = (config: MadformerConfig, N: number): Float32Array =>
   draw("noise", N, config.blocks, config.blockSide ** 2, config.latentChannels).data;
 
 /**
- * Samples without a cache: for every step of every block, the training pass over the whole image. Finished blocks are its
- * clean blocks; under `clearClean`, where blocks are seen through the noised tower, they are its noised blocks as they were at
- * their last step. The solver's formula is written out in doubles.
+ * Samples without a cache: for every step of every block, the training pass over the whole image. Finished blocks are
+ * its clean blocks; under `clearClean`, where blocks are seen through the noised tower, they are its noised blocks as
+ * they were at their last step. The solver's formula is written out in doubles.
  */
 async function uncached(config: MadformerConfig, plan: SolverPlan, noise: Float32Array, by: "forward" | "plain") {
   const { blocks: T } = config;
@@ -234,6 +235,16 @@ describe("Sampler", () => {
     expect([...compiled.keys()].sort()).toEqual(["context", "denoise", "denoise clip", "first", "time 3"]);
     expect(compiled.get("time 3")?.runCount).toBe(2);
     expect(compiled.get("denoise")?.runCount).toBe(2 * T);
+  });
+
+  test("copies to the host what it is asked for, and no keys and values", async () => {
+    for (const programs of ["per-block", "shared"] as const) {
+      await using sampler = await Sampler.create(config, weights, { batchImages: 1, programs });
+      const before = hostCopies().count;
+      await sampler.sample(plan, noiseOf(config, 1));
+      // What timesteps add, on two ways; the first condition; of each step the noise and the block.
+      expect(hostCopies().count - before).toBe(2 + 1 + 2 * plan.steps.length * T);
+    }
   });
 
   test("says which size of noise it expected", async () => {

@@ -187,11 +187,10 @@ describe("trainStep()", () => {
   const [RATE, DECAY] = [0.01, 0.75];
   const train = async (optimizer: OptimizerConfig) => {
     const params = weightsOf(config);
-    const program = await compile(
-      trainStep(config, LossConfig.parse({}), optimizer) as never,
-      trainSignature(config, 1) as never,
-      { name: "train", initialState: { params, ema: params } },
-    );
+    const program = await compile(trainStep(config, LossConfig.parse({}), optimizer), trainSignature(config, 1), {
+      name: "train",
+      initialState: { params, ema: params },
+    });
     return { params, program };
   };
   type State = Record<"params" | "m" | "v" | "ema", Record<string, Float32Array>>;
@@ -205,7 +204,7 @@ describe("trainStep()", () => {
     const { params, program } = await train(optimizer);
     await using _ = program;
     const scalars = stepScalars(optimizer, 1, RATE, DECAY);
-    const data = Object.fromEntries(Object.entries(batch).map(([name, { data }]) => [name, data]));
+    const data = { latents: batch.latents.data, noise: batch.noise.data, t: batch.t.data };
     const outputs = (await program.run({ ...data, scalars })) as Values<Record<string, tf.Tensor>>;
     const all = Object.keys(params).flatMap((key) => Array.from(gradients[key] ?? []));
     const norm = Math.hypot(...all);
@@ -214,7 +213,7 @@ describe("trainStep()", () => {
       expectClose(outputs[name]!, gradients[name]!, TOLERANCE.layer, name);
     expect(norm).toBeGreaterThan(0.1);
     const clip = kind === "clipped" ? 0.05 / (norm + 1e-6) : 1;
-    const state = program.state.readAll() as unknown as State;
+    const state = (await program.state.readAll()) as State;
     let decayed = 0;
     for (const [key, before] of Object.entries(params)) {
       const g = gradients[key] ?? new Float32Array(before.length);

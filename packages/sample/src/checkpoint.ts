@@ -24,7 +24,7 @@ export interface KeptWeights {
 }
 
 /** A model that images can be sampled from. */
-export interface Checkpoint {
+export interface TrainedModel {
   readonly model: MadformerConfig;
   readonly codec: CodecConfig;
   readonly codecWeights: Weights;
@@ -48,9 +48,10 @@ const ConfigFile = z.object({ format: z.literal(1), model: z.unknown(), step: z.
  *
  * Weights are read when they are asked for, and must be finite.
  *
- * @throws {DataError} If a file is missing, damaged, or does not fit the config. {FormatError} If a weight is not finite.
+ * @throws {DataError} If a file is missing, damaged, or does not fit the config. {FormatError} If a weight is not
+ *   finite.
  */
-export async function openCheckpoint(artifact: Artifact): Promise<Checkpoint> {
+export async function openTrainedModel(artifact: Artifact): Promise<TrainedModel> {
   const config = ConfigFile.safeParse(await readJson(artifact, "config.json"));
   if (!config.success)
     throw new DataError(
@@ -88,7 +89,7 @@ export async function openCheckpoint(artifact: Artifact): Promise<Checkpoint> {
  * @throws {DataError} If one is not there: with the steps of those that are.
  */
 export function chosenCheckpoints(
-  { kept, final }: Pick<Checkpoint, "kept" | "final">,
+  { kept, final }: Pick<TrainedModel, "kept" | "final">,
   wanted: string,
 ): readonly KeptWeights[] {
   if (wanted === "all") return kept;

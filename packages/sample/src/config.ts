@@ -1,3 +1,4 @@
+import { SOLVER_NAMES } from "@madformer/model";
 import { z } from "zod";
 import { parseSeeds } from "./seeds.js";
 
@@ -20,7 +21,7 @@ const Checkpoints = z
 export const SampleConfig = z
   .strictObject({
     seeds: Seeds.default("0-63"),
-    solver: z.enum(["dpm-solver++", "ddim"]).default("dpm-solver++").describe("How noise becomes an image"),
+    solver: z.enum(SOLVER_NAMES).default(SOLVER_NAMES[0]).describe("How noise becomes an image"),
     steps: z.int().min(1).max(1000).default(25).describe("Denoising steps per block"),
     clip: z.boolean().default(false).describe("With ddim: clip predicted latents to [-1, 1], as the reference does"),
     weights: z.enum(["ema", "raw"]).default("ema").describe("Averaged weights, or those of the last training step"),

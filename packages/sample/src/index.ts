@@ -1,12 +1,20 @@
 /**
  * Checkpoints to images.
  *
- * Reading order: `stages/sample.ts` (the stage), `checkpoint.ts` (what it reads), `sample.ts` (seeds to images), `order.ts`
- * (how an image came into being).
+ * Reading order: `stages/sample.ts` (the stage), `checkpoint.ts` (what it reads), `sample.ts` (seeds to images),
+ * `order.ts` (how an image came into being).
+ *
+ * Letters are those of `@madformer/model`: N images, T blocks, P latent pixels of a block.
  */
 export { stage as sampleStage } from "./stages/sample.js";
 export { SampleConfig } from "./config.js";
-export { chosenCheckpoints, openCheckpoint, type Checkpoint, type KeptWeights, type Weights } from "./checkpoint.js";
-export { imageSide, ImageSampler, noiseOfSeed, planOf, type SampledImage } from "./sample.js";
+export {
+  chosenCheckpoints,
+  openTrainedModel,
+  type TrainedModel,
+  type KeptWeights,
+  type Weights,
+} from "./checkpoint.js";
+export { imageSide, ImageSampler, type SampledImage } from "./sample.js";
 export { orderPicture } from "./order.js";
 export { parseSeeds } from "./seeds.js";

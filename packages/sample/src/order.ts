@@ -1,20 +1,20 @@
 import { imageGrid, type RgbImage } from "@madformer/artifacts";
 import { geometryOf, pixelsPerLatent } from "@madformer/model";
-import type { Checkpoint } from "./checkpoint.js";
+import type { TrainedModel } from "./checkpoint.js";
 import { imageSide, type ImageSampler, type SampledImage } from "./sample.js";
 
 /** What is not generated yet, in the picture. */
 const GRAY = 0xd8;
 
 /**
- * How images come into being: a row for each image, a column for each block, in which the blocks up to it are there. The
- * blocks to come are zero in the latents, and gray in the picture.
+ * How images come into being: a row for each image, a column for each block, in which the blocks up to it are there.
+ * The blocks to come are zero in the latents, and gray in the picture.
  *
  * @param images At least one.
  */
 export async function orderPicture(
   sampler: ImageSampler,
-  checkpoint: Pick<Checkpoint, "model" | "codec">,
+  checkpoint: Pick<TrainedModel, "model" | "codec">,
   images: readonly SampledImage[],
 ): Promise<RgbImage> {
   const { T, P, grid } = geometryOf(checkpoint.model);

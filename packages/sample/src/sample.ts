@@ -1,10 +1,8 @@
-import { normal, randomKey } from "@madformer/engine";
 import {
   compileCodecDecoder,
-  ddim,
-  dpmSolver,
   fromBlocks,
   geometryOf,
+  noiseOfSeeds,
   pixelsPerLatent,
   Sampler,
   type CodecDecoder,
@@ -12,8 +10,7 @@ import {
   type NameOf,
   type SolverPlan,
 } from "@madformer/model";
-import type { Checkpoint, Weights } from "./checkpoint.js";
-import type { SampleConfig } from "./config.js";
+import type { TrainedModel, Weights } from "./checkpoint.js";
 
 /** An image with its seed, and the latents it was decoded from. */
 export interface SampledImage {
@@ -24,24 +21,9 @@ export interface SampledImage {
   readonly latents: Float32Array;
 }
 
-/** The solver's steps for a config. */
-export function planOf({ solver, steps, clip }: Pick<SampleConfig, "solver" | "steps" | "clip">): SolverPlan {
-  return solver === "ddim" ? ddim(steps, { clip }) : dpmSolver(steps);
-}
-
 /** Side of the images that a checkpoint makes, in pixels. */
-export function imageSide({ model, codec }: Pick<Checkpoint, "model" | "codec">): number {
+export function imageSide({ model, codec }: Pick<TrainedModel, "model" | "codec">): number {
   return geometryOf(model).latentSide * pixelsPerLatent(codec);
-}
-
-/**
- * The noise that an image starts as: a function of its seed alone.
- *
- * @returns (T, P, channels) float32, standard normal.
- */
-export function noiseOfSeed(model: MadformerConfig, seed: number): Float32Array {
-  const { T, P } = geometryOf(model);
-  return normal(randomKey(seed, "sample"), { size: T * P * model.latentChannels });
 }
 
 /** Weights of one checkpoint, compiled: makes images of seeds, a batch at a time. */
@@ -55,7 +37,7 @@ export class ImageSampler implements AsyncDisposable {
   ) {}
 
   static async create(
-    checkpoint: Pick<Checkpoint, "model" | "codec" | "codecWeights">,
+    checkpoint: Pick<TrainedModel, "model" | "codec" | "codecWeights">,
     weights: Weights,
     plan: SolverPlan,
     batchImages: number,
@@ -67,8 +49,8 @@ export class ImageSampler implements AsyncDisposable {
   }
 
   /**
-   * Images of seeds, in their order. Every batch has the same size, the last one filled up with its first seed: programs have
-   * fixed shapes, and an image must not depend on how many are made with it.
+   * Images of seeds, in their order. Every batch has the same size, the last one filled up with its first seed:
+   * programs have fixed shapes, and an image must not depend on how many are made with it.
    *
    * @throws {RangeError} If latents or pixels are not finite: with the seed.
    */
@@ -78,10 +60,9 @@ export class ImageSampler implements AsyncDisposable {
     const size = T * P * model.latentChannels;
     for (let first = 0; first < seeds.length; first += batchImages) {
       const batch = seeds.slice(first, first + batchImages);
-      const noise = new Float32Array(batchImages * size);
-      const seedOf = (i: number): number => (batch[i] ?? batch[0]) as number;
-      const nameOf = (i: number): string => `seed ${seedOf(i)}`;
-      for (let i = 0; i < batchImages; i++) noise.set(noiseOfSeed(model, seedOf(i)), i * size);
+      const filled = Array.from({ length: batchImages }, (_, i) => (batch[i] ?? batch[0]) as number);
+      const noise = noiseOfSeeds(model, filled);
+      const nameOf = (i: number): string => `seed ${filled[i]}`;
       const latents = await this.sampler.sample(this.plan, noise, { nameOf, ...(signal ? { signal } : {}) });
       const pixels = await this.decode(latents, nameOf);
       const pixelsOfImage = pixels.length / batchImages;

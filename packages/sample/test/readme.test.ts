@@ -11,7 +11,8 @@ test("the README's example prints the seeds and the sizes of their images", asyn
   await using on = await bench();
   const readme = await readFile(join(root, "README.md"), "utf8");
   const example = /```ts\n(.*?)```/s.exec(readme)?.[1] ?? "";
-  const folder = join(root, "node_modules", `readme-${process.pid}`); // below the package: its imports resolve as its own would
+  // Below the package: its imports resolve as its own would.
+  const folder = join(root, "node_modules", `readme-${process.pid}`);
   await mkdir(folder, { recursive: true });
   try {
     await writeFile(join(folder, "example.mts"), example);

@@ -17,8 +17,11 @@ export interface PipelineFile {
   readonly stages: readonly PipelineEntry[];
 }
 
+/** What fields of stage functions have when nothing is said: of texts, numbers, yes or no, and null. */
+export type StageDefaults = Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+
 export class PipelineError extends Error {}
 export function isName(value: unknown): value is string;
 export function readPipelineFile(folder: string): PipelineFile;
-export function checkPipeline(value: unknown, file: string, name: string): PipelineFile;
+export function checkPipeline(value: unknown, file: string, name: string, defaults?: StageDefaults): PipelineFile;
 export function upTo(stages: readonly PipelineEntry[], last: string): PipelineEntry[];

@@ -1,6 +1,6 @@
 /**
- * The grammar of `pipelines/<name>/pipeline.json`: the one place where it is checked. Plain JavaScript without a dependency,
- * because Nx reads pipelines before anything is built; the runner and the command line read them through
+ * The grammar of `pipelines/<name>/pipeline.json`: the one place where it is checked. Plain JavaScript without a
+ * dependency, because Nx reads pipelines before anything is built; the runner and the command line read them through
  * `src/pipeline.ts`.
  */
 import { readFileSync, statSync } from "node:fs";
@@ -8,6 +8,7 @@ import path from "node:path";
 
 /** @typedef {import("./pipeline-file.mjs").PipelineEntry} PipelineEntry */
 /** @typedef {import("./pipeline-file.mjs").PipelineFile} PipelineFile */
+/** @typedef {import("./pipeline-file.mjs").StageDefaults} StageDefaults */
 
 /** Names of pipelines, stages, stage functions and inputs: they become parts of paths and of Nx's project names. */
 const NAME = /^[a-z0-9][a-z0-9-]{0,62}$/;
@@ -33,7 +34,8 @@ export class PipelineError extends Error {
 }
 
 /**
- * Reads and checks `<folder>/pipeline.json`.
+ * Reads and checks `<folder>/pipeline.json`. Fields that it leaves out and conditions ask for have the default that
+ * `defaults.json` beside the folder says, if there is that file.
  *
  * @param {string} folder
  * @returns {PipelineFile}
@@ -64,17 +66,36 @@ export function readPipelineFile(folder) {
       cause,
     });
   }
-  return checkPipeline(value, file, name);
+  return checkPipeline(value, file, name, readDefaults(path.join(folder, "../defaults.json")));
+}
+
+/**
+ * @param {string} file
+ * @returns {StageDefaults}
+ * @throws {PipelineError}
+ */
+function readDefaults(file) {
+  try {
+    const value = /** @type {unknown} */ (JSON.parse(readFileSync(file, "utf8")));
+    if (!isObject(value) || !Object.values(value).every(isObject))
+      throw new TypeError("it holds no object of objects, expected defaults by stage and field");
+    return /** @type {StageDefaults} */ (value);
+  } catch (cause) {
+    const { code, message } = /** @type {NodeJS.ErrnoException} */ (cause);
+    if (code === "ENOENT") return {};
+    throw new PipelineError(`Cannot read ${shown(file)}: ${message}`, { cause });
+  }
 }
 
 /**
  * @param {unknown} value What pipeline.json holds.
  * @param {string} file What messages call it.
  * @param {string} name The pipeline's.
+ * @param {StageDefaults} defaults What fields have that a config leaves out.
  * @returns {PipelineFile}
  * @throws {PipelineError}
  */
-export function checkPipeline(value, file, name) {
+export function checkPipeline(value, file, name, defaults = {}) {
   /** @type {string[]} */
   const problems = [];
   if (!isShallow(value, MAX_DEPTH))
@@ -96,19 +117,12 @@ export function checkPipeline(value, file, name) {
     const more = problems.length > MAX_PROBLEMS ? `; and ${problems.length - MAX_PROBLEMS} more` : "";
     throw new PipelineError(`Cannot use ${shown(file)}: ${problems.slice(0, MAX_PROBLEMS).join("; ")}${more}`);
   }
-  const configs = new Map(read.map(({ name: stage, config }) => [stage, config]));
-  const stages = read.map(({ name: stage, uses, config, needs, conditions }) => ({
-    name: stage,
-    uses,
-    config,
-    needs: Object.fromEntries(
-      Object.entries(needs).filter(([input]) =>
-        conditions.every(
-          (one) => one.input !== input || sameJson(fieldOf(configs.get(one.stage), one.field), one.value),
-        ),
-      ),
-    ),
-  }));
+  const byName = new Map(read.map((entry) => [entry.name, entry]));
+  const stages = read.map(({ name: stage, uses, config, needs, conditions }) => {
+    const left = conditions.filter((one) => !holds(one, byName, defaults, file)).map(({ input }) => input);
+    const kept = Object.entries(needs).filter(([input]) => !left.includes(input));
+    return { name: stage, uses, config, needs: Object.fromEntries(kept) };
+  });
   const description = typeof value["description"] === "string" ? value["description"] : "";
   return { name, description, stages: inOrder(stages, file) };
 }
@@ -128,8 +142,10 @@ export function upTo(stages, last) {
 }
 
 /**
+ * @typedef {{ input: string, stage: string, field: string, value: unknown }} Condition An input is there if a
+ *   field of a stage's config has a value.
  * @typedef {{ name: string, uses: string, config: Record<string, unknown>, needs: Record<string, string>,
- *   conditions: { input: string, stage: string, field: string, value: unknown }[] }} ReadEntry
+ *   conditions: Condition[] }} ReadEntry
  *
  * @param {string} stage
  * @param {unknown} entry
@@ -219,9 +235,26 @@ function isShallow(value, depth) {
   );
 }
 
-/** @param {Record<string, unknown> | undefined} config @param {string} field */
-function fieldOf(config, field) {
-  return config !== undefined && Object.hasOwn(config, field) ? config[field] : null;
+/**
+ * The one place where a condition is decided: the field has the value, in the pipeline's words or, where those leave it
+ * out, by the stage's default. `null` is a value like others, and not what a missing field has.
+ *
+ * @param {Condition} condition
+ * @param {ReadonlyMap<string, ReadEntry>} stages
+ * @param {StageDefaults} defaults
+ * @param {string} file
+ * @returns {boolean}
+ * @throws {PipelineError} If the field is left out and its default is not known.
+ */
+function holds({ input, stage, field, value }, stages, defaults, file) {
+  const { uses, config } = /** @type {ReadEntry} */ (stages.get(stage));
+  const known = Object.hasOwn(defaults, uses) ? /** @type {Record<string, unknown>} */ (defaults[uses]) : {};
+  const words = Object.hasOwn(config, field) ? config : known;
+  if (Object.hasOwn(words, field)) return sameJson(words[field], value);
+  throw new PipelineError(
+    `Cannot use ${shown(file)}: "if" of ${shown(input)} asks for ${shown(`${stage}.${field}`)}, which the config of ` +
+      `${shown(stage)} leaves out and no default is known of, expected a value there`,
+  );
 }
 
 /** @param {unknown} a @param {unknown} b @returns {boolean} */

@@ -15,8 +15,8 @@ type Attempt = z.infer<typeof Attempt>;
 const NOTE_SECONDS = 5;
 
 /**
- * Counts time and memory of a stage over all attempts at it: noted in a file every few seconds, because a process that is
- * killed cannot say how long it ran.
+ * Counts time and memory of a stage over all attempts at it: noted in a file every few seconds, because a process that
+ * is killed cannot say how long it ran.
  */
 export class Stopwatch implements AsyncDisposable {
   private readonly begun = performance.now();

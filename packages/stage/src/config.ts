@@ -11,7 +11,8 @@ export class ConfigError extends Error {
 /**
  * A stage's complete config, defaults filled in.
  *
- * @throws {ConfigError} Naming every field that is unknown, missing, of the wrong kind or out of range, with what it can be.
+ * @throws {ConfigError} Naming every field that is unknown, missing, of the wrong kind or out of range, with what it
+ *   can be.
  */
 export function parseConfig<C>(stage: Pick<Stage<C>, "name" | "config">, input: unknown, where = "its config"): C {
   const result = stage.config.safeParse(input);

@@ -2,11 +2,11 @@ import { chmod, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { sha256 } from "@madformer/artifacts";
 import { explain, recordChanges } from "./explain.js";
-import type { Program } from "./run.js";
+import type { BundleDigest } from "./run.js";
 import type { Stage } from "./stage.js";
 import { bench, program, runAll, twoStages, type Bench, type TwoStages } from "./testing.js";
 
-function ask(on: Bench, { pipeline, stages }: TwoStages, code: Program, name = "second") {
+function ask(on: Bench, { pipeline, stages }: TwoStages, code: BundleDigest, name = "second") {
   return explain(pipeline, name, {
     store: on.store,
     stage: async (uses) => stages[uses] as Stage<never>,
@@ -65,7 +65,7 @@ describe("explain()", () => {
   test("names the source files that changed in a program, and its packages", async () => {
     await using on = await bench();
     const all = await twoStages(on);
-    const write = async (name: string, a: number, externals: string[]): Promise<Program> => {
+    const write = async (name: string, a: number, externals: string[]): Promise<BundleDigest> => {
       const path = join(on.root, name);
       await writeFile(
         path,
@@ -84,7 +84,7 @@ describe("explain()", () => {
 
   test("recordChanges() says what two runs differ in: config, source files, inputs", async () => {
     await using on = await bench();
-    const write = async (name: string, a: number): Promise<Program> => {
+    const write = async (name: string, a: number): Promise<BundleDigest> => {
       const path = join(on.root, name);
       await writeFile(path, `// externals: x\n// packages/sample/src/a.ts\nvar a = ${a};\n`);
       return { sha256: sha256(await readFile(path)), externals: [], path };

@@ -5,7 +5,8 @@ import { differ } from "./folder.js";
 import { lookOutside, outsideDigest } from "./outside.js";
 import { outputFolder } from "./output.js";
 import type { Pipeline, PipelineStage } from "./pipeline.js";
-import { stageKey, type Program } from "./run.js";
+import type { StageRemote } from "./remote.js";
+import { stageKey, type BundleDigest } from "./run.js";
 import type { Stage } from "./stage.js";
 
 /** What would happen to a stage if the pipeline ran now. */
@@ -13,11 +14,12 @@ export interface Explanation {
   readonly name: string;
   /**
    * - `known`: the store has what it makes.
+   * - `remote`: the remote store has what it makes; it would be fetched.
    * - `damaged`: the store knows what it made, but some files are gone; they would be made again.
    * - `runs`: it would run.
    * - `waits`: a stage before it would run; whether this one does depends on what that makes.
    */
-  readonly state: "known" | "damaged" | "runs" | "waits";
+  readonly state: "known" | "remote" | "damaged" | "runs" | "waits";
   /** Why, one reason per line; empty if it is known. */
   readonly reasons: readonly string[];
 }
@@ -27,12 +29,14 @@ export interface ExplainOptions {
   /** The stage function by its name. */
   readonly stage: (uses: string) => Promise<Stage<never>>;
   /** Its program, as it is now. */
-  readonly program: (uses: string) => Promise<Program>;
+  readonly program: (uses: string) => Promise<BundleDigest>;
+  /** Asked for what this machine does not know. */
+  readonly remote?: StageRemote | undefined;
 }
 
 /**
- * Says for a stage of a pipeline and all that it needs, or for all its stages, whether it would run, and why: which part of its config, which
- * source file of its program, which input is not what it was when it last ran.
+ * Says for a stage of a pipeline and all that it needs, or for all its stages, whether it would run, and why: which
+ * part of its config, which source file of its program, which input is not what it was when it last ran.
  *
  * @param name Of the stage; undefined for all.
  * @returns In the order in which they would run.
@@ -80,11 +84,20 @@ async function explainOne(
     if (made) inputs[input] = store.artifact(made);
   }
   const outside = outsideDigest(await lookOutside(stage.outside?.(config) ?? []));
-  const made = await store.lookup(stageKey(stage, program, config, inputs, outside));
+  const key = stageKey(stage, program, config, inputs, outside);
+  const made = await store.lookup(key);
+  const missing = made ? await store.missing(made.manifest) : [];
+  if (made && missing.length === 0) {
+    known.set(name, made);
+    return { name, state: "known", reasons: [] };
+  }
+  const there = await options.remote?.find(key);
+  if (there) {
+    known.set(name, there);
+    return { name, state: "remote", reasons: [] };
+  }
   if (made) {
     known.set(name, made);
-    const missing = await store.missing(made.manifest);
-    if (missing.length === 0) return { name, state: "known", reasons: [] };
     return {
       name,
       state: "damaged",
@@ -110,7 +123,8 @@ async function explainOne(
 const short = (digest = "none"): string => digest.slice(0, 12);
 
 /**
- * What two runs of a stage differ in, one reason a line: fields of the config, packages, source files, inputs, what is outside.
+ * What two runs of a stage differ in, one reason a line: fields of the config, packages, source files, inputs, what is
+ * outside.
  *
  * @param before In the same store as `now`, whose bundles name the source files.
  * @returns Nothing if they have the same key.
@@ -126,7 +140,7 @@ export async function recordChanges(store: Store, before: StageRecord, now: Stag
 }
 
 /** What of config and program is not as it was. */
-async function changes(store: Store, last: StageRecord, program: Program, config: unknown): Promise<string[]> {
+async function changes(store: Store, last: StageRecord, program: BundleDigest, config: unknown): Promise<string[]> {
   const plain = JSON.parse(JSON.stringify(config)) as unknown;
   const fields = differ({ config: last.config }, { config: plain });
   if (last.program.sha256 === program.sha256) return fields;

@@ -15,7 +15,10 @@ import {
 } from "@madformer/artifacts";
 import { z } from "zod";
 
-/** Where a stage's files are listed as they are finished. A log: it is kept beside the artifact, and found again with it. */
+/**
+ * Where a stage's files are listed as they are finished. A log: it is kept beside the artifact, and found again with
+ * it.
+ */
 export const FINISHED_FILE = "logs/finished.jsonl";
 
 const Entry = z.strictObject({
@@ -35,9 +38,9 @@ type Entry = z.infer<typeof Entry>;
 export type Note = z.core.util.JSONType;
 
 /**
- * The files that a stage finishes, each with its digest from the moment it is whole, and a note about it if the stage wants
- * one when it goes on. What an earlier attempt finished counts if its bytes are still those: a file that was damaged since
- * is removed, and one that the stage never finished is none of its files.
+ * The files that a stage finishes, each with its digest from the moment it is whole, and a note about it if the stage
+ * wants one when it goes on. What an earlier attempt finished counts if its bytes are still those: a file that was
+ * damaged since is removed, and one that the stage never finished is none of its files.
  *
  * The artifact consists of the files that this run finished, or asked for and found.
  */
@@ -55,8 +58,8 @@ export class StageFiles implements AsyncDisposable {
   ) {}
 
   /**
-   * Looks at what an earlier attempt left. Every file that it finished is hashed. One that has only grown since, as a file
-   * does that lines are appended to, is cut back to what was finished.
+   * Looks at what an earlier attempt left. Every file that it finished is hashed. One that has only grown since, as a
+   * file does that lines are appended to, is cut back to what was finished.
    *
    * @param out Where the stage writes; exists.
    * @param guard Throws if what the stage reads is not what it was: asked before a file counts as finished.
@@ -105,13 +108,16 @@ export class StageFiles implements AsyncDisposable {
     return path;
   }
 
-  /** A file has been written under its own name, and is whole. It may be given again after lines were appended to it. */
+  /**
+   * A file has been written under its own name, and is whole. It may be given again after lines were appended to it.
+   */
   async keep(file: string, note?: Note): Promise<void> {
     await this.append({ file, ...(await digestFile(join(this.out, file))), ...(note === undefined ? {} : { note }) });
   }
 
   /**
-   * A file is whole, and gets its name. Whatever had that name before is there until then, also for who is killed meanwhile.
+   * A file is whole, and gets its name. Whatever had that name before is there until then, also for who is killed
+   * meanwhile.
    *
    * @param written What was written to it, if the writer knows; else it is hashed.
    */
@@ -269,7 +275,10 @@ async function holds(path: string, { sha256, bytes }: Entry): Promise<boolean> {
   return status?.isFile() === true && status.size === bytes && (await digestFile(path)).sha256 === sha256;
 }
 
-/** Whether a file holds what was finished, perhaps after what was appended since was cut off. One that does not is removed. */
+/**
+ * Whether a file holds what was finished, perhaps after what was appended since was cut off. One that does not is
+ * removed.
+ */
 async function restoreTo(path: string, { sha256, bytes }: ObjectRef): Promise<boolean> {
   const status = await stat(path).catch(() => undefined);
   if (status === undefined) return false;

@@ -28,7 +28,7 @@ import {
   logsOf,
   lostOf,
   runLogged,
-  type Program,
+  type BundleDigest,
 } from "./run.js";
 import type { Inputs, InputSpecs, Stage } from "./stage.js";
 
@@ -36,14 +36,15 @@ import type { Inputs, InputSpecs, Stage } from "./stage.js";
 export const STATE_FILE = ".madformer.json";
 
 export interface FolderOptions {
-  readonly program: Program;
+  readonly program: BundleDigest;
   readonly signal: AbortSignal;
   readonly stream?: NodeJS.WriteStream;
 }
 
 /**
- * Runs a stage without a pipeline: its files go to a folder, where people want them. The same command again goes on where
- * it was interrupted, or finds everything done: then every file has been hashed. Files that are damaged are made again.
+ * Runs a stage without a pipeline: its files go to a folder, where people want them. The same command again goes on
+ * where it was interrupted, or finds everything done: then every file has been hashed. Files that are damaged are made
+ * again.
  *
  * @throws {ConfigError} If the folder holds something else: names what differs.
  * @throws {DataError} If a finished file, an input or something outside was changed while the stage ran.
@@ -116,8 +117,8 @@ interface Claim {
 }
 
 /**
- * Notes in the folder what is made there; refuses one that holds something else. A command that failed before it finished a
- * file holds nothing, nor do a stage's notes.
+ * Notes in the folder what is made there; refuses one that holds something else. A command that failed before it
+ * finished a file holds nothing, nor do a stage's notes.
  *
  * @param stage Says which fields of the config may be others, and which files are notes.
  * @param goesOn Whether what was made with another config can go on to this one, or why not.
@@ -178,7 +179,10 @@ function withFree(there: unknown, { config: now }: Claim, free: readonly string[
   return { ...there, config: Object.fromEntries([...others, ...taken]) };
 }
 
-/** Whether a folder holds no file that is finished, and none that a stage did not make: only notes about a run that failed. */
+/**
+ * Whether a folder holds no file that is finished, and none that a stage did not make: only notes about a run that
+ * failed.
+ */
 async function holdsNothing(out: string, notes: readonly string[]): Promise<boolean> {
   const finished = await finishedFiles(out);
   const own = finished.filter((file) => notes.includes(file));

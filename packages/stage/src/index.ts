@@ -2,8 +2,8 @@
  * Stages: functions from a config and input artifacts to an artifact, and how they run.
  *
  * Reading order: `stage.ts` (what a stage is), `files.ts` (what it has finished), `run.ts` (made once, or found in the
- * store), `folder.ts` (without a pipeline), `pipeline.ts`, `main.ts`, `output.ts` and `status.ts` (in a pipeline), `log.ts`
- * (what people see meanwhile).
+ * store), `folder.ts` (without a pipeline), `pipeline.ts`, `main.ts`, `output.ts` and `status.ts` (in a pipeline),
+ * `log.ts` (what people see meanwhile).
  */
 export {
   defineStage,
@@ -29,15 +29,17 @@ export {
 } from "./schema.js";
 export { assertMadeBy, isMadeBy } from "./input.js";
 export { nearest } from "./nearest.js";
-export { runStage, stageKey, type Program, type RunOptions, type StageResult } from "./run.js";
+export { findStage, runStage, stageKey, type BundleDigest, type RunOptions, type StageResult } from "./run.js";
 export { FINISHED_FILE, StageFiles, type Note } from "./files.js";
 export { lookOutside, outsideDigest, type Outside, type OutsideState } from "./outside.js";
 export { differ, runInFolder, STATE_FILE, type FolderOptions } from "./folder.js";
 export { isName, readPipeline, upTo, type Pipeline, type PipelineStage } from "./pipeline.js";
 export { entryDigest, outputFolder, putOutput, readOutput } from "./output.js";
 export { pipelineStatus, stageStatus, type StageStatus, type StatusOptions } from "./status.js";
+export { StageRemote, rateMeter, type StageRemoteOptions } from "./remote.js";
+export { restorePipeline, type Restored, type RestoreOptions } from "./restore.js";
 export { verify, type Finding, type Verified, type VerifyOptions } from "./verify.js";
-export { EXIT, guarded, programOf, stageMain } from "./main.js";
+export { EXIT, guarded, digestOfBundle, stageMain } from "./main.js";
 export { explain, recordChanges, type Explanation, type ExplainOptions } from "./explain.js";
 export { tryDamage, type DamageResult, type DamageTrial } from "./try-damage.js";
 export { duration, openLog, type LogOptions, type OpenLog } from "./log.js";

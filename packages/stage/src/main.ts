@@ -5,8 +5,9 @@ import { DataError, registerRoot, sha256, Store, type Artifact, type Made } from
 import { ConfigError, parseConfig } from "./config.js";
 import { assertMadeBy } from "./input.js";
 import { entryDigest, outputFolder, putOutput, readOutput } from "./output.js";
-import { readPipeline, type PipelineStage } from "./pipeline.js";
-import { runStage, type Program } from "./run.js";
+import { readPipeline, type Pipeline, type PipelineStage } from "./pipeline.js";
+import { StageRemote } from "./remote.js";
+import { runStage, type BundleDigest, type StageResult } from "./run.js";
 import type { Inputs, InputSpecs, Stage } from "./stage.js";
 import { stageStatus } from "./status.js";
 
@@ -17,10 +18,11 @@ const FAILURES = "MADFORMER_FAILURES";
 
 /**
  * The main function of the runner, in the workspace's root: runs the stage that a bundle exports on what the pipeline's
- * other stages made, and puts its output into `<pipeline folder>/out/<stage>`. A stage whose output is current is not loaded.
+ * other stages made, and puts its output into `<pipeline folder>/out/<stage>`. A stage whose output is current is not
+ * loaded.
  *
- * The bundle's digest stands for all code that the stage can run. This code is not part of it: it gives a stage its folder and
- * takes what lies there, and no word of it changes what a stage makes.
+ * The bundle's digest stands for all code that the stage can run. This code is not part of it: it gives a stage its
+ * folder and takes what lies there, and no word of it changes what a stage makes.
  *
  * @param argv `<bundle> <pipeline folder> <stage>`
  */
@@ -45,7 +47,7 @@ async function runEntry(bundle: string, folder: string, name: string, signal: Ab
       `Pipeline ${folder} has no stage "${name}", expected one of: ${pipeline.stages.map((s) => s.name).join(", ")}`,
     );
   const store = Store.at(".");
-  const program = await programOf(bundle);
+  const program = await digestOfBundle(bundle);
   const before = new Map<string, Made>();
   for (const need of Object.values(entry.needs)) {
     const made = await outputOf(folder, need, store);
@@ -58,16 +60,34 @@ async function runEntry(bundle: string, folder: string, name: string, signal: Ab
   const config = parseConfig(stage, entry.config, `"${name}" of ${join(folder, "pipeline.json")}`);
   const inputs = inputsOf(stage, entry, folder, before, store);
   const shown = await readOutput(outputFolder(folder, name));
-  const made = await runStage(stage, config, inputs, { program, store, signal, title: name, shown });
-  if (made.reused) process.stderr.write(`${name}: found in the store\n`);
-  const { record, outside } = made;
-  const checked = { key: record.key, entry: entryDigest(entry), program: program.sha256, outside };
-  await registerRoot(store, ".", { [`${pipeline.name}/${name}`]: record.key }); // before it is shown: nobody removes it
-  await putOutput(folder, name, made, checked, store);
+  await using remote = await StageRemote.open(".", store, { signal, title: name });
+  const made = await runStage(stage, config, inputs, { program, store, signal, title: name, shown, remote });
+  if (made.reused) process.stderr.write(`${name}: ${foundAt(made, remote)}\n`);
+  await show(pipeline, entry, made, program, store);
 }
 
-/** A bundle as a program: its digest, and the packages its first line names. */
-export async function programOf(bundle: string): Promise<Program> {
+/** Where something was that nobody had to make. */
+export function foundAt(made: StageResult, remote: StageRemote | undefined): string {
+  return made.fetched === true ? `fetched from ${remote?.name ?? "the remote store"}` : "found in the store";
+}
+
+/** Shows what a stage made as its output. */
+export async function show(
+  { name: pipeline, folder }: Pipeline,
+  entry: PipelineStage,
+  made: StageResult,
+  program: BundleDigest,
+  store: Store,
+): Promise<void> {
+  const { record, outside } = made;
+  const checked = { key: record.key, entry: entryDigest(entry), program: program.sha256, outside };
+  // Before it is shown: nobody removes it.
+  await registerRoot(store, ".", { [`${pipeline}/${entry.name}`]: record.key });
+  await putOutput(folder, entry.name, made, checked, store);
+}
+
+/** The digest of a bundle, and the packages its first line names. */
+export async function digestOfBundle(bundle: string): Promise<BundleDigest> {
   const bytes = await readFile(bundle);
   const first = bytes.subarray(0, Math.max(0, bytes.indexOf(10))).toString("utf8");
   const externals = /^\/\/ externals: (.*)$/.exec(first)?.[1]?.split(" ").filter(Boolean) ?? [];
@@ -82,7 +102,7 @@ async function outputOf(folder: string, name: string, store: Store): Promise<Mad
 }
 
 /** Artifacts by input name. */
-function inputsOf<I extends InputSpecs>(
+export function inputsOf<I extends InputSpecs>(
   stage: { readonly name: string; readonly inputs: I },
   entry: PipelineStage,
   folder: string,

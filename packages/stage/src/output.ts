@@ -63,8 +63,8 @@ export function entryDigest({ uses, config }: Pick<PipelineStage, "uses" | "conf
 }
 
 /**
- * Puts a stage's output where people look: manifest and record, its files and logs under their names, and what they were
- * checked against. Whatever is in the way goes. The last file is `checked.json`: without it nothing here counts.
+ * Puts a stage's output where people look: manifest and record, its files and logs under their names, and what they
+ * were checked against. Whatever is in the way goes. The last file is `checked.json`: without it nothing here counts.
  *
  * @param pipeline The pipeline's folder.
  */
@@ -110,8 +110,8 @@ export async function readOutput(out: string): Promise<Made | undefined> {
 }
 
 /**
- * What is not as `putOutput` leaves it, in words; undefined if nothing. Looks at each file of the folder, its inode and that
- * of its object, and reads manifest and record.
+ * What is not as `putOutput` leaves it, in words; undefined if nothing. Looks at each file of the folder, its inode and
+ * that of its object, and reads manifest and record.
  */
 export async function oddOutput(out: string, made: Made, store: Store): Promise<string | undefined> {
   for (const [file, expected] of [
@@ -166,9 +166,9 @@ function namesBelow(out: string, folder: string): string[] {
 }
 
 /**
- * `<out>/files` and `<out>/logs`: what a stage wrote, under its names. They are second names of the store's objects, not
- * symbolic links: programs that follow those, as browsers do, see a name without an ending. Objects are read-only, and one
- * that is written to all the same is found out.
+ * `<out>/files` and `<out>/logs`: what a stage wrote, under its names. They are second names of the store's objects,
+ * not symbolic links: programs that follow those, as browsers do, see a name without an ending. Objects are read-only,
+ * and one that is written to all the same is found out.
  */
 async function linkFiles(out: string, made: Made, store: Store): Promise<void> {
   const expected = shownFiles(made);

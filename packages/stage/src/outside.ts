@@ -7,8 +7,9 @@ import { canonicalJson, digestFile, sha256, type Digest } from "@madformer/artif
 export interface Outside {
   readonly path: string;
   /**
-   * What counts as another one: `content`, other bytes (of one file, which is hashed when it was touched); `time`, other
-   * names, sizes or times of change (of one file, or all below a folder), where hashing would take as long as the stage.
+   * What counts as another one: `content`, other bytes (of one file, which is hashed when it was touched); `time`,
+   * other names, sizes or times of change (of one file, or all below a folder), where hashing would take as long as the
+   * stage.
    */
   readonly by: "content" | "time";
   /** Of a folder: only files whose path below it, with forward slashes, fits this regular expression (flags `su`). */
@@ -59,8 +60,8 @@ async function look({ path, by, pattern }: Outside, before?: OutsideState): Prom
 }
 
 /**
- * A line about each file below a folder, in the order of their paths; links are followed. Times of change of the inode are
- * looked at too: copying an old file over another one sets all others back.
+ * A line about each file below a folder, in the order of their paths; links are followed. Times of change of the inode
+ * are looked at too: copying an old file over another one sets all others back.
  */
 async function linesBelow(root: string, pattern: RegExp | undefined): Promise<string[]> {
   const lines: string[] = [];

@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ConfigError } from "./config.js";
+import { checkPipeline } from "../plain/pipeline-file.mjs";
 import { readPipeline, upTo } from "./pipeline.js";
 
 let root: string;
@@ -41,6 +42,46 @@ describe("readPipeline()", () => {
       (await pipeline(value(codec))).stages.find(({ name }) => name === "latents")?.needs;
     expect(await needs("autoencoder-kl")).toEqual({ vae: "vae" });
     expect(await needs("patch-pca")).toEqual({});
+  });
+
+  const vae = (when: object, config: object) => ({
+    vae: {},
+    encode: { uses: "latents", needs: { vae: { stage: "vae", if: when } }, config },
+  });
+  const needsOf = (value: unknown, defaults?: object) =>
+    checkPipeline(value, "pipeline.json", "p", defaults as never).stages.at(-1)?.needs;
+
+  test.each([
+    ["a default that has the value", { codec: "autoencoder-kl" }, {}, { vae: "vae" }],
+    ["a default that has another", { codec: "patch-pca" }, {}, {}],
+    ["a word beside a default that has the value", { codec: "autoencoder-kl" }, { codec: "patch-pca" }, {}],
+    ["null, which is no missing field", { codec: "autoencoder-kl" }, { codec: null }, {}],
+  ])("asks conditions of the stage's defaults, too: %s", (_, defaults, config, needs) => {
+    expect(needsOf(vae({ "encode.codec": "autoencoder-kl" }, config), { latents: defaults })).toEqual(needs);
+  });
+
+  test("takes null for a value like others in conditions", () => {
+    expect(needsOf(vae({ "encode.vae": null }, { vae: null }))).toEqual({ vae: "vae" });
+    expect(needsOf(vae({ "encode.vae": null }, {}), { latents: { vae: null } })).toEqual({ vae: "vae" });
+    expect(needsOf(vae({ "encode.vae": null }, { vae: 1 }))).toEqual({});
+  });
+
+  test("refuses conditions on what is left out and has no default that is known", () => {
+    for (const defaults of [undefined, {}, { latents: { patch: 4 } }, { encode: { codec: "autoencoder-kl" } }])
+      expect(() => needsOf(vae({ "encode.codec": null }, {}), defaults)).toThrow(
+        'Cannot use "pipeline.json": "if" of "vae" asks for "encode.codec", which the config of "encode" leaves out and no default ' +
+          "is known of, expected a value there",
+      );
+  });
+
+  test("finds defaults beside the folders of pipelines", async () => {
+    const value = vae({ "encode.codec": "autoencoder-kl" }, {});
+    const { folder } = await pipeline({ a: {} });
+    await writeFile(join(folder, "pipeline.json"), JSON.stringify(value));
+    await writeFile(join(folder, "../defaults.json"), '{"latents":{"codec":"autoencoder-kl"}}');
+    expect(readPipeline(folder).stages.at(-1)?.needs).toEqual({ vae: "vae" });
+    await writeFile(join(folder, "../defaults.json"), "[]");
+    expect(() => readPipeline(folder)).toThrow(/Cannot read ".*defaults.json": it holds no object of objects/);
   });
 
   test("takes what a stage may be called, a byte order mark, and equal values in any order", async () => {

@@ -14,7 +14,8 @@ export interface Pipeline extends PipelineFile {
 /**
  * Reads `<folder>/pipeline.json`. Its grammar stands in `plain/pipeline-file.mjs`.
  *
- * @throws {ConfigError} If it cannot be read, a name is none, a field is unknown, a need is no stage, or needs form a circle.
+ * @throws {ConfigError} If it cannot be read, a name is none, a field is unknown, a need is no stage, or needs form a
+ *   circle.
  */
 export function readPipeline(folder: string): Pipeline {
   try {

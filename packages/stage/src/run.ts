@@ -9,6 +9,7 @@ import {
   makeFolder,
   sha256,
   takeLock,
+  tryLock,
   type Artifact,
   type Digest,
   type Made,
@@ -20,10 +21,11 @@ import { recordOf, Stopwatch } from "./attempt.js";
 import { FINISHED_FILE, StageFiles } from "./files.js";
 import { duration, openLog } from "./log.js";
 import { lookAgain, lookOutside, outsideDigest, type OutsideState } from "./outside.js";
+import type { StageRemote } from "./remote.js";
 import type { Facts, Inputs, InputSpecs, Stage } from "./stage.js";
 
-/** All code that a stage can run. */
-export interface Program {
+/** All code that a stage can run, by its digest. */
+export interface BundleDigest {
   /** Digest of its bundle. */
   readonly sha256: Digest;
   /** npm packages it uses, `name@version`. */
@@ -33,11 +35,13 @@ export interface Program {
 }
 
 export interface RunOptions {
-  readonly program: Program;
+  readonly program: BundleDigest;
   readonly store: Store;
   readonly signal: AbortSignal;
   /** What is shown as the stage's output now: if the store has lost its note of it, and it is this, nothing is lost. */
   readonly shown?: Made | undefined;
+  /** Where what this machine does not know is asked for, and what it makes is pushed to. */
+  readonly remote?: StageRemote | undefined;
   /** Name shown in front of lines; the stage's own by default. */
   readonly title?: string;
   readonly stream?: NodeJS.WriteStream;
@@ -51,7 +55,7 @@ export interface RunOptions {
  */
 export function stageKey(
   stage: Pick<Stage, "name">,
-  program: Program,
+  program: BundleDigest,
   config: unknown,
   inputs: Readonly<Record<string, Artifact | undefined>>,
   outside?: string,
@@ -72,6 +76,8 @@ export function stageKey(
 export interface StageResult extends Made {
   /** Whether it was there already. */
   readonly reused: boolean;
+  /** Whether it came from the remote store. */
+  readonly fetched?: boolean;
   /** What the stage reads outside of the workspace, as it was. */
   readonly outside: readonly OutsideState[];
 }
@@ -84,9 +90,10 @@ export interface StageResult extends Made {
  * Of two processes that want the same, one works and the other waits for it.
  *
  * @param config Complete, as parsed by the stage's schema.
- * @throws What the stage throws; `signal.reason` if aborted, or an Error if another process took its lock over. Its work is kept.
- * @throws {DataError} If a finished file, an input or something outside was changed while the stage ran: nothing is kept of
- *   what may have come from it under the stage's key.
+ * @throws What the stage throws; `signal.reason` if aborted, or an Error if another process took its lock over. Its
+ *   work is kept.
+ * @throws {DataError} If a finished file, an input or something outside was changed while the stage ran: nothing is
+ *   kept of what may have come from it under the stage's key.
  */
 export async function runStage<C, I extends InputSpecs>(
   stage: Stage<C, I>,
@@ -95,19 +102,9 @@ export async function runStage<C, I extends InputSpecs>(
   options: RunOptions,
 ): Promise<StageResult> {
   const { program, store, signal: asked, title = stage.name } = options;
-  const outside = await lookOutside(stage.outside?.(config) ?? []);
-  const key = stageKey(stage, program, config, inputs, outsideDigest(outside));
+  const { key, outside, known, fetched } = await lookup(stage, config, inputs, options);
   const stream = options.stream ?? process.stderr;
   const say = (message: string): void => void stream.write(`${title}: ${message}\n`);
-
-  const known = async (): Promise<StageResult | undefined> => {
-    const { shown } = options;
-    const noted = await store.lookup(key);
-    const made = noted ?? (shown?.record.key === key ? shown : undefined);
-    const whole = made && (await store.missing(made.manifest)).length === 0;
-    if (whole && !noted) await store.remember(made);
-    return whole ? { ...made, outside, reused: true } : undefined;
-  };
   const found = await known();
   if (found) return found;
 
@@ -115,7 +112,7 @@ export async function runStage<C, I extends InputSpecs>(
   await makeFolder(store.root, "work");
   await using lock = await takeLock(`${work}.lock`, { signal: asked, onWait: say });
   const signal = AbortSignal.any([asked, lock.signal]); // whoever has taken the lock over works in the same folder
-  const since = await known(); // another process may have made it while this one waited
+  const since = (await known()) ?? (await fetched()); // another process may have made it while this one waited
   if (since) return since;
 
   const out = join(work, "out");
@@ -145,7 +142,58 @@ export async function runStage<C, I extends InputSpecs>(
   await store.remember({ manifest, record });
   await rm(work, { recursive: true, force: true });
   say(`done in ${duration(record.seconds)}`);
+  await options.remote?.push({ manifest, record }, title);
   return { manifest, record, outside, reused: false };
+}
+
+/**
+ * What a stage makes, if the store or the remote one has it. Runs nothing, and waits for nobody who makes it now.
+ *
+ * @param config Complete, as parsed by the stage's schema.
+ */
+export async function findStage<C, I extends InputSpecs>(
+  stage: Stage<C, I>,
+  config: C,
+  inputs: Inputs<I>,
+  options: RunOptions,
+): Promise<StageResult | undefined> {
+  const { store } = options;
+  const { key, known, fetched } = await lookup(stage, config, inputs, options);
+  const found = await known();
+  if (found || options.remote === undefined) return found;
+  await makeFolder(store.root, "work");
+  await using lock = await tryLock(`${store.workPath(key)}.lock`);
+  return lock && ((await known()) ?? (await fetched()));
+}
+
+/** A stage's key, and where what it names may be found. */
+async function lookup<C, I extends InputSpecs>(
+  stage: Stage<C, I>,
+  config: C,
+  inputs: Inputs<I>,
+  { store, program, shown, remote, title = stage.name }: RunOptions,
+) {
+  const outside = await lookOutside(stage.outside?.(config) ?? []);
+  const key = stageKey(stage, program, config, inputs, outsideDigest(outside));
+  const known = async (): Promise<StageResult | undefined> => {
+    const noted = await store.lookup(key);
+    const made = noted ?? (shown?.record.key === key ? shown : undefined);
+    const whole = made && (await store.missing(made.manifest)).length === 0;
+    if (whole && !noted) await store.remember(made);
+    return whole ? { ...made, outside, reused: true } : undefined;
+  };
+  /** Who asks holds the lock. */
+  const fetched = async (): Promise<StageResult | undefined> => {
+    const there = await remote?.find(key);
+    if (there === undefined) return undefined;
+    const noted = await store.lookup(key);
+    const made = noted?.record.manifest === there.record.manifest ? noted : there;
+    if (!(await remote?.bring(made, title))) return undefined;
+    await store.remember(made);
+    await rm(store.workPath(key), { recursive: true, force: true }); // an attempt that nobody will go on with
+    return { ...made, outside, reused: true, fetched: true };
+  };
+  return { key, outside, known, fetched };
 }
 
 /** Runs a stage's function. Its log is closed when it ends: what it wrote is hashed next, and not written to again. */
@@ -226,8 +274,8 @@ export function digestsOf(inputs: Readonly<Record<string, Artifact | undefined>>
 }
 
 /**
- * Where a key is known but some of its objects are not whole, the others are put back into the stage's folder with the list
- * of what was finished, and the stage makes the rest. Copies, because a stage may append to its files.
+ * Where a key is known but some of its objects are not whole, the others are put back into the stage's folder with the
+ * list of what was finished, and the stage makes the rest. Copies, because a stage may append to its files.
  */
 async function restoreWhole(store: Store, key: Digest, out: string, say: (message: string) => void): Promise<void> {
   const made = await store.lookup(key);
@@ -245,7 +293,9 @@ async function restoreWhole(store: Store, key: Digest, out: string, say: (messag
   }
 }
 
-/** An attempt that was killed while its files became objects left second names of these: they become files of their own. */
+/**
+ * An attempt that was killed while its files became objects left second names of these: they become files of their own.
+ */
 async function unshare(out: string): Promise<void> {
   for (const file of await listFiles(out)) {
     const path = join(out, file);

@@ -29,9 +29,10 @@ export type Facts = Readonly<Record<string, z.core.util.JSONType>>;
 /**
  * A stage: one function from a config and input artifacts to files and facts.
  *
- * It writes below `context.out` and tells `context.files` of each file that is whole: those become the artifact. What it
- * writes below `logs/` is kept beside it, and may hold times; the rest is dropped. The folder outlives a killed process: the
- * same config, inputs and program find it as it was left, so a stage resumes by asking `context.files` what is finished.
+ * It writes below `context.out` and tells `context.files` of each file that is whole: those become the artifact. What
+ * it writes below `logs/` is kept beside it, and may hold times; the rest is dropped. The folder outlives a killed
+ * process: the same config, inputs and program find it as it was left, so a stage resumes by asking `context.files`
+ * what is finished.
  */
 export interface Stage<C = unknown, I extends InputSpecs = InputSpecs> {
   readonly name: string;
@@ -41,27 +42,31 @@ export interface Stage<C = unknown, I extends InputSpecs = InputSpecs> {
   readonly config: z.ZodType<C>;
   readonly inputs: I;
   /**
-   * Fields of the config that decide how fast or how talkative a run is, and not what it makes: a folder takes others when its
-   * command is given again. They are part of keys all the same, as the whole config is.
+   * Fields of the config that decide how fast or how talkative a run is, and not what it makes: a folder takes others
+   * when its command is given again. They are part of keys all the same, as the whole config is.
    */
   readonly free?: readonly string[];
   /**
-   * Files that hold nothing by themselves: copies of an input's, what is known beforehand, logs of work that other files keep. A
-   * command that failed when it had finished no others does not hold its folder.
+   * Files that hold nothing by themselves: copies of an input's, what is known beforehand, logs of work that other
+   * files keep. A command that failed when it had finished no others does not hold its folder.
    */
   readonly notes?: readonly string[];
   /**
-   * What has no effect: fields, by their paths (`model.unet.heads`), and inputs, each with a clause that says beside what. Who
-   * names one of them on a command line is told so; a pipeline may keep fields for the day when they have one again.
+   * What has no effect: fields, by their paths (`model.unet.heads`), and inputs, each with a clause that says beside
+   * what. Whoever names one of them on a command line is told so; a pipeline may keep fields for the day when they have
+   * one again.
    *
    * @param inputs Names of those that are given.
    */
   idle?(config: C, inputs: ReadonlySet<string>): Readonly<Record<string, string>>;
-  /** Files and folders that the stage reads besides its inputs, because its config names them: if they change, it runs again. */
+  /**
+   * Files and folders that the stage reads besides its inputs, because its config names them: if they change, it runs
+   * again.
+   */
   outside?(config: C): readonly Outside[];
   /**
-   * Whether a folder in which another config was run can become what this config makes, by going on from what is there. Asked
-   * where inputs and files outside are the same; pipelines have a place for each config and do not ask.
+   * Whether a folder in which another config was run can become what this config makes, by going on from what is there.
+   * Asked where inputs and files outside are the same; pipelines have a place for each config and do not ask.
    *
    * @param before That config, as this stage's schema made it then.
    * @returns True; or why not, as a clause; or undefined if there is nothing to say about it.

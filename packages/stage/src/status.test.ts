@@ -104,7 +104,8 @@ describe("pipelineStatus()", () => {
     await using on = await bench();
     const all = await twoStages(on);
     const made = await runAll(on, all, code);
-    const times = name.startsWith("a log") ? 1 : 2; // what was found and mended once is found again; a log is not mended
+    // What was found and mended once is found again; a log is not mended.
+    const times = name.startsWith("a log") ? 1 : 2;
     for (let time = 0; time < times; time++) {
       await DAMAGES[name]!(on, made);
       expect(await look(on, all)).not.toEqual({});

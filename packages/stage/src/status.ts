@@ -15,15 +15,15 @@ export interface StatusOptions {
 }
 
 /**
- * Looks whether there is anything to do for a stage of a pipeline and all that it needs, without loading a stage. Of each
- * stage, all of this is looked at:
+ * Looks whether there is anything to do for a stage of a pipeline and all that it needs, without loading a stage. Of
+ * each stage, all of this is looked at:
  *
  * - what pipeline.json says about it, and its program's digest, are those that its key was computed with;
  * - what it reads outside of the workspace has the names, sizes and times that it had, or the same bytes;
  * - the store still knows the key, and its record names the inputs' manifests as they are now;
  * - manifest and record in `out/` are the store's, byte for byte;
- * - every object has the size and the time that the store gave it; every file in `out/` is its object (the same inode), and
- *   there are no others.
+ * - every object has the size and the time that the store gave it; every file in `out/` is its object (the same inode),
+ *   and there are no others.
  *
  * Whatever is not so makes a stage one that is run, which finds out what it means.
  *

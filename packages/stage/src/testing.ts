@@ -1,4 +1,6 @@
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Writable } from "node:stream";
@@ -8,7 +10,7 @@ import { parseConfig } from "./config.js";
 import { entryDigest, outputFolder, putOutput, readOutput } from "./output.js";
 import type { Outside } from "./outside.js";
 import { readPipeline, type Pipeline } from "./pipeline.js";
-import { runStage, type Program } from "./run.js";
+import { runStage, type BundleDigest } from "./run.js";
 import { defineStage, type Stage } from "./stage.js";
 
 /** A folder with a store, and what was said. */
@@ -47,7 +49,7 @@ export async function bench(): Promise<Bench> {
   };
 }
 
-export const program = (text: string): Program => ({ sha256: sha256(text), externals: ["left-pad@1.0.0"] });
+export const program = (text: string): BundleDigest => ({ sha256: sha256(text), externals: ["left-pad@1.0.0"] });
 
 /** What a test wants to happen while the stage `repeat` runs. */
 export interface Hooks {
@@ -123,7 +125,7 @@ export async function twoStages(on: Bench, config: object = {}, outside: readonl
 }
 
 /** Runs them as the runner does, and says what was made, and whether that was known. */
-export async function runAll(on: Bench, { pipeline, stages }: TwoStages, code: Program) {
+export async function runAll(on: Bench, { pipeline, stages }: TwoStages, code: BundleDigest) {
   const made: Record<string, Awaited<ReturnType<typeof runStage>>> = {};
   for (const entry of pipeline.stages) {
     const { name, uses, needs, config } = entry;
@@ -140,4 +142,71 @@ export async function runAll(on: Bench, { pipeline, stages }: TwoStages, code: P
     await putOutput(pipeline.folder, name, made[name], checked, store);
   }
   return made;
+}
+
+/** A bucket in memory, behind a server that answers as S3 does to what a run asks. */
+export interface StandIn {
+  readonly objects: Map<string, Buffer>;
+  /** `GET bucket/key`, in order. */
+  readonly asked: string[];
+  /** Answers instead. @returns Whether it did. */
+  fault: ((request: IncomingMessage, response: ServerResponse, path: string) => boolean) | undefined;
+  /** Ends it: who asks is refused the connection. */
+  stop(): Promise<void>;
+}
+
+/** Runs with a remote store, `s3://bucket/team`. */
+export async function withRemote<T>(use: (standIn: StandIn) => Promise<T>): Promise<T> {
+  const server = createServer((request, response) => void answer(standIn, request, response));
+  const stop = async (): Promise<void> => {
+    server.closeAllConnections();
+    if (server.listening) await new Promise((closed) => server.close(closed));
+  };
+  const standIn: StandIn = { objects: new Map(), asked: [], fault: undefined, stop };
+  await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
+  const variables = {
+    AWS_ENDPOINT_URL: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    AWS_ACCESS_KEY_ID: "key",
+    AWS_SECRET_ACCESS_KEY: "secret",
+    MADFORMER_REMOTE: "s3://bucket/team",
+  };
+  const before = Object.keys(variables).map((name) => [name, process.env[name]] as const);
+  Object.assign(process.env, variables);
+  try {
+    return await use(standIn);
+  } finally {
+    for (const [name, value] of before)
+      if (value === undefined) Reflect.deleteProperty(process.env, name);
+      else process.env[name] = value;
+    await stop();
+  }
+}
+
+async function answer(on: StandIn, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const url = new URL(request.url!, "http://server");
+  const path = decodeURIComponent(url.pathname.slice(1));
+  on.asked.push(`${request.method} ${path}`);
+  const chunks: Buffer[] = [];
+  for await (const chunk of request) chunks.push(chunk as Buffer);
+  if (on.fault?.(request, response, path)) return;
+  if (url.searchParams.has("list-type")) {
+    const keys = [...on.objects.keys()].filter((key) => key.startsWith(`bucket/${url.searchParams.get("prefix")}`));
+    const contents = keys.map(
+      (key) =>
+        `<Contents><Key>${key.slice("bucket/".length)}</Key><Size>${on.objects.get(key)!.length}</Size></Contents>`,
+    );
+    response.end(`<ListBucketResult><IsTruncated>false</IsTruncated>${contents.join("")}</ListBucketResult>`);
+  } else if (request.method === "POST") response.end("<DeleteResult></DeleteResult>");
+  else if (request.method === "PUT") {
+    const taken = request.headers["if-none-match"] === "*" && on.objects.has(path);
+    const claimed = String(request.headers["x-amz-content-sha256"]);
+    const bytes = Buffer.concat(chunks);
+    const wrong = /^[0-9a-f]{64}$/.test(claimed) && claimed !== sha256(bytes);
+    if (!taken && !wrong) on.objects.set(path, bytes);
+    response.writeHead(taken ? 412 : wrong ? 400 : 200).end();
+  } else {
+    const found = on.objects.get(path);
+    if (found === undefined) return void response.writeHead(404).end("<Error><Code>NoSuchKey</Code></Error>");
+    response.writeHead(200, { "content-length": found.length }).end(request.method === "HEAD" ? undefined : found);
+  }
 }

@@ -10,7 +10,10 @@ export interface DamageTrial<C, I extends InputSpecs> {
   readonly stage: Stage<C, I>;
   readonly config: C;
   readonly inputs: Inputs<I>;
-  /** One run is interrupted when the stage has spoken so often, lines and reports of progress together. Without it, none is. */
+  /**
+   * One run is interrupted when the stage has spoken so often, lines and reports of progress together. Without it, none
+   * is.
+   */
   readonly stopAfter?: number;
 }
 
@@ -27,9 +30,9 @@ export interface DamageResult {
 const OF_THE_RUNNER = [".madformer.json", "tmp/attempt.json"];
 
 /**
- * Tries what a stage promises, for tests of stages: whatever happens to its files, the same command again makes the same
- * manifest, and makes nothing twice that is whole. Of each file of a finished run one bit is flipped, then it is removed; of
- * each file that an interrupted run left, one bit is flipped.
+ * Tries what a stage promises, for tests of stages: whatever happens to its files, the same command again makes the
+ * same manifest, and makes nothing twice that is whole. Of each file of a finished run one bit is flipped, then it is
+ * removed; of each file that an interrupted run left, one bit is flipped.
  *
  * @param folder Empty; the runs lie below it.
  * @throws What the stage throws where nobody disturbs it.

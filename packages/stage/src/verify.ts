@@ -45,9 +45,9 @@ export interface Verified {
 }
 
 /**
- * Looks at everything that pipelines show and the store holds, and mends what can be mended without running a stage: times
- * of objects, names in `out/`, notes of the store that `out/` still tells of, objects that `out/` still shows. Damaged objects
- * are removed: who asks for them gets them made again.
+ * Looks at everything that pipelines show and the store holds, and mends what can be mended without running a stage:
+ * times of objects, names in `out/`, notes of the store that `out/` still tells of, objects that `out/` still shows.
+ * Damaged objects are removed, and made again when a stage needs them.
  */
 export async function verify(options: VerifyOptions): Promise<Verified> {
   const check = new Check(options);

@@ -9,7 +9,8 @@ test("the README's example prints what it says", async () => {
   const readme = await readFile(`${root}README.md`, "utf8");
   const example = /```ts\n(.*?)```/s.exec(readme)?.[1] ?? "";
   await mkdir(`${root}node_modules`, { recursive: true });
-  const folder = await mkdtemp(`${root}node_modules/readme-`); // below the package: its imports resolve as its own would
+  // Below the package: its imports resolve as its own would.
+  const folder = await mkdtemp(`${root}node_modules/readme-`);
   try {
     await writeFile(`${folder}/example.mts`, example);
     const { stdout } = await promisify(execFile)(

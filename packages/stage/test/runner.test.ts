@@ -79,7 +79,8 @@ describe("the runner", () => {
       config: { bytes: 10 },
     });
     expect(await readFile(join(workspace, "pipelines/p/out/numbers/files/2"), "utf8")).toBe("2222222222");
-    expect((await lstat(join(workspace, "pipelines/p/out/numbers/files/2"))).isFile()).toBe(true); // no link that a browser follows
+    // No link that a browser follows.
+    expect((await lstat(join(workspace, "pipelines/p/out/numbers/files/2"))).isFile()).toBe(true);
     expect(await readFile(join(workspace, "pipelines/p/out/numbers/logs/events.jsonl"), "utf8")).toContain('"done":3');
     expect((await run()).err).toBe("numbers: up to date\n");
     expect(await made()).toHaveLength(3);

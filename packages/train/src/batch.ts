@@ -13,13 +13,13 @@ export interface LatentSource {
   read(index: number): Promise<{ readonly mean: Float32Array; readonly logvar: Float32Array | null }>;
 }
 
-/** What a run of the network takes: B images. */
+/** What a run of the network takes: N images. */
 export interface Batch {
-  /** (B, T, P, C) */
+  /** (N, T, P, C) */
   readonly latents: Float32Array;
-  /** (B, T, P, C) standard normal. */
+  /** (N, T, P, C) standard normal. */
   readonly noise: Float32Array;
-  /** (B, T) int32 in [0, 1000). */
+  /** (N, T) int32 in [0, 1000). */
   readonly t: Int32Array;
 }
 
@@ -34,9 +34,9 @@ export function imageAt(seed: number, images: number, place: number): number {
 }
 
 /**
- * Makes the batch of one run of the network. Everything in it is a function of the seed, the step and the position in the
- * step's batch: which image, its posterior noise, whether it is mirrored, the noise that is added, and its blocks' timesteps.
- * So neither resuming nor cutting a batch into more parts changes what an image gets.
+ * Makes the batch of one run of the network. Everything in it is a function of the seed, the step and the position in
+ * the step's batch: which image, its posterior noise, whether it is mirrored, the noise that is added, and its blocks'
+ * timesteps. So neither resuming nor cutting a batch into more parts changes what an image gets.
  *
  * @param run Which run of the network, from 0: step k has the runs (k-1)·accumulate up to k·accumulate - 1.
  * @throws {DataError} If a latent is not finite: with the image's number and the step.
@@ -44,21 +44,21 @@ export function imageAt(seed: number, images: number, place: number): number {
 export async function batchOf(
   data: LatentSource,
   model: MadformerConfig,
-  { seed, batchImages: B, accumulate, flip }: Pick<TrainConfig, "seed" | "batchImages" | "accumulate" | "flip">,
+  { seed, batchImages: N, accumulate, flip }: Pick<TrainConfig, "seed" | "batchImages" | "accumulate" | "flip">,
   run: number,
 ): Promise<Batch> {
   const { T } = geometryOf(model);
   const size = data.height * data.width * data.channels;
   const step = Math.floor(run / accumulate) + 1;
   const batch: Batch = {
-    latents: new Float32Array(B * size),
-    noise: new Float32Array(B * size),
-    t: new Int32Array(B * T),
+    latents: new Float32Array(N * size),
+    noise: new Float32Array(N * size),
+    t: new Int32Array(N * T),
   };
-  for (let i = 0; i < B; i++) {
-    const position = (run % accumulate) * B + i;
+  for (let i = 0; i < N; i++) {
+    const position = (run % accumulate) * N + i;
     const key = (purpose: string) => randomKey(seed, purpose, [step, position]);
-    const image = imageAt(seed, data.length, run * B + i);
+    const image = imageAt(seed, data.length, run * N + i);
     const { mean, logvar } = await data.read(image);
     const latent = drawn(mean, logvar, () => normal(key("posterior"), { size }));
     const bad = notFinite(latent);

@@ -1,14 +1,7 @@
 import { createHash } from "node:crypto";
 import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import {
-  DataError,
-  FormatError,
-  notFinite,
-  openSafetensors,
-  writeSafetensors,
-  type TensorInput,
-} from "@madformer/artifacts";
+import { DataError, FormatError, notFinite, openSafetensors, writeSafetensors } from "@madformer/artifacts";
 import {
   fileShape,
   fromStateDict,
@@ -49,9 +42,9 @@ export class CheckpointError extends DataError {}
 
 /**
  * Writes a checkpoint: a folder with `weights.safetensors` and `ema.safetensors` (the reference's keys and layouts) and
- * `state.safetensors` (AdamW's moments). It appears under its name when it is complete and on the disk. Each file says in
- * its metadata which step it is of and what its tensors' SHA-256 is, and, where the released code would compute something else
- * with tensors of these names and shapes, how (`not_reference`).
+ * `state.safetensors` (AdamW's moments). It appears under its name when it is complete and on the disk. Each file says
+ * in its metadata which step it is of and what its tensors' SHA-256 is, and, where the released code would compute
+ * something else with tensors of these names and shapes, how (`not_reference`).
  *
  * @param folder Of all checkpoints; exists.
  * @param tmp Of files that are not complete, on the same disk; exists.
@@ -63,7 +56,7 @@ export async function writeCheckpoint(
   tmp: string,
   model: MadformerConfig,
   { step, notes }: Pick<Checkpoint, "step" | "notes">,
-  read: (part: Part, key: string) => Float32Array,
+  read: (part: Part, key: string) => Float32Array | Promise<Float32Array>,
 ): Promise<void> {
   const specs = madformerSpecs(model);
   const unlike = unlikeReference(model);
@@ -73,15 +66,15 @@ export async function writeCheckpoint(
   for (const file of CHECKPOINT_FILES) {
     const parts = PARTS.filter((part) => `${PLACES[part].file}.safetensors` === file);
     const tensors = parts.flatMap((part) =>
-      Object.keys(specs).map((key): readonly [string, TensorInput] => {
-        const data = (): Float32Array => inFile(specs, key, read(part, key)).data;
+      Object.keys(specs).map((key) => {
+        const data = async (): Promise<Float32Array> => inFile(specs, key, await read(part, key)).data;
         const shape = fileShape(specs[key] as ParameterSpecs[string]);
-        return [PLACES[part].prefix + key, { dtype: "float32", shape, data }];
+        return [PLACES[part].prefix + key, { dtype: "float32", shape, data }] as const;
       }),
     );
     const digest = new TensorsDigest();
     for (const [name, { data }] of tensors) {
-      const values = (data as () => Float32Array)();
+      const values = await data();
       const bad = notFinite(values);
       if (bad)
         throw new DataError(

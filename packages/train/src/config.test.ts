@@ -58,7 +58,8 @@ describe("TrainSettings", () => {
       unet,
     });
     for (const name of ["ffhq-1024", "smoke"] as const)
-      expect(TrainSettings.parse({ model: preset(name) }).model).toEqual(preset(name)); // all settings stand for themselves
+      // All settings stand for themselves.
+      expect(TrainSettings.parse({ model: preset(name) }).model).toEqual(preset(name));
     expect(TrainSettings.safeParse({ model: [] }).error?.issues[0]?.message).toContain("expected object");
   });
 

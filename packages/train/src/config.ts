@@ -5,6 +5,7 @@ import {
   preset,
   PRESETS,
   ScheduleConfig,
+  SOLVER_NAMES,
   type PresetName,
 } from "@madformer/model";
 import { z } from "zod";
@@ -93,21 +94,23 @@ const Fields = z.strictObject({
     .describe("Shares of the run after which a checkpoint is made, and kept as well, such as 0.25"),
   logEvery: z.int().positive().default(10).describe("Steps between two lines of the log, which are means over them"),
   sampleEvery: z.int().nonnegative().default(0).describe("Steps between two grids of samples; 0 = none"),
-  sampleImages: z.int().positive().default(16).describe("Images of a grid"),
-  sampleSteps: z.int().positive().default(20).describe("Steps of the solver (DPM-Solver++) for a grid"),
+  sampleImages: z.int().positive().default(16).describe("Images of a grid: those of the seeds from 0 on"),
+  sampleSolver: z.enum(SOLVER_NAMES).default(SOLVER_NAMES[0]).describe("How noise becomes the images of a grid"),
+  sampleSteps: z.int().positive().default(20).describe("Steps of the solver for a grid"),
 });
 
 /**
- * Everything that decides a training run but the data, and what it goes on from. Settings of a model without a preset are all there
- * are, or have `MadformerConfig`'s defaults: files that say which model was trained hold all.
+ * Everything that decides a training run but the data, and what it goes on from. Settings of a model without a preset
+ * are all there are, or have `MadformerConfig`'s defaults: files that say which model was trained hold all.
  */
 export const TrainConfig = z.strictObject({ model: modelChoice().prefault(DEFAULT_MODEL), ...Fields.shape }).readonly();
 export type TrainConfig = z.infer<typeof TrainConfig>;
 
 /**
- * The same as the stage has it: before it is known what it goes on from, whose model it takes if none is named; some settings of a
- * model are changes of the preset that help names, and not of the largest model, whose numbers `MadformerConfig` has. Its JSON schema
- * names the default all the same; of a schema that transforms, zod leaves out "default" and writes "_prefault" as that.
+ * The same as the stage has it: before it is known what it goes on from, whose model it takes if none is named; some
+ * settings of a model are changes of the preset that help names, and not of the largest model, whose numbers
+ * `MadformerConfig` has. Its JSON schema names the default all the same; of a schema that transforms, zod leaves out
+ * "default" and writes "_prefault" as that.
  */
 export const TrainSettings = z
   .strictObject({ model: modelChoice(DEFAULT_MODEL).optional().meta({ _prefault: DEFAULT_MODEL }), ...Fields.shape })

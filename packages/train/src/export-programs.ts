@@ -1,29 +1,31 @@
 import { join } from "node:path";
 import { writeSafetensors, type TensorInput } from "@madformer/artifacts";
-import { normal, randomKey, saveProgram } from "@madformer/engine";
+import { saveProgram } from "@madformer/engine";
 import {
   coefficientsOf,
   COEFFICIENTS,
-  dpmSolver,
   geometryOf,
+  noiseOfSeeds,
   ropeValues,
   Sampler,
+  solverPlan,
   type MadformerConfig,
+  type SolverName,
 } from "@madformer/model";
 import type { Weights } from "./checkpoint.js";
 
 /** Of weights that programs can have as constants: an .onnx file holds 2 GiB, and something is in it besides. */
 export const MAX_PROGRAM_BYTES = 2 ** 31 - 2 ** 24;
 
-/** Seed of the noise of the example in the tables. */
-const EXAMPLE_SEED = 0;
-
 /**
  * Writes the sampler's programs as .onnx files, which run wherever ONNX does, and the tables that they take as inputs:
  *
- *     time.onnx      timesteps -> what they add in the U-Net              context.onnx   a finished block -> condition, keys, values
- *     first.onnx     the first tokens -> condition of block 0             denoise.onnx   one step of the solver for one block
- *     tables.safetensors   timesteps, coefficients, rotary tables, first tokens; noise and the latents that come of it
+ *     time.onnx            timesteps -> what they add in the U-Net
+ *     first.onnx           the first tokens -> condition of block 0
+ *     context.onnx         a finished block -> condition, keys, values
+ *     denoise.onnx         one step of the solver for one block
+ *     tables.safetensors   timesteps, coefficients, rotary tables, first tokens; as an example noise of the seeds
+ *                          from 0 on, and the latents that come of it
  *
  * Programs that a variant of the network does not need are not written.
  *
@@ -34,13 +36,16 @@ const EXAMPLE_SEED = 0;
 export async function saveSamplerPrograms(
   model: MadformerConfig,
   weights: Weights,
-  { images, steps, signal }: { images: number; steps: number; signal: AbortSignal },
+  { images, solver, steps, signal }: { images: number; solver: SolverName; steps: number; signal: AbortSignal },
   folder: string,
 ): Promise<string[]> {
   const { T, P, M, D } = geometryOf(model);
-  const plan = dpmSolver(steps);
+  const plan = solverPlan(solver, steps);
   const latentShape = [images, T, P, model.latentChannels];
-  const noise = normal(randomKey(EXAMPLE_SEED, "sample"), { size: latentShape.reduce((a, b) => a * b, 1) });
+  const noise = noiseOfSeeds(
+    model,
+    Array.from({ length: images }, (_, seed) => seed),
+  );
   await using sampler = await Sampler.create(model, weights, { batchImages: images, programs: "shared" });
   const nameOf = (image: number): string => `image ${image} of the example in tables.safetensors`;
   const latents = await sampler.sample(plan, noise, { signal, nameOf });
@@ -48,7 +53,7 @@ export async function saveSamplerPrograms(
   const names: string[] = [];
   for (const [title, program] of await sampler.compiled()) {
     const name = title.split(" ")[0] as string; // "time 26" has the timesteps of one plan
-    await saveProgram(program as never, join(folder, `${name}.onnx`));
+    await saveProgram(program, join(folder, `${name}.onnx`));
     names.push(name);
   }
   const clean = model.quirks.cleanTimestep === "zero" ? 0 : (plan.steps.at(-1)?.timestep ?? 0);

@@ -17,9 +17,10 @@ export interface TrainedRun {
 /**
  * A checkpoint as the reference saves it: weights, their average, AdamW's state, the schedule's, and a command line.
  *
- * Source: spec section 10. What of the command line has no counterpart here has its default there. The model's sizes, which the
- * reference's own programs cannot be told, are added under the names of its constructor: `configFromReference` reads them. So are,
- * for a model that the released code does not compute alike, all switches as `quirks`, and in words as `not_reference` how it differs.
+ * Source: spec section 10. What of the command line has no counterpart here has its default there. The model's sizes,
+ * which the reference's own programs cannot be told, are added under the names of its constructor:
+ * `configFromReference` reads them. So are, for a model that the released code does not compute alike, all switches as
+ * `quirks`, and in words as `not_reference` how it differs.
  *
  * @param files Of a checkpoint. Borrowed: open until what is returned has been written.
  */
@@ -69,7 +70,7 @@ export function torchCheckpoint(
   };
 }
 
-/** The arguments of the reference's train.py, but for those of the model. */
+/** The arguments of the reference's train.py, except for those of the model. */
 function commandLine({ config, step, images, pixelsPerLatent }: TrainedRun) {
   const { optimizer, schedule, batchImages, accumulate } = config;
   const stepImages = batchImages * accumulate;

@@ -2,8 +2,8 @@ import { differ } from "@madformer/stage";
 import type { TrainSettings } from "./config.js";
 
 /**
- * Whether a run can become a longer one where it is. Its steps so far must be those that the longer one would have made: then
- * the folder is in the end what it would have been at once.
+ * Whether a run can become a longer one where it is. Its steps so far must be those that the longer one would have
+ * made: then the folder is in the end what it would have been at once.
  *
  * @returns True; or why not, as a clause; or undefined if not just its length is another.
  */

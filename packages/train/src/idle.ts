@@ -6,7 +6,8 @@ export function idle(settings: TrainSettings, inputs: ReadonlySet<string>): Read
   const without: Record<string, string> = {};
   if (!inputs.has("from")) without["carry"] = 'without the input "from"';
   if (epochs !== undefined) without["steps"] = "with epochs, which replace it";
-  if (sampleEvery === 0) for (const field of ["sampleImages", "sampleSteps"]) without[field] = "without sampleEvery";
+  if (sampleEvery === 0)
+    for (const field of ["sampleImages", "sampleSolver", "sampleSteps"]) without[field] = "without sampleEvery";
   if (model?.clearClean) without["loss.lambdaClean"] = "with clearClean: there is no clean tower";
   if (model && !model.qkNorm) without["model.qkNormEps"] = "without qkNorm";
   if (model && !model.unet.attention.includes(true)) without["model.unet.heads"] = "where no level has attention";

@@ -1,8 +1,11 @@
 /**
  * Training: from latents to weights, killed and resumed at will, and on to files that others read.
  *
- * Reading order: `config.ts` (what decides a run), `plan.ts` (what happens when), `batch.ts` (what a step sees), `loop.ts` (the
- * training loop), `checkpoint.ts` (what it goes on from), `start.ts` (what it goes on from that another run made), `stages/` (both stages).
+ * Reading order: `config.ts` (what decides a run), `plan.ts` (what happens when), `batch.ts` (what a step sees),
+ * `loop.ts` (the training loop), `checkpoint.ts` (what it goes on from), `start.ts` (what it goes on from that another
+ * run made), `stages/` (both stages).
+ *
+ * Letters are those of `@madformer/model`: N images, T blocks, P latent pixels of a block, M tokens of a block.
  */
 export { TrainConfig, TrainSettings } from "./config.js";
 export { emaDecay, gammaOf, EmaConfig } from "./ema.js";

@@ -6,7 +6,8 @@ export class Journal implements AsyncDisposable {
   private constructor(private readonly handle: FileHandle) {}
 
   /**
-   * Opens a journal to go on after a step: what is there of later steps is cut off, and so is a line that was not finished.
+   * Opens a journal to go on after a step: what is there of later steps is cut off, and so is a line that was not
+   * finished.
    *
    * @param after Steps up to this one stay.
    */

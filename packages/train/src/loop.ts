@@ -42,7 +42,7 @@ export interface Start {
 }
 
 /** What the loop carries from step to step besides the weights, and so finds in a checkpoint. */
-interface Notes {
+interface CheckpointNotes {
   /** Steps since the last line, and sums of their measures. */
   readonly window: { readonly steps: number; readonly sums: Measures };
 }
@@ -74,14 +74,15 @@ const REPORT_MS = 200;
  *     checkpoints/step-0000400/{weights,ema,state}.safetensors     samples/step-0000400.png
  *     losses.jsonl                                                 logs/log.jsonl, logs/tensorboard/
  *
- * and goes on from the newest checkpoint that it finds there whole, with all that a run up to it leaves. Everything but the
- * logs is a function of the config and the data alone: killed anywhere, damaged anywhere, and called again, it leaves the
- * same bytes as if it had not been.
+ * and goes on from the newest checkpoint that it finds there whole, with all that a run up to it leaves. Everything but
+ * the logs is a function of the config and the data alone: killed anywhere, damaged anywhere, and called again, it
+ * leaves the same bytes as if it had not been.
  *
  * @param data Borrowed.
  * @param decode Makes images of latents, for grids of samples; without it there are none.
  * @param start Where it begins; without it, at step 1 with weights that are drawn by the seed.
- * @throws {DivergedError} If a loss or the gradients' norm is not finite. {DataError} If the state is not, when it is saved.
+ * @throws {DivergedError} If a loss or the gradients' norm is not finite. {DataError} If the state is not, when it is
+ *   saved.
  * @throws `context.signal.reason` when aborted, after a checkpoint.
  */
 export async function train(
@@ -100,7 +101,7 @@ export async function train(
 
   const found = await findCheckpoint(config, plan, context, decode !== undefined);
   let { step } = found ?? { step: plan.before };
-  let { window } = (found?.notes as Notes | undefined) ?? { window: EMPTY };
+  let { window } = (found?.notes as CheckpointNotes | undefined) ?? { window: EMPTY };
   let saved = step; // the last step with a checkpoint
   if (step > 0) log.info(`going on after step ${step} of ${plan.steps}`);
   await using update = await Update.create(config, found ?? (await start?.load()));
@@ -113,7 +114,7 @@ export async function train(
   const save = async (): Promise<void> => {
     if (saved === step) return;
     await losses.sync();
-    const notes: Notes = { window };
+    const notes: CheckpointNotes = { window };
     await writeCheckpoint(paths.checkpoints, paths.tmp, model, { step, notes }, (part, key) => update.read(part, key));
     for (const file of filesOf(step)) await files.keep(file);
     await files.keep(LOSSES, step);
@@ -122,8 +123,8 @@ export async function train(
   };
   const sample = async (): Promise<void> => {
     if (!decode || !plan.samples(step) || (step === found?.step && files.has(gridOf(step)))) return;
-    const { seed, sampleImages: images, sampleSteps: steps } = config;
-    const grid = await sampleGrid(model, update.part("ema"), decode, { step, seed, images, steps, signal });
+    const { sampleImages: images, sampleSolver: solver, sampleSteps: steps } = config;
+    const grid = await sampleGrid(model, await update.part("ema"), decode, { step, images, solver, steps, signal });
     const temporary = join(paths.tmp, "grid.png");
     await writePng(temporary, grid.pixels, grid.width, grid.height);
     await files.add(temporary, gridOf(step));

@@ -1,8 +1,8 @@
 import type { TrainConfig } from "./config.js";
 
 /**
- * What happens at which step of a run: a function of the config, the number of images and what it is carried on from alone.
- * Steps count from 1, those of a run before this one among them.
+ * What happens at which step of a run: a function of the config, the number of images and what it is carried on from
+ * alone. Steps count from 1, those of a run before this one among them.
  */
 export interface Plan {
   readonly steps: number;

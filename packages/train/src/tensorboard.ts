@@ -4,9 +4,11 @@ import { crc32c } from "@aws-crypto/crc32c";
 import protobuf from "protobufjs/light.js";
 
 /**
- * The part of TensorFlow's `event.proto` and `summary.proto` that is written here: names and numbers are TensorFlow's own.
+ * The part of TensorFlow's `event.proto` and `summary.proto` that is written here: names and numbers are TensorFlow's
+ * own.
  *
- * Source: github.com/tensorflow/tensorflow, tensorflow/core/util/event.proto and tensorflow/core/framework/summary.proto.
+ * Source: github.com/tensorflow/tensorflow, tensorflow/core/util/event.proto and
+ * tensorflow/core/framework/summary.proto.
  */
 const EVENT_SCHEMA = {
   nested: {
@@ -49,8 +51,8 @@ const START = 1;
 const RGB = 3;
 
 /**
- * Writes an event file for TensorBoard. A run that goes on writes a further file, which begins by saying from which step on
- * the earlier ones are void.
+ * Writes an event file for TensorBoard. A run that goes on writes a further file, which begins by saying from which
+ * step on the earlier ones are void.
  *
  * @example
  * await using events = await EventWriter.open("logs/tensorboard", 0);

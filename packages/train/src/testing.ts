@@ -59,7 +59,9 @@ export async function artifactOf(folder: string, stage = "test"): Promise<Artifa
   };
 }
 
-/** Writes latents of drawn numbers into a folder: in two shards, the second without variances. Their codec is patch-pca. */
+/**
+ * Writes latents of drawn numbers into a folder: in two shards, the second without variances. Their codec is patch-pca.
+ */
 export async function writeLatents(folder: string, images = 7): Promise<Artifact> {
   await mkdir(folder, { recursive: true });
   const size = SIDE * SIDE * CHANNELS;

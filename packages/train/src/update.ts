@@ -1,4 +1,4 @@
-import { compile, type Program } from "@madformer/engine";
+import { compile, type Handles, type TensorData, type TensorSpec } from "@madformer/engine";
 import {
   gradientSignature,
   gradientStep,
@@ -10,7 +10,7 @@ import {
   updateStep,
 } from "@madformer/model";
 import type { Batch } from "./batch.js";
-import { PARTS, type Part, type Weights } from "./checkpoint.js";
+import type { Part, Weights } from "./checkpoint.js";
 import type { TrainConfig } from "./config.js";
 
 /** Losses and the norm of the gradients before clipping: of one step, or means of several. */
@@ -20,11 +20,42 @@ export type Measures = Readonly<Record<(typeof MEASURES)[number], number>>;
 /** Where training begins: its state, but that moments which are missing are zero. */
 export type FirstState = Readonly<Pick<Record<Part, Weights>, "params" | "ema"> & Partial<Record<Part, Weights>>>;
 
-type Outputs = Readonly<Record<string, Float32Array>>;
+/** A whole step of one run. */
+const compileStep = (config: TrainConfig, initialState: FirstState) =>
+  compile(trainStep(config.model, config.loss, config.optimizer), trainSignature(config.model, config.batchImages), {
+    name: "training step",
+    initialState,
+  });
+
+/** The end of a step of several runs: it holds the state. */
+const compileUpdate = ({ model, optimizer }: TrainConfig, initialState: FirstState) =>
+  compile(updateStep(optimizer), updateSignature(model), { name: "update", initialState });
+
+/** The runs of a step: they add up gradients. The parameters are those of the update, where they lie. */
+const compileGradients = ({ model, loss, accumulate, batchImages }: TrainConfig, params: Handles<Specs>) =>
+  compile(gradientStep(model, loss, 1 / accumulate), gradientSignature(model, batchImages), {
+    name: "gradients",
+    initialState: { params },
+  });
+
+type Specs = Readonly<Record<string, TensorSpec>>;
+type Compiled<Compile extends (...args: never[]) => unknown> = Awaited<ReturnType<Compile>>;
 
 /**
- * The state of training and the programs that change it: one for a whole step, or, where a step has several runs, one that
- * adds up gradients and one that makes the update.
+ * The programs of a step: one for all of it, or, where it has several runs, one that adds up gradients and one that
+ * updates.
+ */
+type Programs =
+  | { readonly kind: "whole"; readonly main: Compiled<typeof compileStep> }
+  | {
+      readonly kind: "parts";
+      readonly main: Compiled<typeof compileUpdate>;
+      readonly gradients: Compiled<typeof compileGradients>;
+    };
+
+/**
+ * The state of training and the programs that change it. Between the programs of a step nothing is copied: each takes
+ * what the other has, parameters one way and gradients the other.
  */
 export class Update implements AsyncDisposable {
   /** Losses of the runs of a step so far, their means in the end. */
@@ -32,30 +63,17 @@ export class Update implements AsyncDisposable {
 
   private constructor(
     private readonly runs: number,
-    /** Holds the state. */
-    private readonly main: Program,
-    /** Adds up gradients; only where a step has several runs. */
-    private readonly gradients: Program | undefined,
+    private readonly programs: Programs,
   ) {}
 
   /** @param from Where training goes on; without it, it begins with weights that are drawn by the seed. */
   static async create(config: TrainConfig, from: FirstState | undefined): Promise<Update> {
-    const { model, loss, optimizer, accumulate, batchImages } = config;
-    const first = from ? undefined : initialize(madformerSpecs(model), config.seed);
-    const initialState = from
-      ? Object.fromEntries(PARTS.flatMap((part) => (from[part] ? [[part, from[part]]] : [])))
-      : { params: first as Weights, ema: first as Weights };
-    if (accumulate === 1) {
-      const options = { name: "training step", initialState };
-      const step = trainStep(model, loss, optimizer);
-      return new Update(1, await compile(step, trainSignature(model, batchImages), options), undefined);
-    }
-    const main = await compile(updateStep(optimizer), updateSignature(model), { name: "update", initialState });
-    const gradients = await compile(gradientStep(model, loss, 1 / accumulate), gradientSignature(model, batchImages), {
-      name: "gradients",
-      initialState: { params: initialState["params"] as Weights },
-    });
-    return new Update(accumulate, main, gradients);
+    const { accumulate } = config;
+    const initialState = from ? partsOf(from) : firstWeights(config);
+    if (accumulate === 1) return new Update(1, { kind: "whole", main: await compileStep(config, initialState) });
+    const main = await compileUpdate(config, initialState);
+    const gradients = await compileGradients(config, main.state.handles("params"));
+    return new Update(accumulate, { kind: "parts", main, gradients });
   }
 
   /**
@@ -65,39 +83,56 @@ export class Update implements AsyncDisposable {
    * @param scalars Given with the last part of a step: the update's, as `stepScalars` makes them.
    * @returns The step's measures, with its last part.
    */
-  async run(batch: Batch, scalars: Float32Array | undefined): Promise<Measures | undefined> {
-    const { latents, noise, t } = batch;
-    if (!this.gradients)
-      return numbersOf((await this.main.run({ latents, noise, t, scalars } as never)) as Outputs) as Measures;
-    const losses = numbersOf((await this.gradients.run({ latents, noise, t })) as Outputs);
+  async run({ latents, noise, t }: Batch, scalars: Float32Array | undefined): Promise<Measures | undefined> {
+    const { programs } = this;
+    if (programs.kind === "whole") {
+      if (!scalars) throw new TypeError("Cannot make a step of one run: its scalars are missing");
+      return numbersOf(await programs.main.run({ latents, noise, t, scalars }));
+    }
+    const { main, gradients } = programs;
+    const losses = numbersOf(await gradients.run({ latents, noise, t }));
     for (const [name, value] of Object.entries(losses)) this.sums[name] = (this.sums[name] ?? 0) + value / this.runs;
     if (!scalars) return undefined;
-    const { sum } = this.gradients.state.readAll() as { sum: Weights };
-    const { gradNorm } = numbersOf((await this.main.run({ gradients: sum, scalars })) as Outputs);
-    for (const values of Object.values(sum)) values.fill(0);
-    this.gradients.state.writeAll({ params: this.part("params"), sum });
-    const measures = { ...this.sums, gradNorm } as unknown as Measures;
+    const { gradNorm } = numbersOf(await main.run({ gradients: gradients.state.handles("sum"), scalars }));
+    await gradients.state.clear("sum");
+    await gradients.state.writeAll({ params: main.state.handles("params") });
+    const { loss = NaN, image = NaN, hidden = NaN, clean = NaN } = this.sums;
     this.sums = {};
-    return measures;
+    return { loss, image, hidden, clean, gradNorm };
   }
 
   /** A copy of one tensor of the state. */
-  read(part: Part, key: string): Float32Array {
-    return this.main.state.read(`${part}/${key}`) as Float32Array;
+  async read(part: Part, key: string): Promise<Float32Array> {
+    return (await this.programs.main.state.read(`${part}/${key}`)) as Float32Array;
   }
 
   /** Copies of a part of the state. */
-  part(part: Part): Weights {
-    const keys = this.main.state.names.filter((name) => name.startsWith(`${part}/`));
-    return Object.fromEntries(keys.map((name) => [name.slice(part.length + 1), this.main.state.read(name)])) as Weights;
+  async part(part: Part): Promise<Weights> {
+    const { names } = this.programs.main.state;
+    const keys = names.flatMap((name) => (name.startsWith(`${part}/`) ? [name.slice(part.length + 1)] : []));
+    const weights: Weights = {};
+    for (const key of keys) weights[key] = await this.read(part, key);
+    return weights;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.main.dispose();
-    await this.gradients?.dispose();
+    if (this.programs.kind === "parts") await this.programs.gradients.dispose();
+    await this.programs.main.dispose();
   }
 }
 
-function numbersOf(outputs: Outputs): Record<string, number> {
-  return Object.fromEntries(Object.entries(outputs).map(([name, [value = NaN]]) => [name, value]));
+function partsOf(from: FirstState): FirstState {
+  const { params, ema, m, v } = from;
+  return { params, ema, ...(m ? { m } : {}), ...(v ? { v } : {}) };
+}
+
+function firstWeights({ model, seed }: TrainConfig): FirstState {
+  const first = initialize(madformerSpecs(model), seed);
+  return { params: first, ema: first };
+}
+
+/** The elements of scalars, by name. */
+function numbersOf<Name extends string>(outputs: Readonly<Record<Name, TensorData>>): Record<Name, number> {
+  const numbers = Object.entries<TensorData>(outputs).map(([name, [value = NaN]]) => [name, value]);
+  return Object.fromEntries(numbers) as Record<Name, number>;
 }

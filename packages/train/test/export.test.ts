@@ -10,7 +10,7 @@ import {
   type Artifact,
   type TensorInput,
 } from "@madformer/artifacts";
-import { loadProgram, type Program } from "@madformer/engine";
+import { loadProgram, type InputValues, type Program, type TensorSpec, type Tree } from "@madformer/engine";
 import {
   configFromReference,
   geometryOf,
@@ -157,7 +157,8 @@ describe("stage export", () => {
     expect(args).not.toHaveProperty("not_reference");
   });
 
-  // All keys match in PyTorch, and nothing there knows switches: name, arguments, metadata and a warning have to say so.
+  // All keys match in PyTorch, and nothing there knows switches: name, arguments, metadata and a warning have to say
+  // so.
   test.each([
     ["sound switches", "sound", 7],
     ["one switch of its own", { ...QUIRKS.reference, ropePairs: "within-axis" }, 1],
@@ -198,9 +199,9 @@ describe("stage export", () => {
     type Layers = Record<string, Float32Array>;
     type Results = Record<"condition" | "down" | "up" | "next" | "data", Float32Array<ArrayBuffer>> &
       Record<"keys" | "values", Layers>;
-    const run = async (program: Program, inputs: Record<string, unknown>): Promise<Results> =>
-      (await program.run(inputs as never)) as unknown as Results;
-    const wanted = (program: Program, inputs: Record<string, unknown>) =>
+    type Inputs = InputValues<Tree<TensorSpec>>;
+    const run = async (program: Program, inputs: Inputs): Promise<Results> => (await program.run(inputs)) as Results;
+    const wanted = (program: Program, inputs: Inputs): Inputs =>
       Object.fromEntries(
         Object.entries(inputs).filter(([name]) => program.inputs.some((field) => field.name.split("/")[0] === name)),
       );
@@ -256,7 +257,7 @@ describe("stage export", () => {
         [x, previousData] = [result.next, result.data];
       }
       before = x;
-      // The files hold standard operators, the engine runs ONNX Runtime's own: the same numbers but for rounding.
+      // The files hold standard operators, the engine runs ONNX Runtime's own: the same numbers except for rounding.
       ofBlock(table("example.latents"), block).forEach((value, i) =>
         expect(Math.abs(x[i]! - value)).toBeLessThan(1e-4 * Math.max(1, Math.abs(value))),
       );

@@ -20,7 +20,9 @@ let latents: Artifact;
 let outs = 0;
 const newOut = (): string => join(folder.path, `out-${++outs}`);
 
-/** Everything but the length: a rate that does not depend on it, checkpoints at 4, 8 and 12, lines at 3, 6, 9 and 12. */
+/**
+ * Everything but the length: a rate that does not depend on it, checkpoints at 4, 8 and 12, lines at 3, 6, 9 and 12.
+ */
 const settings = (changes: Record<string, unknown> = {}) => ({
   ...tinyConfig({ schedule: { kind: "constant" } }),
   ...changes,

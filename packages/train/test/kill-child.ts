@@ -1,7 +1,7 @@
 /**
- * Trains in a process of its own, for tests that kill it: `kill-child.ts <latents> <out> [step] [operation]`. Prints a line for
- * each step. With numbers it kills itself, with SIGKILL, in the middle of an operation on files: that one, counted from the
- * first after the step. At the end it prints how many operations there were in the whole run.
+ * Trains in a process of its own, for tests that kill it: `kill-child.ts <latents> <out> [step] [operation]`. Prints a
+ * line for each step. With numbers it kills itself, with SIGKILL, in the middle of an operation on files: that one,
+ * counted from the first after the step. At the end it prints how many operations there were in the whole run.
  */
 import { writeSync } from "node:fs";
 import fs from "node:fs/promises";

@@ -1,4 +1,7 @@
-/** Processes that train are killed with SIGKILL, again and again; what they leave in the end is what one leaves in peace. */
+/**
+ * Processes that train are killed with SIGKILL, again and again; what they leave in the end is what one leaves in
+ * peace.
+ */
 import { spawn } from "node:child_process";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
@@ -64,8 +67,9 @@ test(`a run that is killed ${KILLS} times leaves the same bytes as one that is n
   const operations = Number(/^operations (\d+)$/.exec(whole.lines.at(-1) ?? "")?.[1]);
   expect(operations).toBeGreaterThan(200);
 
-  // One kill in each tenth of the run, at a random step. Half of them strike while a file is written or renamed, at a random
-  // one of the operations of the next four steps, among which is a checkpoint; the others a random time after the step.
+  // One kill in each tenth of the run, at a random step. Half of them strike while a file is written or renamed, at a
+  // random one of the operations of the next four steps, among which is a checkpoint; the others a random time after
+  // the step.
   const kills = Array.from({ length: KILLS }, (_, i): Kill => {
     if (i === 3) return { kind: "start", ms: between(0, whole.milliseconds / 2) };
     const step = Math.max(1, Math.floor(((STEPS - 4) * between(i, i + 1)) / KILLS));

@@ -1,6 +1,7 @@
 /**
- * A real PyTorch goes on from checkpoint.pt: its next update is ours. `MADFORMER_PYTHON` names a Python that has it; else
- * `python3` is asked. Gradients are computed here; that they are the reference's is the business of packages/golden.
+ * A real PyTorch goes on from checkpoint.pt: its next update is ours. `MADFORMER_PYTHON` names a Python that has it;
+ * else `python3` is asked. Gradients are computed here; that they are the reference's is the business of
+ * packages/golden.
  */
 import { execFileSync, spawnSync } from "node:child_process";
 import { join } from "node:path";
@@ -64,7 +65,7 @@ const config = tinyConfig({
       initialState: { params: checkpoint.params },
     });
     await gradients.run({ latents: batch.latents, noise: batch.noise, t: batch.t });
-    const { sum } = gradients.state.readAll() as { sum: Weights };
+    const { sum } = (await gradients.state.readAll()) as { sum: Weights };
     const rate = config.learningRate * learningRateFactor(schedule, steps, steps, model.quirks.warmupStart);
     await using update = await Update.create(config, checkpoint);
     const decay = emaDecay(config.ema, steps + 1);
@@ -77,6 +78,8 @@ const config = tinyConfig({
       );
     const PARTS = ["params", "ema", "m", "v"] as const;
     const next = join(folder.path, "next.pt");
+    const after: Record<string, TorchInput> = {};
+    for (const part of PARTS) after[part] = inFile(await update.part(part));
     await writeTorch(next, {
       settings: {
         shapes: Object.entries(specs).map(([name, spec]) => [name, [...fileShape(spec)]]),
@@ -84,7 +87,7 @@ const config = tinyConfig({
       },
       gradients: inFile(sum),
       before: Object.fromEntries(PARTS.map((part) => [part, inFile(checkpoint[part])])),
-      ...Object.fromEntries(PARTS.map((part) => [part, inFile(update.part(part))])),
+      ...after,
     });
     const script = fileURLToPath(new URL("torch-step.py", import.meta.url));
     const said = execFileSync(PYTHON, [script, join(exported.out, "checkpoint.pt"), next], { encoding: "utf8" });

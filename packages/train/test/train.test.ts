@@ -2,7 +2,7 @@ import { readdirSync } from "node:fs";
 import { appendFile, cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { LatentShardWriter, openSafetensors, readRgb, writeSafetensors } from "@madformer/artifacts";
-import { initialize, madformerSpecs, pixelsOf } from "@madformer/model";
+import { initialize, madformerSpecs, pixelsOfFloats } from "@madformer/model";
 import { DivergedError, readCheckpoint, sampleGrid, trainStage, type Decode, type TrainConfig } from "@madformer/train";
 import {
   artifactOf,
@@ -139,14 +139,14 @@ describe("stage train", () => {
       Array.from({ length: images }, (_, n) => ({
         width: 16,
         height: 16,
-        pixels: pixelsOf(
+        pixels: pixelsOfFloats(
           Float32Array.from({ length: 16 * 16 * 3 }, (_, i) => {
             const [row, column, colour] = [Math.floor(i / 48), Math.floor(i / 3) % 16, i % 3];
             return 0.1 + 0.5 * 0.3 * latents[((n * 8 + (row >> 1)) * 8 + (column >> 1)) * 3 + colour]!;
           }),
         ),
       }));
-    const settings = { step: 12, seed: config.seed, images: 3, steps: 2, signal: whole.signal };
+    const settings = { step: 12, images: 3, solver: config.sampleSolver, steps: 2, signal: whole.signal };
     const grid = await sampleGrid(config.model, ema, decode, settings);
     const file = await readRgb(join(whole.out, "samples", "step-0000012.png"));
     expect(file).toMatchObject({ width: grid.width, height: grid.height });
@@ -179,7 +179,8 @@ describe("stage train", () => {
     expect(all(first.ema)).toEqual(all(first.params));
     const [one, two, three] = [all(first.params), all(second.params), all(third.params)];
     all(third.ema).forEach((mean, i) => expect(mean).toBeCloseTo((one[i]! + two[i]! + three[i]!) / 3, 6));
-    // At the first step AdamW's moments are the gradient and its square: each weight moves by the rate, or less near zero.
+    // At the first step AdamW's moments are the gradient and its square: each weight moves by the rate, or less near
+    // zero.
     const zero = all(initialize(madformerSpecs(every.model), every.seed));
     const moves = one.map((w, i) => Math.abs(w - zero[i]!)).sort((a, b) => a - b);
     expect(moves.at(-1)! / 3e-3).toBeCloseTo(1, 3);
@@ -291,8 +292,8 @@ describe("stage train", () => {
       return all;
     };
     const [a, b] = [await weightsIn(large), await weightsIn(parts)];
-    // AdamW divides by the root of the second moment: where a gradient is nearly 0, rounding decides about its sign, and a
-    // step has the size of the learning rate. Elsewhere the two agree to rounding.
+    // AdamW divides by the root of the second moment: where a gradient is nearly 0, rounding decides about its sign,
+    // and a step has the size of the learning rate. Elsewhere the two agree to rounding.
     const differences = a.map((x, i) => Math.abs(x - b[i]!)).sort((x, y) => x - y);
     expect(differences[Math.floor(0.99 * differences.length)]).toBeLessThan(1e-5);
     expect(differences.at(-1)).toBeLessThan(4 * 2e-3);
@@ -334,7 +335,7 @@ describe("stage train", () => {
     await expect(
       trainStage.run(config, { latents: large, from: undefined }, await contextIn(newOut())),
     ).rejects.toThrow(
-      /^Cannot decode image \d of the samples at training step 6: its pixels are not finite: \d+ of 768 elements/,
+      /^Cannot decode seed \d of the samples at training step 6: its pixels are not finite: \d+ of 768 elements/,
     );
   });
 

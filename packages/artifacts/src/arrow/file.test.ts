@@ -202,7 +202,8 @@ describe("ArrowFile", () => {
       /^record batch 0 ends at byte 1000\d+, but the file holds/,
     );
     const beyond = patched(bytes, [offset, 0, metaDataLength], [bytes.length, 0, metaDataLength]);
-    await expect(ArrowFile.from(ByteSource.of(beyond), COUNT)).rejects.toThrow("record batch 0 ends at byte"); // not read yet
+    // Not read yet.
+    await expect(ArrowFile.from(ByteSource.of(beyond), COUNT)).rejects.toThrow("record batch 0 ends at byte");
     expect(await block(-8, metaDataLength, bodyLength)).toMatch(/^record batch 0 ends at byte 4294/);
     expect(await failure(patched(bytes, [offset, 0, metaDataLength], [offset, -1, metaDataLength]), COUNT)).toMatch(
       /^its metadata holds the size -/,

@@ -23,8 +23,8 @@ interface Block {
 /**
  * An Arrow IPC file of known columns, read one record batch at a time. Only its footer is read when it is opened.
  *
- * Source: the Arrow columnar format 1.5, `File.fbs`, `Message.fbs`, `Schema.fbs`. Without compression, dictionaries, and
- * columns that are not of a `ColumnType`.
+ * Source: the Arrow columnar format 1.5, `File.fbs`, `Message.fbs`, `Schema.fbs`. Without compression, dictionaries,
+ * and columns that are not of a `ColumnType`.
  */
 export class ArrowFile implements AsyncDisposable {
   private constructor(

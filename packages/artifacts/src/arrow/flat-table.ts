@@ -1,11 +1,11 @@
 import type { ByteSource } from "../file/byte-source.js";
 
 /**
- * A table of a FlatBuffers message, every read of it checked against the message's end. Fields are numbered as in Arrow's
- * schema files, from 0; a field that is absent has its default.
+ * A table of a FlatBuffers message, every read of it checked against the message's end. Fields are numbered as in
+ * Arrow's schema files, from 0; a field that is absent has its default.
  *
- * Ours because the generated accessors check nothing: they make four thousand million nodes of one damaged length, until
- * the memory is gone.
+ * Ours because the generated accessors check nothing: they make four thousand million nodes of one damaged length,
+ * until the memory is gone.
  */
 export class FlatTable {
   private constructor(
@@ -67,7 +67,9 @@ export class FlatTable {
     return new TextDecoder().decode(bytes);
   }
 
-  /** A vector of structs of `words` whole numbers of 8 bytes each; of a number of 4 bytes, the upper half is padding. */
+  /**
+   * A vector of structs of `words` whole numbers of 8 bytes each; of a number of 4 bytes, the upper half is padding.
+   */
   structs(field: number, words: readonly ("long" | "int")[]): number[][] {
     return this.vector(field, words.length * 8, (at) =>
       words.map((word, i) => (word === "long" ? this.size(at + i * 8) : this.i32(at + i * 8))),

@@ -41,13 +41,11 @@ const BATCH_BYTES = 1 << 20;
 const MAX_SIDE = 65_535;
 
 /**
- * Writes a shard of images: an Arrow IPC file with one row per image, in record batches of about a megabyte. Equal images
- * give equal bytes.
+ * Writes a shard of images: an Arrow IPC file with one row per image, in record batches of about a megabyte. Equal
+ * images give equal bytes.
  *
- * @example
- * await using writer = await ImageShardWriter.create("images-00000.arrow");
- * await writer.add({ key: "0", label: 3, width: 1, height: 1, format: "rgb8", image, source: sha256(file), json: null });
- * await writer.finish();
+ * @example await using writer = await ImageShardWriter.create("images-00000.arrow"); await writer.add({ key: "0",
+ * label: 3, width: 1, height: 1, format: "rgb8", image, source: sha256(file), json: null }); await writer.finish();
  */
 export class ImageShardWriter implements AsyncDisposable {
   private pendingBytes = 0;

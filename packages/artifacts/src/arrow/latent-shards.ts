@@ -36,8 +36,8 @@ const columnsOf = ({ height, width, channels }: LatentShape): readonly Column[] 
 
 /**
  * Writes a shard of latents: an Arrow IPC file with one row per image. All record batches but the last have the same
- * number of rows, which stands in the schema's metadata beside height, width and channels, so that a row is found without
- * looking for it. Equal latents give equal bytes.
+ * number of rows, which stands in the schema's metadata beside height, width and channels, so that a row is found
+ * without looking for it. Equal latents give equal bytes.
  *
  * @example
  * await using writer = await LatentShardWriter.create("latents-00000.arrow", { height: 8, width: 8, channels: 4 });

@@ -6,8 +6,8 @@ import type { Cell, Column } from "./columns.js";
 type Arrow = typeof apacheArrow;
 
 /**
- * Writes an Arrow IPC file of given columns, row by row. Equal rows give equal bytes. The file appears under its name when
- * `finish` is reached; disposing of an unfinished writer leaves nothing behind.
+ * Writes an Arrow IPC file of given columns, row by row. Equal rows give equal bytes. The file appears under its name
+ * when `finish` is reached; disposing of an unfinished writer leaves nothing behind.
  */
 export class ArrowWriter implements AsyncDisposable {
   private rows: (readonly Cell[])[] = [];

@@ -8,7 +8,8 @@ const REDIRECTS: readonly number[] = [301, 302, 303, 307, 308];
 const SECRETS = ["authorization", "cookie", "proxy-authorization"];
 
 /**
- * Asks for a URL and follows its redirects, on the web alone: to another server without what says who asks.
+ * Asks for a URL and follows its redirects, on the web alone: to another server without the credentials of the one who
+ * asks.
  *
  * @param watch Its signal ends the request; the answer's body is the caller's to read, or leave.
  * @returns The answer that is no redirect, its body unread.

@@ -14,7 +14,7 @@ export class Interrupted extends Error {
   }
 }
 
-/** Runs a step of the network's; its failures may pass, but for those that were found in what came. */
+/** Runs a step of the network's; its failures may pass, except for those that were found in what came. */
 export async function passing<T>(step: () => Promise<T>): Promise<T> {
   try {
     return await step();

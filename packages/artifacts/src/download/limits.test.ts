@@ -11,7 +11,7 @@ import { getPage } from "./page.js";
 import { withServer, type Answer } from "./testing.js";
 import { Watch } from "./watch.js";
 
-/** Long waits, but for those that a test makes short: it is the limit under test that ends something. */
+/** Long waits, except for those that a test makes short: it is the limit under test that ends something. */
 const LIMITS: Partial<NetworkLimits> = { retryMs: 1, retries: 1, headersMs: 1e8, idleMs: 1e8, rateWindowMs: 1e8 };
 
 /** Sends the same again and again, until nobody listens. */

@@ -11,13 +11,15 @@ export interface NetworkLimits {
   /** Without a byte of a body for so long, the connection is taken for dead, milliseconds. */
   readonly idleMs: number;
   /**
-   * Least rate of a body, on average over `rateWindowMs`, and of a file over attempts that were cut with their pauses, bytes
-   * per second. A modem brings 6,000. At this rate a gigabyte takes three days: somebody should look.
+   * Least rate of a body, on average over `rateWindowMs`, and of a file over attempts that were cut with their pauses,
+   * bytes per second. A modem brings 6,000. At this rate a gigabyte takes three days: somebody should look.
    */
   readonly leastBytesPerSecond: number;
   /** Over how much waiting the rate is averaged, milliseconds. Time that this side takes to write is no waiting. */
   readonly rateWindowMs: number;
-  /** Requests that may fail in a row without bringing what the rate asks for. A server that restarts is back in seconds. */
+  /**
+   * Requests that may fail in a row without bringing what the rate asks for. A server that restarts is back in seconds.
+   */
   readonly retries: number;
   /** The pause after the first of them, milliseconds; it doubles. */
   readonly retryMs: number;
@@ -31,7 +33,9 @@ export interface NetworkLimits {
   readonly keepFreeBytes: number;
   /** From a request until a page of a listing is there as a whole, milliseconds. They have a megabyte at most. */
   readonly pageMs: number;
-  /** Most bytes of a page, inflated. A mirror that knows no pages answers with 200,000 files at once, 300 bytes each. */
+  /**
+   * Most bytes of a page, inflated. A mirror that knows no pages answers with 200,000 files at once, 300 bytes each.
+   */
   readonly pageBytes: number;
   /** Most bytes of an answer that says what is wrong. They have a few hundred; what is longer is no such answer. */
   readonly errorBytes: number;

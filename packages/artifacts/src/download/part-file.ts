@@ -21,8 +21,8 @@ const State = z.object({
 });
 
 /**
- * What has come of a download: `<path>.part`, and beside it, in `<path>.part.json`, of which version it is. It outlives the
- * process.
+ * What has come of a download: `<path>.part`, and beside it, in `<path>.part.json`, of which version it is. It outlives
+ * the process.
  */
 export class PartFile implements AsyncDisposable {
   private hash: Hash = createHash("sha256");

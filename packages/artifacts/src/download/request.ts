@@ -25,7 +25,8 @@ export interface RequestOptions {
  *
  * @returns When everything is there, as far as the server says.
  * @throws {Interrupted} If it ended early, or what had come was of another version: then nothing of it is left.
- * @throws {Error} If the server refuses, or the disk has no room for it. {DataError} If what it offers is not what is expected.
+ * @throws {Error} If the server refuses, or the disk has no room for it. {DataError} If what it offers is not what is
+ *   expected.
  */
 export async function requestRest(url: URL, part: PartFile, options: RequestOptions): Promise<void> {
   using watch = new Watch(options.limits, options.signal);

@@ -2,8 +2,8 @@ import { Interrupted, passing } from "./interrupted.js";
 import type { NetworkLimits } from "./limits.js";
 
 /**
- * Watches over the time of one request and its body. Each wait ends by itself, whatever the server does, and at once when it
- * is aborted; whatever is still on its way when the watch ends is told to stop by `signal`.
+ * Watches over the time of one request and its body. Each wait ends by itself, whatever the server does, and at once
+ * when it is aborted; whatever is still on its way when the watch ends is told to stop by `signal`.
  */
 export class Watch implements Disposable {
   private readonly ending = new AbortController();

@@ -2,7 +2,10 @@ import { elementCount, type DType, type StoredDType } from "../tensor/dtype.js";
 
 /** What the header of a `.npy` file says. */
 export interface NpyHeader {
-  /** What numpy writes as `descr`, if it is a type that is not read here: strings, complex numbers, dates, structures, objects. */
+  /**
+   * What numpy writes as `descr`, if it is a type that is not read here: strings, complex numbers, dates, structures,
+   * objects.
+   */
   readonly dtype: StoredDType;
   readonly bigEndian: boolean;
   /** Elements are in column-major order. */

@@ -20,7 +20,9 @@ export interface ReadNpzOptions {
   readonly maxBytes?: number;
 }
 
-/** An array whose bytes come in pieces, so that it need not be in memory: little-endian, C order. Stored, not deflated. */
+/**
+ * An array whose bytes come in pieces, so that it need not be in memory: little-endian, C order. Stored, not deflated.
+ */
 export interface NpyStream {
   readonly dtype: DType;
   readonly shape: readonly number[];

@@ -1,6 +1,6 @@
 /**
- * A class or function that a pickle may name. `call` stands for calling it, and for making an instance of it: it is ours,
- * never Python's. Without one it is only a name, as in `args.type = int`.
+ * A class or function that a pickle may name. `call` stands for calling it, and for making an instance of it: it is
+ * ours, never Python's. Without one it is only a name, as in `args.type = int`.
  */
 export class PickleGlobal {
   readonly kind = "global";

@@ -16,7 +16,7 @@ export const PLAIN_VALUES = {
 
 /**
  * Pickles that lie in a file one after another. Nothing says how long they are, so each is run on more and more of the
- * file until it ends; what is behind it is not read, but for the rest of the last piece.
+ * file until it ends; what is behind it is not read, except for the rest of the last piece.
  */
 export class PickleStream {
   /**

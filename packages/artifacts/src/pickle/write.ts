@@ -30,9 +30,10 @@ const MAX_DEPTH = 500;
 /**
  * Writes a pickle of protocol 2, the one that PyTorch writes: its loader for untrusted files reads no other.
  *
- * null, boolean and string are None, bool and str; a whole number below 2⁵³ is an int and any other a float; a bigint is an int;
- * Uint8Array is bytes; an array is a list, a frozen array a tuple; a Map or a plain object is a dict; OrderedDict and Set
- * are themselves. Strings and containers that occur twice are one object when read. Other objects are `writeObject`'s.
+ * null, boolean and string are None, bool and str; a whole number below 2⁵³ is an int and any other a float; a bigint
+ * is an int; Uint8Array is bytes; an array is a list, a frozen array a tuple; a Map or a plain object is a dict;
+ * OrderedDict and Set are themselves. Strings and containers that occur twice are one object when read. Other objects
+ * are `writeObject`'s.
  */
 export class PickleWriter {
   private readonly bytes: number[] = [0x80, 2]; // PROTO 2
@@ -58,7 +59,8 @@ export class PickleWriter {
   /**
    * Writes a value.
    *
-   * @throws {TypeError} If Python has nothing like it. {RangeError} If it is nested more than 500 deep, or holds itself.
+   * @throws {TypeError} If Python has nothing like it. {RangeError} If it is nested more than 500 deep, or holds
+   *   itself.
    */
   value(value: unknown): void {
     if (value === null) return this.op(0x4e);

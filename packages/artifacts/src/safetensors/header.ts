@@ -34,15 +34,17 @@ export const DTYPE_NAMES = {
   BOOL: "bool",
 } as const satisfies Record<string, DType>;
 
-/** Types of the format that are not read here, and bits of an element. A type that is not even here may take any space. */
+/**
+ * Types of the format that are not read here, and bits of an element. A type that is not even here may take any space.
+ */
 const FOREIGN_BITS: Readonly<Record<string, number>> = {
   ...{ F4: 4, F6_E2M3: 6, F6_E3M2: 6, C64: 64 },
   ...Object.fromEntries(["E4M3", "E5M2", "E8M0", "E4M3FNUZ", "E5M2FNUZ"].map((kind) => [`F8_${kind}`, 8])),
 };
 
 /**
- * Parses the JSON of a header. A parser of its own for this one grammar, because `JSON.parse` takes the last of two equal
- * keys in silence, and nests as deep as it is told.
+ * Parses the JSON of a header. A parser of its own for this one grammar, because `JSON.parse` takes the last of two
+ * equal keys in silence, and nests as deep as it is told.
  *
  * Source: https://github.com/huggingface/safetensors, README "Format" and the checks of `Metadata::validate`.
  *
@@ -107,7 +109,8 @@ function tensorOf(json: StrictJson, name: string, fail: (problem: string) => Err
     throw fail(
       `${tensor} of ${dtypeName} ${formatShape(shape)} takes ${needed} bytes, but its offsets span ${end - start}`,
     );
-  // The format's own writer sorts by element size, so that this holds; a file that breaks it was made by something else.
+  // The format's own writer sorts by element size, so that this holds; a file that breaks it was made by something
+  // else.
   if (start % size !== 0)
     throw fail(`${tensor} is misaligned: it starts at byte ${start}, not at a multiple of ${size}`);
   return { dtype: dtype ?? dtypeName, shape, start, end };
@@ -155,7 +158,10 @@ class StrictJson {
     }
   }
 
-  /** Whether an odd number of backslashes stands before. Each is counted once per string: quotes after it are escaped or end it. */
+  /**
+   * Whether an odd number of backslashes stands before. Each is counted once per string: quotes after it are escaped or
+   * end it.
+   */
   private isEscaped(at: number): boolean {
     let slashes = 0;
     while (this.text[at - 1 - slashes] === "\\") slashes++;

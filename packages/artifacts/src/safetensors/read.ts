@@ -91,8 +91,8 @@ export class SafetensorsFile implements AsyncDisposable {
   }
 
   /**
-   * Reads a tensor in pieces of a few MiB, in row-major order, into one buffer: a piece is what was read until the next one
-   * is asked for.
+   * Reads a tensor in pieces of a few MiB, in row-major order, into one buffer: a piece is what was read until the next
+   * one is asked for.
    */
   async *readPieces(name: string): AsyncGenerator<TensorValue> {
     const { dtype, start, end } = this.readable(name);

@@ -7,9 +7,9 @@ import { DTYPE_NAMES } from "./header.js";
 const NAME_OF = Object.fromEntries(Object.entries(DTYPE_NAMES).map(([name, dtype]) => [dtype, name]));
 
 /**
- * Writes a `.safetensors` file, tensor by tensor: what functions make is in memory one at a time. Tensors are ordered as
- * the format's own writer does, by dtype (large elements first) and then by name, so that the bytes depend on nothing but
- * content. The file appears under its name when it is complete.
+ * Writes a `.safetensors` file, tensor by tensor: what functions make is in memory one at a time. Tensors are ordered
+ * as the format's own writer does, by dtype (large elements first) and then by name, so that the bytes depend on
+ * nothing but content. The file appears under its name when it is complete.
  *
  * @param tensors By name. Borrowed.
  * @param metadata Strings to store beside them.

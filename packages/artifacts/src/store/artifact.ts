@@ -16,6 +16,8 @@ export interface Artifact {
    * @throws {DataError} If the artifact has no such file, or its bytes are missing or not those of the manifest.
    */
   path(file: string): Promise<string>;
-  /** Those of the files handed out by `path` that something has written to, replaced or removed since they were checked. */
+  /**
+   * Those of the files handed out by `path` that something has written to, replaced or removed since they were checked.
+   */
   changed(): Promise<readonly string[]>;
 }

@@ -65,7 +65,8 @@ export async function makeFolder(root: string, below: string): Promise<string> {
 }
 
 /**
- * What lies at a path; undefined if nothing does, a file in the place of one of its folders and links in a circle included.
+ * What lies at a path; undefined if nothing does, a file in the place of one of its folders and links in a circle
+ * included.
  *
  * @param follow Whether a link is what it leads to.
  */
@@ -84,14 +85,14 @@ export async function exists(path: string): Promise<boolean> {
 }
 
 /**
- * All files below a folder, as sorted relative paths with forward slashes. Leftovers of writes that were cut off (`.*.tmp`)
- * are left out.
+ * All files below a folder, as sorted relative paths with forward slashes. Leftovers of writes that were cut off
+ * (`.*.tmp`) are left out.
  *
  * @param skip Paths of folders, relative, that are not entered.
- * @param onOdd Told of links to nothing and to folders, and of names that are no UTF-8, which are then passed over; links to
- *   files are those files.
- * @throws {DataError} If something is neither a file nor a folder, or has a name that a manifest cannot hold. Without `onOdd`, if
- *   there is any link, which could lead anywhere, or a name that is no UTF-8.
+ * @param onOdd Told of links to nothing and to folders, and of names that are no UTF-8, which are then passed over;
+ *   links to files are those files.
+ * @throws {DataError} If something is neither a file nor a folder, or has a name that a manifest cannot hold. Without
+ *   `onOdd`, if there is any link, which could lead anywhere, or a name that is no UTF-8.
  */
 export async function listFiles(
   folder: string,

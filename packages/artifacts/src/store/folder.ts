@@ -35,9 +35,10 @@ export async function openFile(path: string, store: Store = Store.at(".")): Prom
  * store), or any folder of files.
  *
  * @param store Where files are looked for that are not beside the manifest.
- * @param onOdd Told of what is passed over in a folder that no stage wrote: links to nothing and to folders, names that are no
- *   UTF-8. Links to files are followed there.
- * @throws {DataError} If there is no such folder, or its manifest cannot be read, or it holds what is neither file nor folder.
+ * @param onOdd Told of what is passed over in a folder that no stage wrote: links to nothing and to folders, names that
+ *   are no UTF-8. Links to files are followed there.
+ * @throws {DataError} If there is no such folder, or its manifest cannot be read, or it holds what is neither file nor
+ *   folder.
  */
 export async function openFolder(
   folder: string,

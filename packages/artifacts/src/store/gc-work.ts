@@ -23,8 +23,8 @@ export interface Works {
 }
 
 /**
- * Removes the work of interrupted stages that is old, and locks whose processes are dead. Whoever wants to go on with such
- * work waits meanwhile, and then begins anew.
+ * Removes the work of interrupted stages that is old, and locks whose processes are dead. Whoever wants to go on with
+ * such work waits meanwhile, and then begins anew.
  */
 export async function removeDeadWork(store: Store, { since, dryRun, ...look }: DeadWorkOptions): Promise<Works> {
   const held = new Set<string>();
@@ -91,8 +91,8 @@ async function removeWork(folder: string): Promise<void> {
 }
 
 /**
- * The files of work that stays. What a running stage has just put into the store has no key yet; it is known by its second
- * name in the stage's folder, or by its bytes, and not by its time alone: clocks are set back.
+ * The files of work that stays. What a running stage has just put into the store has no key yet; it is known by its
+ * second name in the stage's folder, or by its bytes, and not by its time alone: clocks are set back.
  */
 export class WorkFiles {
   private readonly inodes = new Set<string>();

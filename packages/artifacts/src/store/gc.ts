@@ -47,8 +47,9 @@ function objectsOf({ manifest, record }: Made): Digest[] {
 }
 
 /**
- * Removes from a store what nobody asks for: keys that no workspace shows and that are old, objects that no kept key names,
- * folders of interrupted stages that are old and that no process works in, dead locks, and files that were never finished.
+ * Removes from a store what nobody asks for: keys that no workspace shows and that are old, objects that no kept key
+ * names, folders of interrupted stages that are old and that no process works in, dead locks, and files that were never
+ * finished.
  *
  * @throws {DataError} If it cannot be told what some workspace shows; nothing is removed then.
  */
@@ -150,6 +151,7 @@ class Sweep {
   async rest(): Promise<void> {
     const isOurs: Record<string, (name: string, isFolder: boolean) => boolean> = {
       work: (name, isFolder) => (isFolder ? !name.startsWith(".") : isLockName(name)),
+      remotes: (name, isFolder) => !isFolder && /^[0-9a-f]{16}\.txt$/.test(name),
       roots: (name, isFolder) => !isFolder && (isLockName(name) || isRegistration(name)),
     };
     for (const folder of await this.names(".")) {
@@ -165,7 +167,10 @@ class Sweep {
     }
   }
 
-  /** What is not the store's is left alone, but for what a write left that was cut off: temporary files, when they are old. */
+  /**
+   * What is not the store's is left alone, except for what a write left that was cut off: temporary files, when they
+   * are old.
+   */
   private async other(path: string): Promise<void> {
     const status = await this.status(path);
     const name = path.slice(path.lastIndexOf("/") + 1);

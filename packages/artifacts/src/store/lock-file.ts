@@ -83,7 +83,8 @@ export async function create(path: string, text: string, second: typeof link = l
     );
     if (linked) return true;
     await writeFile(path, text, { flag: "wx", mode: 0o644 });
-    return (await look(path))?.holder?.token === Holder.parse(JSON.parse(text)).token; // who slept long was taken for dead
+    // A process that slept long was taken for dead.
+    return (await look(path))?.holder?.token === Holder.parse(JSON.parse(text)).token;
   } catch (error) {
     if (isCode(error, "EEXIST")) return false;
     throw cannotLock(path, error);
@@ -92,7 +93,9 @@ export async function create(path: string, text: string, second: typeof link = l
   }
 }
 
-/** What one who waits has seen of lock files. Time is its own and monotonic: clocks are never compared with each other. */
+/**
+ * What one who waits has seen of lock files. Time is its own and monotonic: clocks are never compared with each other.
+ */
 export class Watch {
   private readonly seen = new Map<string, { identity: string; quietMs: number; at: number; changed: boolean }>();
 
@@ -140,7 +143,7 @@ export async function judge(
     return { ...seen, state: isDead ? "dead" : "unknown" };
   }
   const life = await lifeOf(holder, me);
-  // A guard is held for a moment. One that stays, although its process lives, is in nobody's hands: see `replace`.
+  // A guard is held for a moment. One that stays, although its process lives, is held by no one: see `replace`.
   if (life === "alive") return { ...seen, state: isGuard(path) && isSilent ? "dead" : "held" };
   return { ...seen, state: life === "dead" || isSilent ? "dead" : "unknown" };
 }
@@ -163,10 +166,10 @@ export async function obtain(
 }
 
 /**
- * Replaces the file of a dead holder by ours in one step, so that nobody finds the path empty and nobody's fresh lock can be
- * removed. Of several that try, one holds the guard: a file like the lock, that names its holder and is itself taken over
- * when that one has died. The guard becomes the lock by being renamed, so one who took long in here, and whose guard was
- * taken over, has nothing left to rename.
+ * Replaces the file of a dead holder by ours in one step, so that nobody finds the path empty and nobody's fresh lock
+ * can be removed. Of several that try, one holds the guard: a file like the lock, that names its holder and is itself
+ * taken over when that one has died. The guard becomes the lock by being renamed, so one who took long in here, and
+ * whose guard was taken over, has nothing left to rename.
  */
 async function replace(
   path: string,
@@ -226,7 +229,9 @@ async function guarded(
   }
 }
 
-/** Where the guard of a lock file lies: a temporary file, which counts as nobody's output, and never too long a name. */
+/**
+ * Where the guard of a lock file lies: a temporary file, which counts as no output, and never too long a name.
+ */
 export function guardOf(path: string): string {
   const digest = createHash("sha256").update(basename(path)).digest("hex").slice(0, 16);
   return join(dirname(path), `.lock-${digest}.guard.tmp`);

@@ -57,9 +57,9 @@ export function sharesProcesses(holder: Holder, me: Holder): boolean {
 }
 
 /**
- * Whether the process of a lock lives: its number is looked up, and the time it started, because numbers are used again, by
- * other users' processes too. "unknown" for one that cannot be looked up (another machine, boot or pid namespace) or cannot
- * be told from a later process of its number (there is no /proc, or it hides that process).
+ * Whether the process of a lock lives: its number is looked up, and the time it started, because numbers are used
+ * again, by other users' processes too. "unknown" for one that cannot be looked up (another machine, boot or pid
+ * namespace) or cannot be told from a later process of its number (there is no /proc, or it hides that process).
  */
 export async function lifeOf(holder: Holder, me: Holder): Promise<"alive" | "dead" | "unknown"> {
   if (!sharesProcesses(holder, me)) return "unknown";

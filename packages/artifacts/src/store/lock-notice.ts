@@ -12,8 +12,8 @@ export function nextNotice(waitedMs: number): number {
 }
 
 /**
- * What is waited for: `Waiting for process 123, which is making the same (for 2 min 10 s)`. Of a holder that cannot be looked
- * up it says more: for how long it has been silent, and what a person who knows better can do.
+ * What is waited for: `Waiting for process 123, which is making the same (for 2 min 10 s)`. Of a holder that cannot be
+ * looked up it says more: for how long it has been silent, and what a person who knows better can do.
  *
  * @param waitedMs How long this process has waited.
  * @returns undefined while there is nothing to tell: a file that says nothing now may do so in a moment.

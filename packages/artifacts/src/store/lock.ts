@@ -22,16 +22,19 @@ export interface LockOptions {
   readonly signal?: AbortSignal;
   /** Called at once if it must wait, and at growing intervals, with what is waited for. */
   readonly onWait?: (message: string) => void;
-  /** A holder that cannot be looked up and shows no sign of life for so long is taken for dead; the same for all who lock. */
+  /**
+   * A holder that cannot be looked up and shows no sign of life for so long is taken for dead; the same for all who
+   * lock.
+   */
   readonly silentMs?: number;
 }
 
 /**
- * Takes a lock, waiting while a living process holds it. A process that died, however it died, holds nothing: its number
- * is looked up, and the time it started (numbers are used again). A holder on another machine, or in another container,
- * cannot be looked up: it touches its lock every few seconds, and when it has not done so for two minutes, by the clock of
- * who waits, its lock is taken over. Should it live all the same (its machine slept, or its event loop was busy for that
- * long), its `signal` tells it.
+ * Takes a lock, waiting while a living process holds it. A process that died, however it died, holds nothing: its
+ * number is looked up, and the time it started (numbers are used again). A holder on another machine, or in another
+ * container, cannot be looked up: it touches its lock every few seconds, and when it has not done so for two minutes,
+ * by the clock of the process that waits, its lock is taken over. Should it live all the same (its machine slept, or
+ * its event loop was busy for that long), its `signal` tells it.
  *
  * @throws `signal.reason` if aborted while waiting.
  * @throws {Error} If the folder of the lock cannot be made or written to.
@@ -60,8 +63,8 @@ export async function takeLock(path: string, options: LockOptions = {}): Promise
 export type LookOptions = Pick<LockOptions, "silentMs" | "onWait">;
 
 /**
- * Takes a lock unless somebody holds it. One whose holder cannot be looked up is watched until it shows a sign of life or has
- * been silent for long enough.
+ * Takes a lock unless somebody holds it. One whose holder cannot be looked up is watched until it shows a sign of life
+ * or has been silent for long enough.
  *
  * @returns undefined if it is held.
  */
@@ -83,8 +86,8 @@ export async function tryLock(
 export type LockState = "free" | "held" | "dead";
 
 /**
- * Whether somebody holds a lock; "dead" if the one who did has died. One whose holder cannot be looked up is watched, as by
- * `tryLock`. Changes nothing.
+ * Whether somebody holds a lock; "dead" if the one who did has died. One whose holder cannot be looked up is watched,
+ * as by `tryLock`. Changes nothing.
  */
 export async function lockState(path: string, { silentMs = 120_000, onWait }: LookOptions = {}): Promise<LockState> {
   return stateOf(path, await newHolder(), new Watch(silentMs), onWait);

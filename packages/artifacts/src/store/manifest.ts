@@ -12,7 +12,9 @@ function isName(part: string): boolean {
   return !["", ".", ".."].includes(part) && [...part].every((character) => character >= " " && character !== "\u007f");
 }
 
-/** A path inside an artifact: forward slashes, no empty, "." or ".." part, no backslash, no drive, no control character. */
+/**
+ * A path inside an artifact: forward slashes, no empty, "." or ".." part, no backslash, no drive, no control character.
+ */
 export const FilePath = z
   .string()
   .min(1)
@@ -22,8 +24,8 @@ export const FilePath = z
   });
 
 /**
- * What a stage made: its files by digest, and the facts that later stages and people want to know. A manifest depends on
- * content alone (no time, no machine, no code), so equal output is an equal manifest.
+ * What a stage made: its files by digest, and the facts that later stages and people want to know. A manifest depends
+ * on content alone (no time, no machine, no code), so equal output is an equal manifest.
  */
 export const Manifest = z
   .strictObject({

@@ -33,8 +33,8 @@ export const StageRecord = z
 export type StageRecord = z.infer<typeof StageRecord>;
 
 /**
- * A record with its digest, its fields in the order of their names: the same object whether it was just made or read back,
- * so that nothing that is written from it depends on which.
+ * A record with its digest, its fields in the order of their names: the same object whether it was just made or read
+ * back, so that nothing that is written from it depends on which.
  */
 export function sealRecord(record: Omit<StageRecord, "digest">): StageRecord {
   const plain = JSON.parse(canonicalJson(record)) as Omit<StageRecord, "digest">;

@@ -53,8 +53,8 @@ function registrationPath(store: Store, workspace: string): string {
 }
 
 /**
- * Tells a store what a workspace shows as its outputs, so that no other workspace's garbage collection removes it. Outputs
- * that were registered before stay registered. Cheap if nothing is new.
+ * Tells a store what a workspace shows as its outputs, so that no other workspace's garbage collection removes it.
+ * Outputs that were registered before stay registered. Cheap if nothing is new.
  *
  * @param shown One output or more.
  */
@@ -83,14 +83,14 @@ const ownRegistration = (path: string): Promise<Registration | undefined> =>
   readRegistration(path).catch(() => undefined);
 
 /**
- * The workspaces whose outputs stay in a store. Of one on this machine, what its `pipelines/<pipeline>/out/<stage>` show now,
- * and what is registered where that cannot be read; of one on another machine, what is registered.
+ * The workspaces whose outputs stay in a store. Of one on this machine, what its `pipelines/<pipeline>/out/<stage>`
+ * show now, and what is registered where that cannot be read; of one on another machine, what is registered.
  *
  * @param own A workspace that counts, registered or not.
  * @param forget Whether registrations of workspaces that are gone are removed.
  * @returns Those, and the workspaces on this machine that are gone.
- * @throws {DataError} If a registration, or an output of a workspace that did not register it, is damaged: what it shows
- *   could be removed.
+ * @throws {DataError} If a registration, or an output of a workspace that did not register it, is damaged: what it
+ *   shows could be removed.
  */
 export async function readRoots(
   store: Store,

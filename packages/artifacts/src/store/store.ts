@@ -70,8 +70,8 @@ export class Store {
   }
 
   /**
-   * Takes a file in. The file itself becomes the object (a second name of it, or a copy where that is impossible), so it
-   * must not be written to any more.
+   * Takes a file in. The file itself becomes the object (a second name of it, or a copy where that is impossible), so
+   * it must not be written to any more.
    *
    * @returns Its digest and size.
    * @throws {DataError} If it is written to meanwhile. {Error} If it cannot be read or stored.
@@ -92,7 +92,7 @@ export class Store {
         await copyFile(file, part, constants.COPYFILE_FICLONE);
         await rename(part, path);
       });
-      // What was hashed is what was linked, or the object is nobody's: its time is not set before this is known.
+      // What was hashed is what was linked, or the object belongs to no file: its time is not set before this is known.
       const after = await stat(file, { bigint: true });
       if (before === undefined || !sameContent(before, after)) {
         await rm(path, { force: true });
@@ -107,6 +107,25 @@ export class Store {
     }
     this.verified.add(ref.sha256);
     return ref;
+  }
+
+  /**
+   * Makes an object of a file in this store whose digest its writer has just computed. The file goes.
+   *
+   * @param part On the same disk.
+   */
+  async adopt(part: string, ref: ObjectRef): Promise<void> {
+    const path = this.objectPath(ref.sha256);
+    if (await this.intact(ref)) await rm(part, { force: true });
+    else await rename(part, path);
+    await this.settle(ref.sha256);
+    this.verified.add(ref.sha256);
+  }
+
+  /** How many bytes an object has; undefined if it is not there. */
+  async sizeOf(sha256: Digest): Promise<number | undefined> {
+    const status = await lstat(this.objectPath(sha256)).catch(() => undefined);
+    return status?.isFile() ? status.size : undefined;
   }
 
   /** Whether an object is there as the store left it, by its size and time alone. */
@@ -143,6 +162,12 @@ export class Store {
     if (found?.sha256 !== sha256) return "damaged";
     this.verified.add(sha256);
     return untouched ? "whole" : "touched";
+  }
+
+  /** Hashes an object about which somebody has doubts, whatever is known; a damaged one is removed. */
+  async doubt(ref: ObjectRef): Promise<void> {
+    this.verified.delete(ref.sha256);
+    await this.intact(ref, true);
   }
 
   /** Removes an object, and whatever else lies in its place. */

@@ -1,8 +1,8 @@
 import type { TensorValue } from "./dtype.js";
 
 /**
- * A tensor's elements as float32: the array itself if it is one, else a copy. float16 and bfloat16 are exact; float64 and
- * integers past 2²⁴ are rounded to nearest.
+ * A tensor's elements as float32: the array itself if it is one, else a copy. float16 and bfloat16 are exact; float64
+ * and integers past 2²⁴ are rounded to nearest.
  */
 export function toFloat32({ dtype, data }: TensorValue): Float32Array {
   if (data instanceof Float32Array) return data;
@@ -12,7 +12,9 @@ export function toFloat32({ dtype, data }: TensorValue): Float32Array {
   return new Float32Array(data);
 }
 
-/** A tensor's elements as float64: the array itself if it is one, else a copy. Integers past 2⁵³ are rounded to nearest. */
+/**
+ * A tensor's elements as float64: the array itself if it is one, else a copy. Integers past 2⁵³ are rounded to nearest.
+ */
 export function toFloat64(value: TensorValue): Float64Array {
   const { data } = value;
   if (data instanceof Float64Array) return data;

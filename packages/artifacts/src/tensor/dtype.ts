@@ -23,8 +23,8 @@ const DTYPES = {
 export type DType = keyof typeof DTYPES;
 
 /**
- * What a file says its elements are: a `DType`, or the name of a type that can be listed and not read (`isDType` tells them
- * apart), such as `complex64`, safetensors' `F8_E4M3`, numpy's `<U5`.
+ * What a file says its elements are: a `DType`, or the name of a type that can be listed and not read (`isDType` tells
+ * them apart), such as `complex64`, safetensors' `F8_E4M3`, numpy's `<U5`.
  */
 export type StoredDType = string;
 

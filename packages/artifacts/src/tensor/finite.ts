@@ -4,7 +4,8 @@ import type { TensorValue } from "./dtype.js";
 /**
  * What keeps numbers from being finite, for the end of a message: `2 of 9 elements, the first is NaN at index 4`.
  *
- * Costs one sum. *Measured* (one core): 12 GB/s; reading a file that the system has in memory makes 5 GB/s, its SHA-256 1.5.
+ * Costs one sum. *Measured* (one core): 12 GB/s; reading a file that the system has in memory makes 5 GB/s, its SHA-256
+ * 1.5.
  *
  * @returns undefined where all are finite: neither NaN nor infinite.
  */
@@ -17,7 +18,9 @@ export function notFinite(data: Float32Array | Float64Array): string | undefined
   return `${count} of ${data.length} elements, the first is ${data[first]} at index ${first}`;
 }
 
-/** The same of a tensor of any type. Half precision is not converted: not finite is what has all bits of its exponent. */
+/**
+ * The same of a tensor of any type. Half precision is not converted: not finite is what has all bits of its exponent.
+ */
 export function notFiniteIn(tensor: TensorValue): string | undefined {
   const { dtype, data } = tensor;
   if (data instanceof Float32Array || data instanceof Float64Array) return notFinite(data);
@@ -32,7 +35,10 @@ function hasAllBits(data: Uint16Array, mask: number): boolean {
   return found !== 0;
 }
 
-/** In double precision: not finite if one of the elements is not. Four sums side by side, as each addition waits for the one before. */
+/**
+ * In double precision: not finite if one of the elements is not. Four sums side by side, as each addition waits for the
+ * one before.
+ */
 function sum(data: Float32Array | Float64Array): number {
   let [a, b, c, d] = [0, 0, 0, 0];
   const end = data.length - (data.length % 4);

@@ -13,9 +13,9 @@ import {
 export type TensorPieces = TensorData | Promise<TensorData> | Iterable<TensorData> | AsyncIterable<TensorData>;
 
 /**
- * A tensor to write. `data` is an array, or a function that is called once, when its turn comes, so that not all tensors
- * of a file need be in memory at once. `dtype` may be left out where the array's class says it (a Uint16Array may hold
- * uint16, float16 or bfloat16: uint16 is assumed).
+ * A tensor to write. `data` is an array, or a function that is called once, when its turn comes, so that not all
+ * tensors of a file need be in memory at once. `dtype` may be left out where the array's class says it (a Uint16Array
+ * may hold uint16, float16 or bfloat16: uint16 is assumed).
  */
 export interface TensorInput {
   readonly dtype?: DType;
@@ -35,7 +35,8 @@ export interface CheckedInput {
 /**
  * Checks what can be known before any data is made.
  *
- * @throws {RangeError} If an array does not fit its shape. {TypeError} If it does not fit its dtype, or a function has none.
+ * @throws {RangeError} If an array does not fit its shape. {TypeError} If it does not fit its dtype, or a function has
+ *   none.
  */
 export function checkInput(name: string, { dtype, shape, data }: TensorInput): CheckedInput {
   const cannot = `Cannot write tensor ${JSON.stringify(name)}:`;

@@ -71,10 +71,11 @@ const FLOAT_ARGS: ReadonlySet<string> = new Set([
 /**
  * Writes a checkpoint that the reference implementation's programs load, and that training there can go on from:
  * `model`, `ema`, `opt`, `lrs`, `args`. `torch.load` takes it with `weights_only=True` too, which refuses the
- * `argparse.Namespace` that the reference saves: `args` is an OrderedDict whose items are its attributes as well, so that
- * `args.lr`, `vars(args)` and `args["lr"]` say the same.
+ * `argparse.Namespace` that the reference saves: `args` is an OrderedDict whose items are its attributes as well, so
+ * that `args.lr`, `vars(args)` and `args["lr"]` say the same.
  *
- * Source: reference specification, section 10; the fields of PyTorch 2.13's `AdamW.state_dict` and `LambdaLR.state_dict`.
+ * Source: reference specification, section 10; the fields of PyTorch 2.13's `AdamW.state_dict` and
+ * `LambdaLR.state_dict`.
  *
  * @param path By the reference's habit `<7 digits>.pt`.
  * @param checkpoint Borrowed. Its tensors are written one at a time: what functions make need not be in memory at once.

@@ -41,7 +41,10 @@ const isSizes = (value: unknown): value is readonly number[] =>
 const isPairs = (value: unknown): value is readonly (readonly [unknown, unknown])[] =>
   Array.isArray(value) && value.every((pair) => Array.isArray(pair) && pair.length === 2);
 
-/** `_rebuild_tensor(storage, offset, size, stride)`, `_v2(... , requires_grad, hooks, metadata)`, `_v3(... , dtype, metadata)` */
+/**
+ * `_rebuild_tensor(storage, offset, size, stride)`, `_v2(... , requires_grad, hooks, metadata)`,
+ * `_v3(... , dtype, metadata)`
+ */
 function rebuildTensor(args: readonly unknown[], dtypeAt?: number): TorchTensor | undefined {
   const [storage, offset, shape, strides, requiresGrad = false] = args;
   if (!(storage instanceof TorchStorage) || typeof offset !== "number" || !isSizes(shape) || !isSizes(strides))
@@ -101,8 +104,8 @@ const foreign = (name: string): PickleGlobal =>
   new PickleGlobal(name, () => ({ kind: "foreign", name }) satisfies Foreign);
 
 /**
- * Every function and class that a file may call, by name, and what it stands for here. All else is an error that names it.
- * The second name of a pair is what Python 2, and so protocol 2, calls the module.
+ * Every function and class that a file may call, by name, and what it stands for here. All else is an error that names
+ * it. The second name of a pair is what Python 2, and so protocol 2, calls the module.
  */
 const CALLS: Readonly<Record<string, Call>> = {
   "torch._utils._rebuild_tensor": (args) => rebuildTensor(args),
@@ -164,7 +167,9 @@ export function findTorchGlobal(module: string, name: string): unknown {
   return GLOBALS.get(`${module === "__builtin__" ? "builtins" : module}.${name}`);
 }
 
-/** Sets the state of what is made without it: a Namespace's fields, the attributes of an OrderedDict. What is foreign has none. */
+/**
+ * Sets the state of what is made without it: a Namespace's fields, the attributes of an OrderedDict. What is foreign has none.
+ */
 export function buildTorchObject(object: unknown, state: unknown): boolean {
   if ((object as Foreign | null)?.kind === "foreign") return true;
   if (!(state instanceof Map) || ![...(state as Map<unknown, unknown>).keys()].every((key) => typeof key === "string"))

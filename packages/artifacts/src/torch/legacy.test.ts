@@ -71,7 +71,8 @@ describe("openTorch() reads the format before PyTorch 1.6:", () => {
     const pickle = ["(", vector(part, 2), vector(storage("a", 4), 4), vector(part, 1, 1), vector(storage("a", 4, view("w", 4, 0)), 0), "t"]; // prettier-ignore
     await using file = await parse(legacyOf(pickle, [A]));
     const archive = await written((path) => writeTorch(path, file.value));
-    expect(archive.toString("latin1").split("archive/data/").length - 1).toBe(2); // an entry, and its name in the directory
+    // An entry, and its name in the directory.
+    expect(archive.toString("latin1").split("archive/data/").length - 1).toBe(2);
     await using copy = await parse(archive);
     for (const { value } of [file, copy]) {
       const tensors = value as TorchTensor[];

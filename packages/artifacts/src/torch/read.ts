@@ -7,8 +7,8 @@ import { TorchTensor } from "./tensor.js";
 import type { Namespace, TorchValue } from "./value.js";
 
 /**
- * Opens a file that `torch.save` wrote: `.pt`, `.pth`, `.bin`, in the format of PyTorch 1.6 or in the one before it. What it
- * holds is there at once; tensors are read when they are asked for.
+ * Opens a file that `torch.save` wrote: `.pt`, `.pth`, `.bin`, in the format of PyTorch 1.6 or in the one before it.
+ * What it holds is there at once; tensors are read when they are asked for.
  *
  * Nothing in the file is run. Its pickle may call the few functions that state dicts, optimizers and arguments are made
  * of (`torch/globals.ts`), which are ours; any other is an error that names it.

@@ -23,8 +23,8 @@ export interface StorageOptions {
 }
 
 /**
- * The memory of one or more tensors: a record of the file, read when a tensor asks for it. Tensors that shared memory when
- * they were saved have storages of the same record, and nearly always the same storage.
+ * The memory of one or more tensors: a record of the file, read when a tensor asks for it. Tensors that shared memory
+ * when they were saved have storages of the same record, and nearly always the same storage.
  */
 export class TorchStorage {
   readonly kind = "storage";

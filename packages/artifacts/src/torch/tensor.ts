@@ -11,7 +11,10 @@ export const MAX_DIMS = 64;
 /** A view may repeat its storage (`expand`), so that a small file could ask for any amount. Past this it is refused. */
 const MAX_REPEATED_BYTES = 2 ** 30;
 
-/** A tensor of a PyTorch file: a strided view of a storage. It is read when it is asked for, as long as the file is open. */
+/**
+ * A tensor of a PyTorch file: a strided view of a storage. It is read when it is asked for, as long as the file is
+ * open.
+ */
 export class TorchTensor {
   readonly kind = "tensor";
 

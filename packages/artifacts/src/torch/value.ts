@@ -7,19 +7,19 @@ import type { TorchTensor } from "./tensor.js";
 /**
  * What a PyTorch file holds.
  *
- * | Python                    | here                                                                                    |
- * | ------------------------- | --------------------------------------------------------------------------------------- |
- * | None, bool, str, float    | null, boolean, string, number                                                           |
- * | int                       | number, or bigint past 2⁵³                                                              |
- * | bytes, bytearray          | Uint8Array                                                                              |
- * | list; tuple, torch.Size   | array; frozen array                                                                     |
- * | dict; OrderedDict         | Map; OrderedDict, a Map                                                                 |
- * | set, frozenset            | Set                                                                                     |
- * | argparse.Namespace        | { kind: "namespace", fields }                                                           |
- * | tensor, Parameter         | TorchTensor                                                                             |
- * | device, dtype, layout     | { kind: "device" \| "dtype" \| "layout", ... }                                          |
- * | complex; a class's name   | { kind: "complex", re, im }; { kind: "global", name }                                   |
- * | numpy's values, sparse    | { kind: "foreign", name }: what makes them, nothing of what they are                    |
+ * | Python                    | here                                                                 |
+ * | ------------------------- | -------------------------------------------------------------------- |
+ * | None, bool, str, float    | null, boolean, string, number                                        |
+ * | int                       | number, or bigint past 2⁵³                                           |
+ * | bytes, bytearray          | Uint8Array                                                           |
+ * | list; tuple, torch.Size   | array; frozen array                                                  |
+ * | dict; OrderedDict         | Map; OrderedDict, a Map                                              |
+ * | set, frozenset            | Set                                                                  |
+ * | argparse.Namespace        | { kind: "namespace", fields }                                        |
+ * | tensor, Parameter         | TorchTensor                                                          |
+ * | device, dtype, layout     | { kind: "device" \| "dtype" \| "layout", ... }                       |
+ * | complex; a class's name   | { kind: "complex", re, im }; { kind: "global", name }                |
+ * | numpy's values, sparse    | { kind: "foreign", name }: what makes them, nothing of what they are |
  */
 export type TorchValue =
   | null

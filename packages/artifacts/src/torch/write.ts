@@ -20,9 +20,9 @@ export interface TorchTensorInput extends TensorInput {
 }
 
 /**
- * What `writeTorch` takes: what `openTorch` gives, tensors of arrays or functions, plain objects for dicts with string keys,
- * and `pyFloat` for floats that are whole. An object whose field `kind` is one of those in this table is no dict; a Map
- * always is.
+ * What `writeTorch` takes: what `openTorch` gives, tensors of arrays or functions, plain objects for dicts with string
+ * keys, and `pyFloat` for floats that are whole. An object whose field `kind` is one of those in this table is no dict;
+ * a Map always is.
  */
 export type TorchInput =
   | null
@@ -89,8 +89,8 @@ interface Storage {
  * The description comes first, the tensors after it, one at a time: what functions make need not be in memory at once.
  * Equal values give equal bytes. The file appears under its name when it is complete.
  *
- * @param value Borrowed. Tensors of another PyTorch file are copied, with their strides and with what they share: that file
- *   must be open.
+ * @param value Borrowed. Tensors of another PyTorch file are copied, with their strides and with what they share: that
+ *   file must be open.
  * @throws {TypeError} If Python has nothing like a value. {RangeError} If data does not fit its shape.
  */
 export async function writeTorch(path: string, value: TorchInput, options: WriteTorchOptions = {}): Promise<void> {

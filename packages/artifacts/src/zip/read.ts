@@ -33,12 +33,13 @@ const MAX_DIRECTORY_BYTES = 64 * 2 ** 20;
 const MAX_RATIO = 1032;
 
 /**
- * The list of files of a zip archive, zip64 included. Strict, because the sizes and places in it decide what is read and
- * allocated later: entries may not overlap (the "better zip bomb" is made of one kernel that every entry quotes), names
- * are unique and relative, sizes fit the file.
+ * The list of files of a zip archive, zip64 included. Strict, because the sizes and places in it decide what is read
+ * and allocated later: entries may not overlap (the "better zip bomb" is made of one kernel that every entry quotes),
+ * names are unique and relative, sizes fit the file.
  *
- * Why not `yauzl` (3.4.0): one number in a hostile file (an offset of the zip64 directory past 2⁵³) makes it throw inside
- * a callback, where nobody can catch it, and the process dies; and it does not look for overlaps or repeated names.
+ * Why not `yauzl` (3.4.0): one number in a hostile file (an offset of the zip64 directory past 2⁵³) makes it throw
+ * inside a callback, where nobody can catch it, and the process dies; and it does not look for overlaps or repeated
+ * names.
  *
  * Source: PKWARE's APPNOTE.TXT 6.3.10, sections 4.3.6 to 4.5.3.
  *
@@ -266,7 +267,8 @@ export async function readZipEntryStart(
   if (!entry.deflated) return stored;
   try {
     const maxOutputLength = Math.min(stored.length * MAX_RATIO + 1, entry.sizeBytes + 1);
-    const inflated = inflateRawSync(stored, { finishFlush: constants.Z_SYNC_FLUSH, maxOutputLength }); // no end is needed
+    // No end is needed.
+    const inflated = inflateRawSync(stored, { finishFlush: constants.Z_SYNC_FLUSH, maxOutputLength });
     return ownBytes(inflated).subarray(0, length);
   } catch (cause) {
     throw source.error(`entry ${quote(entry.name)} does not inflate: ${(cause as Error).message}`, cause);

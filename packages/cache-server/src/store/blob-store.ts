@@ -13,8 +13,9 @@ export interface Blob {
 }
 
 /**
- * Where a cache lies: whole things under names with forward slashes. It need not be honest about what it holds, nor fast,
- * nor there: who uses it checks what comes, and ends waits by itself. `signal` tells it that nobody waits any more.
+ * Where a cache lies: whole things under names with forward slashes. It need not be honest about what it holds, nor
+ * fast, nor there: who uses it checks what comes, and ends waits by itself. `signal` tells it that nobody waits any
+ * more.
  */
 export interface BlobStore {
   /** What messages call it. */

@@ -10,8 +10,8 @@ const nothing = (): void => undefined;
 const QUIET = { trace: nothing, debug: nothing, info: nothing, warn: nothing, error: nothing };
 
 /**
- * A prefix of a bucket. Region and credentials come from where all of AWS' programs take them; `AWS_ENDPOINT_URL` names a
- * server that is not AWS.
+ * A prefix of a bucket. Region and credentials come from where all of AWS' programs take them; `AWS_ENDPOINT_URL` names
+ * a server that is not AWS.
  */
 export class S3Store implements BlobStore {
   /** Whether the server knows `If-None-Match`. One that says that it does not is asked before each write instead. */

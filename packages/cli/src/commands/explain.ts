@@ -1,16 +1,15 @@
-import { execFile } from "node:child_process";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import { Store } from "@madformer/artifacts";
-import { ConfigError, explain, programOf, readPipeline, type Explanation } from "@madformer/stage";
+import { ConfigError, explain, readPipeline, StageRemote, type Explanation } from "@madformer/stage";
 import { Command } from "commander";
+import { bundlesOf } from "../bundles.js";
 import type { Io } from "../program.js";
-import { bundleOf, STAGES } from "../stages/table.js";
 import { findStage, workspaceRoot } from "../workspace.js";
 
-const MARK = { known: "=", damaged: "!", runs: "*", waits: "?" } as const;
+const MARK = { known: "=", remote: "<", damaged: "!", runs: "*", waits: "?" } as const;
 const WORDS = {
   known: "in the store, nothing to do",
+  remote: "in the remote store, would be fetched",
   damaged: "would be repaired",
   runs: "would run",
   waits: "runs only if what it waits for comes out different",
@@ -22,7 +21,8 @@ export function explainCommand(io: Io): Command {
     .summary("say what would run, and why")
     .description(
       "Say for a pipeline, or for a stage of one and all that it needs, whether it would run if you asked for it, and why: which field of\n" +
-        "its config, which source file, which input is not what it was when it last ran. Runs nothing.",
+        "its config, which source file, which input is not what it was when it last ran; or whether the remote store, if\n" +
+        "there is one, has it. Runs nothing.",
     )
     .argument("<pipeline>", "such as faces-64, or faces-64-sample")
     .argument("[stage]", "such as sample; all by default")
@@ -42,36 +42,16 @@ export function explainCommand(io: Io): Command {
         throw new ConfigError(
           `Pipeline ${name} has no stage ${JSON.stringify(stage)}, expected one of: ${pipeline.stages.map((s) => s.name).join(", ")}`,
         );
-      await bundleAll();
-      const found = await explain(pipeline, stage, {
-        store: Store.at(root),
-        stage: async (uses) => await entryOf(uses).load(),
-        program: async (uses) => await programOf(bundleOf(entryOf(uses))),
-      });
+      const bundles = await bundlesOf(root, [pipeline]);
+      const store = Store.at(root);
+      const { signal } = new AbortController();
+      const stream = io.stream ?? process.stderr;
+      await using remote = await StageRemote.open(root, store, { signal, title: "explain", stream });
+      const found = await explain(pipeline, stage, { store, ...bundles, remote });
       io.out(options.json ? `${JSON.stringify(found, null, 2)}\n` : found.map(lines).join(""));
     });
 }
 
 function lines({ name, state, reasons }: Explanation): string {
   return [`${MARK[state]} ${name}: ${WORDS[state]}`, ...reasons.map((reason) => `    ${reason}`)].join("\n") + "\n";
-}
-
-function entryOf(uses: string) {
-  const entry = STAGES.find(({ name }) => name === uses);
-  if (entry) return entry;
-  throw new ConfigError(
-    `There is no stage function "${uses}", expected one of: ${STAGES.map(({ name }) => name).join(", ")}`,
-  );
-}
-
-/** Brings all bundles up to date: they are the code that is compared. */
-async function bundleAll(): Promise<void> {
-  try {
-    await promisify(execFile)("npx", ["nx", "run-many", "-t", "bundle", "--outputStyle=static"], {
-      maxBuffer: 2 ** 26,
-    });
-  } catch (cause) {
-    const { stdout = "" } = cause as { stdout?: string };
-    throw new Error(`Cannot bundle the stages: ${stdout.trim().split("\n").slice(-5).join(" ")}`, { cause });
-  }
 }

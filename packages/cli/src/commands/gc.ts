@@ -2,7 +2,17 @@ import { collectGarbage, Store, type GcResult } from "@madformer/artifacts";
 import { ConfigError } from "@madformer/stage";
 import { Command } from "commander";
 import type { Io } from "../program.js";
+import { collectThere } from "../remote/gc.js";
 import { workspaceRoot } from "../workspace.js";
+
+interface Options {
+  readonly olderThan: string;
+  readonly dryRun?: boolean;
+  readonly remote?: boolean;
+  readonly delete?: boolean;
+  readonly wait: string;
+  readonly json?: boolean;
+}
 
 /** So many files that are no objects are named. */
 const NAMED = 10;
@@ -18,17 +28,45 @@ export function gcCommand(io: Io): Command {
     )
     .option("--older-than <days>", "keep what was made within so many days, although no pipeline shows it", "7")
     .option("--dry-run", "only say what would be removed, and whose outputs are kept")
+    .option(
+      "--remote",
+      "look at the remote store instead: what no pipeline here shows, and is older (default: 30 days); only counts",
+    )
+    .option("--delete", "of --remote: mark what would go; given again when the wait is over, remove it")
+    .option(
+      "--wait <hours>",
+      "of --remote --delete: how long marked things wait; a run that pushes keeps what it needs",
+      "24",
+    )
+    .option("--json", "of --remote: print JSON for programs")
     .option("--debug", "show where an error comes from (or set MADFORMER_DEBUG)")
     .helpOption("-h, --help", "print this help")
-    .action(async ({ olderThan, dryRun = false }: { readonly olderThan: string; readonly dryRun?: boolean }) => {
-      const days = Number(olderThan);
-      if (!(Number.isFinite(days) && days >= 0 && olderThan.trim() !== ""))
-        throw new ConfigError(`--older-than is ${JSON.stringify(olderThan)}, expected a number of days`);
+    .action(async (options: Options, command: Command) => {
+      const { dryRun = false } = options;
+      if (options.remote !== true) {
+        const idle = ["delete", "wait"].find((name) => command.getOptionValueSource(name) === "cli");
+        if (idle !== undefined) throw new ConfigError(`--${idle} has no effect without --remote`);
+      }
+      const isDefault = command.getOptionValueSource("olderThan") !== "cli";
+      const olderThan = options.remote === true && isDefault ? "30" : options.olderThan;
+      const days = numberOf("--older-than", olderThan, "days");
       const workspace = workspaceRoot();
       const since = new Date(Date.now() - days * 86_400_000);
+      if (options.remote === true) {
+        const waitMs = numberOf("--wait", options.wait, "hours") * 3_600_000;
+        const isDry = dryRun || options.delete !== true;
+        return await collectThere({ root: workspace, since, waitMs, dryRun: isDry, json: options.json === true }, io);
+      }
+      if (options.json === true) throw new ConfigError("--json has no effect without --remote");
       const onWait = (message: string): void => io.err(`${message}\n`);
       io.out(report(await collectGarbage(Store.at(workspace), { workspace, since, dryRun, onWait }), dryRun));
     });
+}
+
+function numberOf(option: string, text: string, unit: string): number {
+  const number = Number(text);
+  if (Number.isFinite(number) && number >= 0 && text.trim() !== "") return number;
+  throw new ConfigError(`${option} is ${JSON.stringify(text)}, expected a number of ${unit}`);
 }
 
 /** What was done, or would be, in a few lines. */

@@ -1,4 +1,4 @@
-import { openArtifact } from "@madformer/artifacts";
+import { openDataFile } from "@madformer/artifacts";
 import { Command } from "commander";
 import { nameFilter } from "../inspect/filter.js";
 import { formatSummary } from "../inspect/format.js";
@@ -35,7 +35,7 @@ Examples:
   madformer inspect stats.npz --json`,
     )
     .action(async (path: string, options: Options) => {
-      const opened = await openArtifact(path);
+      const opened = await openDataFile(path);
       await using _ = opened.file;
       const summary = await summarize(path, opened, {
         stats: options.stats ?? false,

@@ -1,15 +1,16 @@
-import { join } from "node:path";
 import { Store } from "@madformer/artifacts";
-import { ConfigError, openLog, readPipeline, verify, type Finding, type Pipeline } from "@madformer/stage";
+import { openLog, verify, type Finding } from "@madformer/stage";
 import { Command } from "commander";
 import { ExitCode } from "../exit.js";
 import type { Io } from "../program.js";
-import { pipelineNames, workspaceRoot } from "../workspace.js";
+import { verifyThere } from "../remote/verify.js";
+import { pipelinesOf, workspaceRoot } from "../workspace.js";
 
 interface Options {
   readonly deep?: boolean;
   readonly dryRun?: boolean;
   readonly json?: boolean;
+  readonly remote?: boolean;
 }
 
 /** `madformer verify`: whether what is kept is what was made. */
@@ -24,6 +25,7 @@ export function verifyCommand(io: Io): Command {
     .argument("[pipeline]", "only this pipeline, such as faces-64; all, and all of the store, by default")
     .argument("[stage]", "only this stage of it, such as sample")
     .option("--deep", "hash every object, instead of those whose size or time has changed")
+    .option("--remote", "check the remote store instead: whether what its keys name is there; with --deep all is read")
     .option("--dry-run", "mend nothing")
     .option("--json", "print JSON for programs")
     .option("--debug", "show where an error comes from (or set MADFORMER_DEBUG)")
@@ -31,7 +33,7 @@ export function verifyCommand(io: Io): Command {
     .addHelpText(
       "after",
       "\nExit codes: 0 nothing is wrong any more, 1 something has to be made again, 2 wrong usage.\n" +
-        "\nExamples:\n  madformer verify\n  madformer verify faces-64 sample --deep",
+        "\nExamples:\n  madformer verify\n  madformer verify faces-64 sample --deep\n  madformer verify --remote",
     )
     .action(async (name: string | undefined, stage: string | undefined, options: Options) => {
       const root = workspaceRoot();
@@ -39,6 +41,8 @@ export function verifyCommand(io: Io): Command {
       const { deep = false, dryRun = false, json = false } = options;
       const pipelines = await pipelinesOf(root, name, stage, io);
       const store = Store.at(root);
+      if (options.remote === true)
+        return await verifyThere({ root, store, pipelines, stage, whole: name === undefined, deep, dryRun, json }, io);
       using log = openLog({ name: "verify", ...(io.stream && { stream: io.stream }) });
       const onProgress = (done: number): void => {
         if (deep && !json) log.progress("MiB", Math.round(done / 2 ** 20), Math.round(done / 2 ** 20) + 1);
@@ -62,33 +66,5 @@ export function verifyCommand(io: Io): Command {
     });
 }
 
-const lineOf = ({ where, problem, mended }: Finding): string =>
+export const lineOf = ({ where, problem, mended }: Finding): string =>
   `${mended === undefined ? "!" : "+"} ${where}: ${problem}${mended === undefined ? "" : `; ${mended}`}\n`;
-
-/** @throws {ConfigError} If there is no such pipeline or stage. */
-async function pipelinesOf(
-  root: string,
-  name: string | undefined,
-  stage: string | undefined,
-  io: Io,
-): Promise<Pipeline[]> {
-  const names = await pipelineNames(root);
-  if (name !== undefined) {
-    if (!names.includes(name))
-      throw new ConfigError(`Cannot find the pipeline ${JSON.stringify(name)}, expected one of: ${names.join(", ")}`);
-    const pipeline = readPipeline(join("pipelines", name));
-    if (stage !== undefined && !pipeline.stages.some((other) => other.name === stage))
-      throw new ConfigError(
-        `Pipeline ${name} has no stage ${JSON.stringify(stage)}, expected one of: ${pipeline.stages.map((s) => s.name).join(", ")}`,
-      );
-    return [pipeline];
-  }
-  return names.flatMap((other) => {
-    try {
-      return [readPipeline(join("pipelines", other))];
-    } catch (error) {
-      io.err(`Passed over: ${(error as Error).message}\n`); // it breaks its own pipeline alone
-      return [];
-    }
-  });
-}

@@ -1,6 +1,6 @@
 /**
- * A test of names. With `*` (any text) or `?` (any character) the whole name must match, without them it must contain the
- * pattern.
+ * A test of names. With `*` (any text) or `?` (any character) the whole name must match, without them it must contain
+ * the pattern.
  */
 export function nameFilter(pattern: string): (name: string) => boolean {
   if (!/[*?]/.test(pattern)) return (name) => name.includes(pattern);

@@ -52,7 +52,10 @@ function tensorRow({ dtype, shape, elements, stats }: TensorSummary, depth: numb
   return { depth, name, cells };
 }
 
-/** The lines of a PyTorch value: dicts and Namespaces by their fields, an optimizer in short, the rest as Python prints it. */
+/**
+ * The lines of a PyTorch value: dicts and Namespaces by their fields, an optimizer in short, the rest as Python prints
+ * it.
+ */
 function treeRows(
   value: TorchValue,
   name: string,
@@ -74,7 +77,10 @@ function treeRows(
   } else rows.push({ depth, name: last, text: pythonRepr(value) });
 }
 
-/** Whether a value gets lines of its own: dicts with something in them, Namespaces, and lists that hold tensors or dicts. */
+/**
+ * Whether a value gets lines of its own: dicts with something in them, Namespaces, and lists that hold tensors or
+ * dicts.
+ */
 function holdsMore(value: TorchValue): boolean {
   if (value instanceof Map) return value.size > 0;
   if (Array.isArray(value))

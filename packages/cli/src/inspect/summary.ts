@@ -3,7 +3,7 @@ import {
   isDType,
   isNamespace,
   TorchTensor,
-  type ArtifactFile,
+  type DataFile,
   type NpyLayout,
   type StoredDType,
   type TensorValue,
@@ -28,7 +28,7 @@ export interface TensorSummary {
 /** What is inside a file. */
 export interface Summary {
   readonly path: string;
-  readonly kind: ArtifactFile["kind"];
+  readonly kind: DataFile["kind"];
   readonly fileBytes: number;
   readonly metadata: Readonly<Record<string, string>>;
   /** Those that the filter keeps, in the order of the file. */
@@ -53,11 +53,7 @@ interface Item {
 }
 
 /** Lists a file; with `stats`, reads each tensor that is kept, one at a time. */
-export async function summarize(
-  path: string,
-  opened: ArtifactFile,
-  { stats, keep }: SummarizeOptions,
-): Promise<Summary> {
+export async function summarize(path: string, opened: DataFile, { stats, keep }: SummarizeOptions): Promise<Summary> {
   const all = itemsOf(opened);
   const kept = keep ? all.filter(({ name }) => keep(name)) : all;
   const tensors: TensorSummary[] = [];
@@ -76,7 +72,7 @@ export async function summarize(
   };
 }
 
-function itemsOf(opened: ArtifactFile): Item[] {
+function itemsOf(opened: DataFile): Item[] {
   switch (opened.kind) {
     case "safetensors":
       return opened.file.names.map((name) => ({

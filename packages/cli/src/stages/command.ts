@@ -18,7 +18,7 @@ import type { Io } from "../program.js";
 import { guideText } from "./guide.js";
 import { openInput } from "./inputs.js";
 import { flagOf, optionsOf, valueOf, withField } from "./options.js";
-import { commandProgram } from "./program.js";
+import { commandDigest } from "./command-digest.js";
 
 /** Options of every stage, beside those of its config and its inputs. */
 const COMMON = ["out", "config", "dry-run", "debug", "help"];
@@ -26,8 +26,8 @@ const COMMON = ["out", "config", "dry-run", "debug", "help"];
 type Values = Readonly<Record<string, string | boolean | undefined>>;
 
 /**
- * `madformer <stage>`: the stage without a pipeline. Inputs are folders, the config is `--config` with options on top, the
- * output goes to `--out`; the same command again goes on where it was interrupted.
+ * `madformer <stage>`: the stage without a pipeline. Inputs are folders, the config is `--config` with options on top,
+ * the output goes to `--out`; the same command again goes on where it was interrupted.
  *
  * @param args Of the command: help shows the values of the presets that they name.
  */
@@ -77,7 +77,7 @@ export function stageCommand(stage: Stage<never>, io: Io, args: readonly string[
       else if (!input.optional)
         throw new ConfigError(`madformer ${stage.name} needs --${flag} <folder>: ${input.summary}`);
     }
-    const program = await commandProgram();
+    const program = await commandDigest();
     const stream = io.stream ?? process.stderr;
     const work = async (signal: AbortSignal): Promise<void> => {
       const { manifest, reused } = await runInFolder(stage, config, inputs as Inputs<InputSpecs>, out, {

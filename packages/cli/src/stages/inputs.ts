@@ -12,8 +12,8 @@ const MAX_HINTS = 3;
  * Opens the folder, or the file where the stage takes one, that a command names as an input.
  *
  * @param flag Of the option, without dashes.
- * @throws {ConfigError} If it is what another stage made, is not finished, or just holds folders one of which is meant: names
- *   those nearby that fit. {DataError} If it cannot be read.
+ * @throws {ConfigError} If it is what another stage made, is not finished, or just holds folders one of which is meant:
+ *   names those nearby that fit. {DataError} If it cannot be read.
  */
 export async function openInput(folder: string, flag: string, input: InputSpec): Promise<Artifact> {
   const root = resolve(folder);
@@ -99,7 +99,10 @@ async function fits(folder: string, { stages = [] }: InputSpec): Promise<string[
   return stage !== undefined && stages.includes(stage) ? [folder] : [];
 }
 
-/** Folders below one that are what a stage made of those that make such an input; nearer ones first, the usual stage's first. */
+/**
+ * Folders below one that are what a stage made of those that make such an input; nearer ones first, the usual stage's
+ * first.
+ */
 async function found(top: string, input: InputSpec, but: string): Promise<string[]> {
   const made: { folder: string; rank: number }[] = [];
   let [folders, seen] = [[top], 0];

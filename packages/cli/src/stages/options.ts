@@ -10,8 +10,9 @@ export interface FieldOption {
 
 /**
  * Options for all fields of a config: `batchImages` is `--batch-images <integer>`, `optimizer.beta1` is
- * `--optimizer.beta1 <number>`, and so are the fields of each form of a field with several, such as `--schedule.warmup
- * <number>`. A field with fields of its own, or with several forms, takes JSON too, or a bare word where that is one of them.
+ * `--optimizer.beta1 <number>`, and so are the fields of each form of a field with several, such as
+ * `--schedule.warmup <number>`. A field with fields of its own, or with several forms, takes JSON too, or a bare word
+ * where that is one of them.
  *
  * @param named Words given for fields, by their flags: the values they stand for are shown as defaults.
  */
@@ -79,8 +80,8 @@ export function valueOf(text: string | boolean, field: Schema): unknown {
 }
 
 /**
- * A copy of a config with one field set. Where an object on the way is not given, it is what is there by default; a word on
- * the way is what it stands for, and JSON for a field with presets goes on top of that by default.
+ * A copy of a config with one field set. Where an object on the way is not given, it is what is there by default; a
+ * word on the way is what it stands for, and JSON for a field with presets goes on top of that by default.
  *
  * @param preset What is there by default.
  */

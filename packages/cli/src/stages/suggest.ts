@@ -1,8 +1,8 @@
 import { nearest } from "@madformer/stage";
 
 /**
- * Words that people bring from PyTorch's programs, and the flags they may mean here: the first of them that a command has is
- * suggested.
+ * Words that people bring from PyTorch's programs, and the flags they may mean here: the first of them that a command
+ * has is suggested.
  */
 const MEANT: Readonly<Record<string, readonly string[]>> = {
   lr: ["learning-rate"],

@@ -91,8 +91,3 @@ export const STAGES: readonly StageEntry[] = [
     async () => (await import("@madformer/report")).reportStage,
   ),
 ];
-
-/** The file that a stage is bundled into, from the workspace's root. */
-export function bundleOf({ folder, name }: StageEntry): string {
-  return `${folder}/bundle/${name}.mjs`;
-}

@@ -24,10 +24,11 @@ export interface Told {
 type Sizes = ReturnType<typeof sizesOf>;
 
 /**
- * The config of a model from its weights' shapes; what they do not say from the checkpoint's arguments, then from a preset of
- * the same shapes.
+ * The config of a model from its weights' shapes; what they do not say from the checkpoint's arguments, then from a
+ * preset of the same shapes.
  *
- * @param args By the names of the reference's programs and constructor. Hostile: other kinds than expected count as not there.
+ * @param args By the names of the reference's programs and constructor. Hostile: other kinds than expected count as not
+ *   there.
  * @param fail Makes the error to throw.
  * @returns The config, and what of it nothing says: there it is what the released code has.
  * @throws If nothing says what must be known, or the whole is not valid.

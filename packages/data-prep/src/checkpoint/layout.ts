@@ -72,8 +72,9 @@ export function dictsOf(value: TorchValue): Dict[] {
 }
 
 /**
- * Finds the model in a file: `model` and `ema` of the reference, a bare state dict, or one in the nests of other trainers; with
- * the prefixes of DistributedDataParallel (`module.`), torch.compile (`_orig_mod.`) and whatever module it was a part of.
+ * Finds the model in a file: `model` and `ema` of the reference, a bare state dict, or one in the nests of other
+ * trainers; with the prefixes of DistributedDataParallel (`module.`), torch.compile (`_orig_mod.`) and whatever module
+ * it was a part of.
  *
  * @param fail Makes the error to throw.
  * @throws If there is no model, or more than one that could be meant.
@@ -108,7 +109,10 @@ export function findLayout(
 
 const nameOf = (path: readonly string[]): string => path.map((key) => `[${JSON.stringify(key)}]`).join("");
 
-/** The models in a dict: one for each prefix of the mark. Tensors under no model's prefix are counted to the only one, and unexpected. */
+/**
+ * The models in a dict: one for each prefix of the mark. Tensors under no model's prefix are counted to the only one,
+ * and unexpected.
+ */
 function stateDictsOf({ path, tensors }: Dict): StateDictFound[] {
   const prefixes = [...tensors.keys()].flatMap((key) => {
     if (key !== MARK && !key.endsWith(`.${MARK}`)) return [];

@@ -152,7 +152,9 @@ describe("locate, on the hub", () => {
 });
 
 describe("locate, on the web", () => {
-  /** Answers with NEW at /0010000.pt, in ranges; cuts the first answer when 9,000 bytes have been written to the part. */
+  /**
+   * Answers with NEW at /0010000.pt, in ranges; cuts the first answer when 9,000 bytes have been written to the part.
+   */
   const web = (part: string): Answer => {
     let asked = 0;
     return (request, response) => {

@@ -23,7 +23,10 @@ export interface Located {
   readonly path: string;
   /** For people: where it was. */
   readonly name: string;
-  /** Of its bytes; counted meanwhile, unless a certain one is expected. Wait for it before anything that was read counts. */
+  /**
+   * Of its bytes; counted meanwhile, unless a certain one is expected. Wait for it before anything that was read
+   * counts.
+   */
   readonly sha256: Promise<string>;
 }
 

@@ -25,7 +25,7 @@ describe("writeCheckpoint() and readCheckpoint()", () => {
       await writeCheckpoint(context, program, { step: 2, told });
       await program.run({ x: [10, 10] });
       expect(await readCheckpoint(await contextIn(folder), program, 3)).toEqual({ step: 2, told });
-      expect(program.state.readAll()).toEqual({ a: { w: Float32Array.of(1, 2) } });
+      expect(await program.state.readAll()).toEqual({ a: { w: Float32Array.of(1, 2) } });
     }));
 
   test("refuse a state that is not finite, and name what of it", () =>

@@ -16,6 +16,9 @@ const FILE = "tmp/checkpoint.safetensors";
 
 type Place = Pick<StageContext, "out" | "files">;
 
+/** A program that trains something. */
+type Training = { readonly state: Pick<Program["state"], "fields" | "read" | "write"> };
+
 /**
  * Keeps a program's state, and what its steps told, whole or not at all.
  *
@@ -23,12 +26,12 @@ type Place = Pick<StageContext, "out" | "files">;
  */
 export async function writeCheckpoint(
   { out, files }: Place,
-  { state }: Pick<Program, "state">,
+  { state }: Training,
   { step, told }: Progress,
 ): Promise<void> {
   const tensors: Record<string, TensorInput> = { told: { dtype: "float32", shape: [told.length], data: told } };
-  const read = (name: string): Float32Array => {
-    const values = state.read(name) as Float32Array;
+  const read = async (name: string): Promise<Float32Array> => {
+    const values = (await state.read(name)) as Float32Array;
     const bad = notFinite(values);
     if (bad) throw new DataError(`Cannot save the training at step ${step}: "${name}" is not finite: ${bad}`);
     return values;
@@ -49,7 +52,7 @@ export async function writeCheckpoint(
  */
 export async function readCheckpoint(
   { files }: Place,
-  { state }: Pick<Program, "state">,
+  { state }: Training,
   width: number,
 ): Promise<Progress | undefined> {
   if (!files.has(FILE)) return undefined;
@@ -64,6 +67,6 @@ export async function readCheckpoint(
     throw new DataError(
       `Cannot go on from ${JSON.stringify(path)}: it is of another training; remove it to start anew`,
     );
-  for (const { name } of state.fields) state.write(name, await file.readWeights(`state/${name}`));
+  for (const { name } of state.fields) await state.write(name, await file.readWeights(`state/${name}`));
   return { step, told };
 }

@@ -1,5 +1,5 @@
 import { DataError, pixelsOfImage, readImageShards, type Artifact, type ShardImage } from "@madformer/artifacts";
-import { imagesOf } from "@madformer/model";
+import { floatsOfPixels } from "@madformer/model";
 
 /**
  * Names of an artifact's image shards, in order.
@@ -46,7 +46,8 @@ export async function* someImages(
   const kept = Math.min(limit, total);
   let [seen, given] = [0, 0];
   for await (const image of imagesInShards(shards, signal))
-    if (seen++ === Math.floor((given * total) / kept) && given++ < kept) yield { ...image, image: image.image.slice() }; // what is read lies in batches of other images
+    // What is read lies in batches of other images.
+    if (seen++ === Math.floor((given * total) / kept) && given++ < kept) yield { ...image, image: image.image.slice() };
 }
 
 async function countImages(shards: Artifact, signal: AbortSignal): Promise<number> {
@@ -100,7 +101,7 @@ export class HeldImages {
     const size = this.side ** 2 * 3;
     const batch = new Float32Array(indices.length * size);
     const all = await Promise.all(indices.map((index) => this.pixels(index)));
-    all.forEach((pixels, i) => batch.set(imagesOf(pixels), i * size));
+    all.forEach((pixels, i) => batch.set(floatsOfPixels(pixels), i * size));
     return batch;
   }
 

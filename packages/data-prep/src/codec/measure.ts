@@ -2,7 +2,7 @@ import { DataError, imageGrid, writePng, type RgbImage } from "@madformer/artifa
 import {
   compileCodecDecoder,
   compileCodecEncoder,
-  imagesOf,
+  floatsOfPixels,
   type AutoencoderConfig,
   type CodecConfig,
   type Scale,
@@ -29,7 +29,8 @@ export function unscaled(config: AutoencoderConfig): CodecConfig {
  *
  * @param codec With a scale of mean 0 and deviation 1.
  * @param indices Of the images.
- * @throws {RangeError} If the latents of an image are not finite. {DataError} If a channel has no deviation to divide by.
+ * @throws {RangeError} If the latents of an image are not finite. {DataError} If a channel has no deviation to divide
+ *   by.
  */
 export async function measureScale(
   { codec, weights }: Codec,
@@ -92,7 +93,7 @@ export async function reconstruct(
     const originals = await Promise.all(indices.slice(at, at + batchImages).map((index) => images.pixels(index)));
     const size = side ** 2 * 3;
     const batch = new Float32Array(originals.length * size);
-    originals.forEach((pixels, i) => batch.set(imagesOf(pixels), i * size));
+    originals.forEach((pixels, i) => batch.set(floatsOfPixels(pixels), i * size));
     const nameOf = (i: number): string => images.nameOf(indices[at + i] as number);
     const decoded = await decoder.decodePixels((await encoder.encode(batch, nameOf)).mean, nameOf);
     originals.forEach((original, n) => {

@@ -33,14 +33,14 @@ export interface AutoencoderTraining {
   readonly checkpointSteps: number;
 }
 
-/** What is told of each step, beside its learning rate. */
-const TOLD = ["loss", "l1", "l2", "gradient", "kl", "gradNorm"] as const;
+/** What is reported of each step, beside its learning rate. */
+const REPORTED = ["loss", "l1", "l2", "gradient", "kl", "gradNorm"] as const;
 
 /**
  * Trains an autoencoder on images.
  *
- * Everything random is a function of (seed, step): image j of step k is position k·B + j of one shuffled epoch after another.
- * So a run that was killed goes on from its last checkpoint in `out` and ends with the same bits.
+ * Everything random is a function of (seed, step): image j of step k is position k·B + j of one shuffled epoch after
+ * another. So a run that was killed goes on from its last checkpoint in `out` and ends with the same bits.
  *
  * Writes <out>/losses.jsonl; <out>/tmp/checkpoint.safetensors, to go on from
  *
@@ -61,15 +61,15 @@ export async function trainAutoencoder(
     name: "autoencoder",
     initialState: { params, ema: params },
   });
-  const found = await readCheckpoint(context, program, TOLD.length);
+  const found = await readCheckpoint(context, program, REPORTED.length);
   if (found) log.info(`going on after step ${found.step}`);
-  const told = new Float32Array(steps * TOLD.length);
+  const told = new Float32Array(steps * REPORTED.length);
   told.set((found?.told ?? new Float32Array()).subarray(0, told.length));
 
   let saved = found?.step ?? 0;
   const save = async (step: number): Promise<void> => {
     if (step === saved) return;
-    await writeCheckpoint(context, program, { step, told: told.subarray(0, step * TOLD.length) });
+    await writeCheckpoint(context, program, { step, told: told.subarray(0, step * REPORTED.length) });
     await files.write("losses.jsonl", lines(training, told, step));
     saved = step;
   };
@@ -91,20 +91,22 @@ export async function trainAutoencoder(
       step + 1 < steps ? batchOf(images, training, step + 1) : batch,
     ]);
     batch = next;
-    const values = TOLD.map((name) => (outputs[name] as Float32Array)[0] as number);
-    const bad = TOLD.find((_, i) => !Number.isFinite(values[i]));
+    const values = REPORTED.map((name) => (outputs[name] as Float32Array)[0] as number);
+    const bad = REPORTED.find((_, i) => !Number.isFinite(values[i]));
     if (bad)
       throw new DataError(
-        `Cannot go on training the autoencoder: ${bad} is ${values[TOLD.indexOf(bad)]} at step ${step + 1}, ` +
+        `Cannot go on training the autoencoder: ${bad} is ${values[REPORTED.indexOf(bad)]} at step ${step + 1}, ` +
           `expected a number; ${saved > 0 ? `the last good state is that of step ${saved}` : "no state was saved yet"}`,
       );
-    told.set(values, step * TOLD.length);
-    const shown = Object.fromEntries(TOLD.slice(0, 3).map((name, i) => [name, (values[i] as number).toPrecision(4)]));
+    told.set(values, step * REPORTED.length);
+    const shown = Object.fromEntries(
+      REPORTED.slice(0, 3).map((name, i) => [name, (values[i] as number).toPrecision(4)]),
+    );
     log.progress("steps", step + 1, steps, shown);
     if ((step + 1) % checkpointSteps === 0 || step + 1 === steps) await save(step + 1);
   }
   await files.write("losses.jsonl", lines(training, told, steps));
-  const { ema } = program.state.readAll() as { ema: Record<string, Float32Array> };
+  const { ema } = (await program.state.readAll()) as { ema: Record<string, Float32Array> };
   return ema;
 }
 
@@ -130,7 +132,10 @@ export function imagesOfStep(
 /** A line for each step. */
 function lines(training: AutoencoderTraining, told: Float32Array, steps: number): string {
   return Array.from({ length: steps }, (_, step) => {
-    const values = TOLD.map((name, i) => [name, Number((told[step * TOLD.length + i] as number).toPrecision(7))]);
+    const values = REPORTED.map((name, i) => [
+      name,
+      Number((told[step * REPORTED.length + i] as number).toPrecision(7)),
+    ]);
     const lr = Number(learningRateAt(training, step).toPrecision(7));
     return `${JSON.stringify({ step: step + 1, ...Object.fromEntries(values), lr })}\n`;
   }).join("");

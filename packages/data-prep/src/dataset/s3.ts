@@ -2,20 +2,20 @@ import { createHash, type Hash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { open, readFile, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
-import type { GetObjectCommandOutput } from "@aws-sdk/client-s3";
 import {
   Attempts,
   DataError,
   Listing,
+  md5Of,
   NETWORK_LIMITS,
   pause,
   requireRoom,
+  S3,
   writeText,
   type NetworkLimits,
 } from "@madformer/artifacts";
 import type { StageLog } from "@madformer/stage";
 import { imageExtension, kindsOf, type ImageFile } from "./pack.js";
-import { md5Of, Store } from "./s3-client.js";
 import type { TarSource } from "./tars.js";
 
 export interface S3Options {
@@ -41,6 +41,8 @@ interface S3Object {
 export type S3Source =
   | { readonly kind: "tars"; readonly tars: readonly TarSource[] }
   | { readonly kind: "images"; readonly images: readonly ImageFile[] };
+
+const HINT = `a public bucket is read without credentials where the source says "unsigned": true`;
 
 /** Asked for at once. */
 const RANGE_BYTES = 2 ** 26;
@@ -103,7 +105,7 @@ async function listS3(uri: string, options: S3Options) {
   if (!match) throw new DataError(`Cannot read ${JSON.stringify(uri)}: expected s3://bucket/prefix`);
   const { signal, log, unsigned = false } = options;
   const limits = { ...NETWORK_LIMITS, ...options.limits };
-  const store = await Store.open({ signal, unsigned, limits });
+  const store = await S3.open({ signal, unsigned, limits, hint: HINT });
   const close = (): Promise<void> => store[Symbol.asyncDispose]();
   try {
     const bucket = new Bucket(uri, match[1]!, store, signal, limits);
@@ -137,24 +139,18 @@ class Bucket {
   constructor(
     private readonly uri: string,
     private readonly name: string,
-    private readonly store: Store,
+    private readonly store: S3,
     private readonly signal: AbortSignal,
     private readonly limits: NetworkLimits,
   ) {}
 
   async list(prefix: string, log: S3Options["log"]): Promise<S3Object[]> {
-    const { ListObjectsV2Command } = await import("@aws-sdk/client-s3");
     const [objects, listing]: [S3Object[], Listing] = [[], new Listing(this.limits)];
     const unclear: string[] = [];
     let token: string | undefined;
     do {
       this.inList(() => listing.page(token ?? ""));
-      const command = new ListObjectsV2Command({
-        Bucket: this.name,
-        Prefix: prefix,
-        ...(token !== undefined && { ContinuationToken: token }),
-      });
-      const page = await this.store.ask(this.uri, (options) => this.store.client.send(command, options));
+      const page = await this.store.list(this.uri, this.name, prefix, token);
       for (const { Key: key = "", Size: sizeBytes = -1, ETag: etag = "" } of page.Contents ?? []) {
         const path = below(prefix, key);
         if (path === undefined) continue;
@@ -256,15 +252,11 @@ class Bucket {
 
   /** An object's bytes from `from` on, range by range. */
   private async *bytesOf(object: S3Object, from: number, about: About): AsyncGenerator<Uint8Array, void, undefined> {
-    const { GetObjectCommand } = await import("@aws-sdk/client-s3");
     const { key, sizeBytes, etag } = object;
     const attempts = new Attempts(this.limits, from);
     for (let at = from; at < sizeBytes;) {
       const end = Math.min(at + RANGE_BYTES, sizeBytes);
-      const range = { Range: `bytes=${at}-${end - 1}`, IfMatch: etag };
-      const command = new GetObjectCommand({ Bucket: this.name, Key: key, ...range });
-      const uri = `s3://${this.name}/${key}`;
-      const answer = await this.store.ask(uri, (options) => this.store.client.send(command, options));
+      const answer = await this.store.get(this.name, key, `bytes=${at}-${end - 1}`, etag);
       const problem = (what: string, cause?: unknown): DataError =>
         new DataError(`Cannot read ${this.nameOf(key)}: ${what}`, { cause });
       about.encryption = answer.ServerSideEncryption ?? about.encryption;
@@ -327,7 +319,12 @@ function checkMd5({ etag }: S3Object, hash: Hash, { encryption }: About): void {
 }
 
 /** What is wrong with the range that comes, if anything. */
-function otherRange(answer: GetObjectCommandOutput, at: number, end: number, size: number): string | undefined {
+function otherRange(
+  answer: { readonly ContentRange?: string | undefined },
+  at: number,
+  end: number,
+  size: number,
+): string | undefined {
   const whole = at === 0 && end === size && answer.ContentRange === undefined;
   if (whole || answer.ContentRange === `bytes ${at}-${end - 1}/${size}`) return undefined;
   return `asked for bytes ${at} to ${end - 1} of ${size}, the server sends ${answer.ContentRange ?? "all"}`;

@@ -5,7 +5,8 @@ import { layOut } from "./head.js";
 import { renderFace, renderFacePixels } from "./render.js";
 
 const SIDE = 64;
-// Nothing hides anything here: no hat on the hair, no glasses before the eyes, no hair on the chin, ears to hang things from.
+// Nothing hides anything here: no hat on the hair, no glasses before the eyes, no hair on the chin, ears to hang things
+// from.
 const PLAIN: FaceAttributes = {
   ...faceAttributes(1, 0),
   skinTone: 0.3,

@@ -24,8 +24,8 @@ export interface WriteFacesOptions {
 }
 
 /**
- * Draws faces into WebDataset tars, as FFHQ comes: `<out>/00000.tar`, ..., each face a `webp` and a `json`, its
- * {@link FaceRecord}. The bytes depend on seed, count, side, quality and perShard alone. Shards that an earlier attempt at the
+ * Draws faces into WebDataset tars, as FFHQ comes: `<out>/00000.tar`, ..., each face a `webp` and a `json`, its {@link
+ * FaceRecord}. The bytes depend on seed, count, side, quality and perShard alone. Shards that an earlier attempt at the
  * same faces finished stay. At most `inFlight` faces are in memory.
  *
  * @returns Names of the shards, in order.

@@ -34,8 +34,8 @@ const kindOf = (extension: string): string => extension.slice(extension.lastInde
 const prefixOf = (extension: string): string => extension.slice(0, extension.lastIndexOf(".") + 1);
 
 /**
- * The extensions of a sample's image files, the preferred first: a plain `png` before `v2.png`, and both before files that only
- * look like images.
+ * The extensions of a sample's image files, the preferred first: a plain `png` before `v2.png`, and both before files
+ * that only look like images.
  *
  * @param files What was kept of a sample with `IMAGE_FILES`.
  */

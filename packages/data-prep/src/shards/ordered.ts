@@ -1,6 +1,7 @@
 /**
- * Applies `make` to items, up to `atOnce` at the same time, and yields the results in the items' order. No more than `atOnce`
- * items are taken before their results are. Ending early, or an error, waits for what is under way and closes the source.
+ * Applies `make` to items, up to `atOnce` at the same time, and yields the results in the items' order. No more than
+ * `atOnce` items are taken before their results are. Ending early, or an error, waits for what is under way and closes
+ * the source.
  *
  * @throws What the source or `make` throws; the first in order.
  */

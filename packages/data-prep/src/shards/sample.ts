@@ -26,8 +26,8 @@ export interface Made {
 }
 
 /**
- * An image for a shard out of a WebDataset sample: its image file decoded to a square, its `cls`, its `json`. JSON that cannot be
- * used is left out; it is not the image.
+ * An image for a shard out of a WebDataset sample: its image file decoded to a square, its `cls`, its `json`. JSON that
+ * cannot be used is left out; it is not the image.
  *
  * @param choice Extensions of the image file, the first that is there; none: the first of `imagesOf`.
  * @returns The image, or why there is none.

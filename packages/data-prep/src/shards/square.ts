@@ -32,8 +32,8 @@ const PIXEL_BYTES = 8;
  * Decodes an image file to a square: upright (by EXIF), in sRGB, without transparency, cropped, then resized. Of an
  * animation the first frame is taken.
  *
- * With `pil-bilinear` the bytes are those of torchvision's `Resize` on such a PIL image; a side that has its size already
- * is left alone (spec 9).
+ * With `pil-bilinear` the bytes are those of torchvision's `Resize` on such a PIL image; a side that has its size
+ * already is left alone (spec 9).
  *
  * @param file The file's bytes. Borrowed.
  * @returns (side, side, 3) uint8, RGB. Yours.
@@ -75,8 +75,8 @@ function said<T>(step: () => T): T {
 }
 
 /**
- * Does something with sharp; if it fails, `reason` is why. What libvips says is only the cause: all its threads write to one
- * text, so with images decoded at the same time it may be another image's, and would differ from run to run.
+ * Does something with sharp; if it fails, `reason` is why. What libvips says is only the cause: all its threads write
+ * to one text, so with images decoded at the same time it may be another image's, and would differ from run to run.
  */
 async function attempt<T>(reason: string, step: () => Promise<T>): Promise<T> {
   try {

@@ -80,13 +80,13 @@ export type DatasetConfig = z.infer<typeof DatasetConfig>;
 /**
  * Stage `dataset`: a source of images in, WebDataset tars out.
  *
- * Reads   what its config names: a folder, tars, a repository, a bucket; or nothing, and draws faces
- * Writes  <out>/00000.tar, ... (per key an image file, its bytes unchanged; cls and json, where there are); <out>/classes.json,
+ * Reads what its config names: a folder, tars, a repository, a bucket; or nothing, and draws faces Writes
+ * <out>/00000.tar, ... (per key an image file, its bytes unchanged; cls and json, where there are); <out>/classes.json,
  *         the classes' names, if folders are classes; <out>/skipped.jsonl, if images of a folder or bucket were skipped
  *
- * Tars that are finished stay when it is started again; those on the way from a server go on where they were. A folder and
- * tars of this machine are looked at each time (names, sizes, times of change); a repository and a bucket are not asked
- * again once they were taken.
+ * Tars that are finished stay when it is started again; those on the way from a server go on where they were. A folder
+ * and tars of this machine are looked at each time (names, sizes, times of change); a repository and a bucket are not
+ * asked again once they were taken.
  *
  * @throws {DataError} If the source cannot be read, is not what it says, or holds no images.
  */

@@ -4,13 +4,13 @@ import {
   DataError,
   isNamespace,
   notFiniteIn,
-  openArtifact,
+  openDataFile,
   readTorchCheckpoint,
   toFloat32,
   writeSafetensors,
   writeTorchCheckpoint,
   type Artifact,
-  type ArtifactFile,
+  type DataFile,
   type TensorData,
   type TensorInput,
   type TensorValue,
@@ -121,12 +121,12 @@ const EMA = "ema.safetensors";
  *
  * Reads   what its config names; codec: codec.json, codec.safetensors
  * Writes  config.json (model, training step, where it came from), codec.json, codec.safetensors
- *         weights.safetensors, ema.safetensors: by the reference's keys, in the file's precision (float64 as float32); one set of
- *         weights stands for both
+ *         weights.safetensors, ema.safetensors: by the reference's keys, in the file's precision (float64 as
+ *         float32); one set of weights stands for both
  *         checkpoint.pt or checkpoint.sound.pt: with the optimizer's state, if there was one (see `export`)
  *
- * A file's layout is found by its content: the reference's, a bare state dict, or one in the nests of other trainers, with the
- * prefixes of wrappers. Sizes follow from shapes. Tensors are copied one at a time.
+ * A file's layout is found by its content: the reference's, a bare state dict, or one in the nests of other trainers,
+ * with the prefixes of wrappers. Sizes follow from shapes. Tensors are copied one at a time.
  *
  * @throws {DataError} If the checkpoint cannot be had, or is none: all keys that do not fit stand in one list.
  * @throws {FormatError} If a file is damaged, or a weight is not finite.
@@ -146,7 +146,7 @@ export const stage = defineStage({
     const tmp = join(context.out, "tmp", "import");
     await mkdir(tmp, { recursive: true });
     const located = await locate(config, tmp, context);
-    const opened = await openArtifact(located.path);
+    const opened = await openDataFile(located.path);
     await using _file = opened.file;
     const { layout, model, assumed } = read(opened, config);
     context.log.info(describe(model, layout));
@@ -181,7 +181,7 @@ export const stage = defineStage({
 });
 
 /** What is in a file, and the config of its model. */
-function read(opened: ArtifactFile, config: ImportConfig) {
+function read(opened: DataFile, config: ImportConfig) {
   const { file } = opened;
   const fail = (problem: string): Error => file.error(problem);
   const layout = findLayout(dictsIn(opened), opened.kind === "torch" ? argsOf(opened.file) : new Map(), fail);
@@ -194,7 +194,7 @@ function read(opened: ArtifactFile, config: ImportConfig) {
   return { layout, model, assumed };
 }
 
-function dictsIn(opened: ArtifactFile): Dict[] {
+function dictsIn(opened: DataFile): Dict[] {
   if (opened.kind === "torch") return dictsOf(opened.file.value);
   if (opened.kind !== "safetensors") throw opened.file.error("it is numpy's, expected PyTorch's or safetensors");
   const { file } = opened;
@@ -292,10 +292,11 @@ async function copyWeights(tmp: string, located: Located, { files }: StageContex
 /**
  * Keeps the optimizer's state, if there is one and it is wanted.
  *
- * @returns Updates that the weights were made of: as the optimizer says, else the file's name, as the reference names them.
+ * @returns Updates that the weights were made of: as the optimizer says, else the file's name, as the reference names
+ *   them.
  */
 async function takeState(
-  opened: ArtifactFile,
+  opened: DataFile,
   config: ImportConfig,
   { raw, ema }: Layout,
   model: MadformerConfig,

@@ -7,7 +7,7 @@ import {
   codecConfig,
   compileCodecDecoder,
   compileCodecEncoder,
-  imagesOf,
+  floatsOfPixels,
   initialize,
 } from "@madformer/model";
 import { readCodec, writeCodec } from "../codec/files.js";
@@ -95,7 +95,7 @@ describe("stage latents", () => {
       expect(codec).toMatchObject({ kind: "patch-pca", patch: 4, channels: 6, side: SIDE });
       await using encoder = await compileCodecEncoder(codec, weights, { batchImages: 1, side: SIDE });
       for (const [i, { mean, logvar }] of rows.entries()) {
-        expect(mean).toEqual((await encoder.encode(imagesOf(picture(i, SIDE)))).mean);
+        expect(mean).toEqual((await encoder.encode(floatsOfPixels(picture(i, SIDE)))).mean);
         expect(logvar).toBeNull();
       }
       // All images were fitted to: by channel, the mean square of all latents is 1.
@@ -130,7 +130,7 @@ describe("stage latents", () => {
       const { codec, weights } = await readCodec((file) => vae.path(file));
       await using encoder = await compileCodecEncoder(codec, weights, { batchImages: 4, side: SIDE });
       const { rows } = await latentsIn(context.out);
-      const expected = await encoder.encode(imagesOf(picture(12, SIDE)));
+      const expected = await encoder.encode(floatsOfPixels(picture(12, SIDE)));
       expect([rows[12]!.mean, rows[12]!.logvar]).toEqual([expected.mean, expected.logvar]);
       expect(expected.logvar).not.toBeNull();
     }));
@@ -167,8 +167,8 @@ describe("stage latents", () => {
         const [y, x, c] = [Math.floor(i / 3 / SIDE), Math.floor(i / 3) % SIDE, i % 3];
         return pixels[(y * SIDE + SIDE - 1 - x) * 3 + c]!;
       });
-      expect(rows[3]!.mean).toEqual((await encoder.encode(imagesOf(mirror))).mean);
-      expect(rows[2]!.mean).toEqual((await encoder.encode(imagesOf(pixels))).mean);
+      expect(rows[3]!.mean).toEqual((await encoder.encode(floatsOfPixels(mirror))).mean);
+      expect(rows[2]!.mean).toEqual((await encoder.encode(floatsOfPixels(pixels))).mean);
     }));
 
   test("goes on where it was stopped, with the same bytes, and makes no shard twice", () =>

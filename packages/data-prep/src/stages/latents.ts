@@ -7,7 +7,7 @@ import {
   type Artifact,
   type ShardImage,
 } from "@madformer/artifacts";
-import { compileCodecEncoder, imagesOf, PatchPcaFit, type CodecEncoder } from "@madformer/model";
+import { compileCodecEncoder, floatsOfPixels, PatchPcaFit, type CodecEncoder } from "@madformer/model";
 import { defineStage, type StageContext } from "@madformer/stage";
 import { z } from "zod";
 import { CODEC_FILES, copyCodec, finishCodec, hasCodec, readCodec, type Codec } from "../codec/files.js";
@@ -47,9 +47,9 @@ export type LatentsConfig = z.infer<typeof LatentsConfig>;
  * Writes  <out>/latents-00000.arrow, ..., one for each shard of images and in their order; <out>/codec.json,
  *         <out>/codec.safetensors
  *
- * Latents are normalized: about mean 0 and variance 1 by channel (over all channels, where `whiten` is less than 1). What is kept are moments: whoever trains on them draws.
- * Mirror images, whose latents are not mirrored latents, have rows of their own, with keys that end in ":flipped".
- * Finished shards are not made again.
+ * Latents are normalized: about mean 0 and variance 1 by channel (over all channels, where `whiten` is less than 1).
+ * What is kept are moments: whoever trains on them draws. Mirror images, whose latents are not mirrored latents, have
+ * rows of their own, with keys that end in ":flipped". Finished shards are not made again.
  *
  * @throws {DataError} If an image has another size than the others, or the autoencoder is missing.
  */
@@ -142,7 +142,7 @@ async function makeCodec(
   let fit: PatchPcaFit | undefined;
   for await (const image of someImages(shards, fitImages, signal)) {
     fit ??= new PatchPcaFit(patch, image.width);
-    fit.add(imagesOf(await pixelsOfImage(image)));
+    fit.add(floatsOfPixels(await pixelsOfImage(image)));
     log.progress("fitted", fit.patches / (image.width / patch) ** 2, fitImages);
   }
   if (fit === undefined) throw new DataError("Cannot fit patches: the shards hold no image");
@@ -169,7 +169,7 @@ async function encodeShard(
     if (rows.length === 0) return;
     const size = side ** 2 * 3;
     const images = new Float32Array(rows.length * size);
-    rows.forEach(({ pixels }, i) => images.set(imagesOf(pixels), i * size));
+    rows.forEach(({ pixels }, i) => images.set(floatsOfPixels(pixels), i * size));
     const { mean, logvar } = await encoder.encode(images, (i) => `image ${JSON.stringify(rows[i]?.key)}`);
     const each = h * h * channels;
     for (const [i, { key, label }] of rows.entries()) {

@@ -69,13 +69,14 @@ interface Sample extends WebDatasetSample {
 /**
  * Stage `shards`: images of any size in, squares of one size out.
  *
- * Reads   <dataset>/*.tar (WebDataset: an image file, and optionally cls and json, per key), <dataset>/classes.json if there
- * Writes  <out>/images-00000.arrow, ...; <out>/skipped.jsonl (tar, key, reason and, if known, the path it came from, of each image
+ * Reads <dataset>/*.tar (WebDataset: an image file, and optionally cls and json, per key), <dataset>/classes.json if
+ * there Writes <out>/images-00000.arrow, ...; <out>/skipped.jsonl (tar, key, reason and, if known, the path it came
+ * from, of each image
  *         that could not be used)
  *
- * Shard i holds samples [i n, (i + 1) n) of the data set, n = `imagesPerShard`, without those that were skipped: what is in
- * one does not depend on another, so finished shards are not made again. The bytes do not depend on how many images are
- * decoded at a time.
+ * Shard i holds samples [i n, (i + 1) n) of the data set, n = `imagesPerShard`, without those that were skipped: what
+ * is in one does not depend on another, so finished shards are not made again. The bytes do not depend on how many
+ * images are decoded at a time.
  *
  * @throws {DataError} If no image can be used; with `strict`, if one cannot. {FormatError} If a tar is damaged.
  */

@@ -18,9 +18,9 @@ import {
   codecSpecs,
   compileCodecDecoder,
   compileCodecEncoder,
-  imagesOf,
+  floatsOfPixels,
   initialize,
-  pixelsOf,
+  pixelsOfFloats,
   toStateDict,
   type CodecWeights,
 } from "@madformer/model";
@@ -87,7 +87,7 @@ describe("stage vae, training", () => {
       const parts = { channels: [4, 8], latentChannels: 3, groups: 2, layers: 1, midAttention: false };
       expect(codec).toMatchObject({ config: { ...parts, scalingFactor: 1 } });
       await using encoder = await compileCodecEncoder(codec, weights, { batchImages: IMAGES, side: SIDE });
-      const images = Array.from({ length: IMAGES }, (_, i) => imagesOf(picture(i, SIDE)));
+      const images = Array.from({ length: IMAGES }, (_, i) => floatsOfPixels(picture(i, SIDE)));
       const batch = Float32Array.from(images.flatMap((image) => [...image]));
       const { mean, logvar } = await encoder.encode(batch);
       for (let c = 0; c < 3; c++) {
@@ -108,7 +108,7 @@ describe("stage vae, training", () => {
           return pixels[((top + y) * width + left + x) * 3 + c]!;
         });
       await using decoder = await compileCodecDecoder(codec, weights, { batchImages: IMAGES, side: SIDE });
-      const decoded = pixelsOf(await decoder.decode(mean));
+      const decoded = pixelsOfFloats(await decoder.decode(mean));
       let squares = 0;
       for (let k = 0; k < 5; k++) {
         const original = picture(2 * k, SIDE); // evenly spaced
@@ -178,7 +178,8 @@ describe("stage vae, training", () => {
       expect(await weights(await shardsOf(join(folder, "one"), [images]), "one shard")).toBe(first);
       expect(await weights(shards, "seed", { seed: 8 })).not.toBe(first);
       expect(await weights(shards, "fewer", { images: 5 })).not.toBe(first);
-      // Steps too small to change anything leave the first values, which are the seed's too; but for rounding of averages.
+      // Steps too small to change anything leave the first values, which are the seed's too; except for rounding of
+      // averages.
       await weights(shards, "still", { learningRate: 1e-30 });
       const { codec, weights: still } = await codecIn(join(folder, "still"));
       const initial = initialize(codecSpecs(codec), 7);
@@ -277,7 +278,7 @@ describe("stage vae, import", () => {
       expect(b.codec.scale).toEqual({ mean: [0, 0, 0], std: [1, 1, 1] });
       await using encoder = await compileCodecEncoder(b.codec, WEIGHTS, { batchImages: 1, side: SIDE });
       const all = [];
-      for (let i = 0; i < IMAGES; i++) all.push(await encoder.encode(imagesOf(picture(i, SIDE))));
+      for (let i = 0; i < IMAGES; i++) all.push(await encoder.encode(floatsOfPixels(picture(i, SIDE))));
       for (let c = 0; c < 3; c++) {
         const values = all.flatMap(({ mean }) => [...mean].filter((_, i) => i % 3 === c));
         const variances = all.flatMap(({ logvar }) => [...logvar!].filter((_, i) => i % 3 === c).map(Math.exp));

@@ -93,8 +93,8 @@ export type VaeConfig = z.infer<typeof VaeConfig>;
 /**
  * Stage `vae`: images in, an autoencoder out, trained on them or imported.
  *
- * Reads   <shards>/images-*.arrow
- * Writes  <out>/codec.json, <out>/codec.safetensors, <out>/reconstructions.png (originals beside what the codec makes of
+ * Reads <shards>/images-*.arrow Writes <out>/codec.json, <out>/codec.safetensors, <out>/reconstructions.png (originals
+ * beside what the codec makes of
  *         them); <out>/losses.jsonl if it was trained
  *
  * Training goes on from its last checkpoint, and ends with the same bits as one that was never stopped. Latents are

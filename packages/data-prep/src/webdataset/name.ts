@@ -36,9 +36,10 @@ export type SplitName =
 const MAX_NAME_CHARACTERS = 1024;
 
 /**
- * Key and extension of a name, as WebDataset splits them: at the first dot of the last part. A leading `/`, `./` or drive,
- * `//`, `/./` and backslashes are those of other machines' paths: the name is taken as if they were plain. Names without key and
- * extension (`README`, `.DS_Store`, `._1.png`, `__meta__`) are passed over, as the webdataset library does.
+ * Key and extension of a name, as WebDataset splits them: at the first dot of the last part. A leading `/`, `./` or
+ * drive, `//`, `/./` and backslashes are those of other machines' paths: the name is taken as if they were plain. Names
+ * without key and extension (`README`, `.DS_Store`, `._1.png`, `__meta__`) are passed over, as the webdataset library
+ * does.
  */
 export function splitName(name: string): SplitName {
   if (name.length > MAX_NAME_CHARACTERS)

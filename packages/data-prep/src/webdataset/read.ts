@@ -9,10 +9,14 @@ import type { WebDatasetSample } from "./sample.js";
 
 export interface ReadWebDatasetOptions {
   /**
-   * Extensions to keep, in lower case; `png` stands for `left.png` as well. Other files are passed over unread. Default: all.
+   * Extensions to keep, in lower case; `png` stands for `left.png` as well. Other files are passed over unread.
+   * Default: all.
    */
   readonly extensions?: readonly string[];
-  /** Whether to keep a file of another extension, too, by its first 16 bytes. One that makes a sample too large is not kept. */
+  /**
+   * Whether to keep a file of another extension, too, by its first 16 bytes. One that makes a sample too large is not
+   * kept.
+   */
   readonly sniff?: (start: Uint8Array, extension: string) => boolean;
   /** Keep no more than the first 16 bytes of each file: what a tar holds, in little memory. */
   readonly startsOnly?: boolean;
@@ -46,15 +50,15 @@ export async function* readWebDataset(
 }
 
 /**
- * The samples of a tar that comes in pieces, in order: of POSIX, GNU, or V7. The tar may be a stranger's: names stay names,
- * sizes are bounded. Files of one sample lie side by side, as WebDataset asks. Folders are passed over; so is, and `onOdd` is
- * told, what the webdataset library passes over: links, devices, names without key and extension. One sample is held at a
- * time. Ending early closes the source.
+ * The samples of a tar that comes in pieces, in order: of POSIX, GNU, or V7. The tar may be a stranger's: names stay
+ * names, sizes are bounded. Files of one sample lie side by side, as WebDataset asks. Folders are passed over; so is,
+ * and `onOdd` is told, what the webdataset library passes over: links, devices, names without key and extension. One
+ * sample is held at a time. Ending early closes the source.
  *
  * @param chunks The tar's bytes. Its iterator is closed at the end, however it ends.
  * @param name What messages call it.
- * @throws {FormatError} If it is no tar or is cut short; if a name leaves its folder; if a key or an extension comes twice; if
- *   a sample is too large. It names the entry.
+ * @throws {FormatError} If it is no tar or is cut short; if a name leaves its folder; if a key or an extension comes
+ *   twice; if a sample is too large. It names the entry.
  * @throws `options.signal.reason` if aborted.
  */
 export async function* readSamples(
@@ -148,8 +152,8 @@ class Grouping {
   }
 
   /**
-   * Where the next file belongs. `before` is the sample that it ends, if that is to be given; `keep` reads what is to be kept
-   * of it, and must be called.
+   * Where the next file belongs. `before` is the sample that it ends, if that is to be given; `keep` reads what is to
+   * be kept of it, and must be called.
    */
   place(
     file: string,

@@ -3,12 +3,14 @@ import { writeAtomically } from "@madformer/artifacts";
 import { pack, type Pack } from "tar-stream";
 import type { WebDatasetSample } from "./sample.js";
 
-/** What a tar says about each file beside its name and size: the same for all, so that equal samples are equal bytes. */
+/**
+ * What a tar says about each file beside its name and size: the same for all, so that equal samples are equal bytes.
+ */
 const HEADER = { type: "file", mode: 0o644, uid: 0, gid: 0, mtime: new Date(0) } as const;
 
 /**
- * Writes samples as one tar, in their order. The bytes depend on the samples alone; the file is there whole or not at all.
- * One sample is held at a time.
+ * Writes samples as one tar, in their order. The bytes depend on the samples alone; the file is there whole or not at
+ * all. One sample is held at a time.
  *
  * @param path Where to write. Its folder must exist; a file that is there is replaced.
  * @param samples Each key once. Borrowed until they are written.

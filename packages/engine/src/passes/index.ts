@@ -1,16 +1,23 @@
+import { fuseAddends } from "../backends/onnx/passes/fuse-addends.js";
+import { productsForConvolutions } from "../backends/onnx/passes/products-for-convolutions.js";
 import { type Graph, type OpKind } from "../ir/graph.js";
 import { eliminateCommonSubexpressions } from "./eliminate-common-subexpressions.js";
 import { foldConstant } from "./fold-constants.js";
 import { foldShape } from "./fold-shapes.js";
-import { fuseAddends } from "./fuse-addends.js";
 import { fuseNorms } from "./fuse-norms.js";
 import { mergePaddedSums } from "./merge-padded-sums.js";
-import { productsForConvolutions } from "./products-for-convolutions.js";
 import { reuseAttentionOutput } from "./reuse-attention-output.js";
 import { firstOf, orderedNodes, rewrite } from "./rewrite.js";
 import { pushBroadcast } from "./scalars.js";
 import { simplifyNode } from "./simplify-algebra.js";
 import { sinkTransposes } from "./sink-transposes.js";
+
+/**
+ * What a graph is made ready for: a backend that knows what its runtime is fast at, or `any` runtime, of which nothing is known
+ * (the interpreter's graphs, and those of tests).
+ */
+export const TARGETS = ["onnx", "any"] as const;
+export type Target = (typeof TARGETS)[number];
 
 /** What one pass did. */
 export interface PassReport {
@@ -24,6 +31,8 @@ export interface PassReport {
 interface Pass {
   readonly name: string;
   readonly run: (graph: Graph) => Graph;
+  /** What it makes better: less work for everybody, or work that some runtimes alone are faster at. */
+  readonly targets: readonly Target[];
   /** The pass does nothing to a graph without an operation of this kind. */
   readonly needs?: OpKind;
 }
@@ -37,37 +46,43 @@ export function simplify(graph: Graph): Graph {
 }
 
 /** What is known by how it was traced: other passes would change that. */
-const FIRST_PASSES: readonly Pass[] = [{ name: "fuseNorms", run: fuseNorms, needs: "reduce" }];
+const FIRST_PASSES: readonly Pass[] = [{ name: "fuseNorms", run: fuseNorms, targets: TARGETS, needs: "reduce" }];
 
 /** Each makes chances for the others; they run in turn until none finds anything. */
 const PASSES: readonly Pass[] = [
-  { name: "eliminateCommonSubexpressions", run: eliminateCommonSubexpressions },
-  { name: "reuseAttentionOutput", run: reuseAttentionOutput, needs: "softmax" },
-  { name: "mergePaddedSums", run: mergePaddedSums, needs: "pad" },
-  { name: "simplify", run: simplify },
-  { name: "productsForConvolutions", run: productsForConvolutions },
-  { name: "sinkTransposes", run: sinkTransposes, needs: "transpose" },
+  { name: "eliminateCommonSubexpressions", run: eliminateCommonSubexpressions, targets: TARGETS },
+  { name: "reuseAttentionOutput", run: reuseAttentionOutput, targets: TARGETS, needs: "softmax" },
+  { name: "mergePaddedSums", run: mergePaddedSums, targets: TARGETS, needs: "pad" },
+  { name: "simplify", run: simplify, targets: TARGETS },
+  { name: "productsForConvolutions", run: productsForConvolutions, targets: ["onnx"] },
+  { name: "sinkTransposes", run: sinkTransposes, targets: TARGETS, needs: "transpose" },
 ];
 
 /** An addition that a matmul or a convolution has taken in is hidden from the passes before: this comes after them. */
 const LAST_PASSES: readonly Pass[] = [
-  { name: "fuseAddends", run: fuseAddends, needs: "binary" },
-  { name: "eliminateCommonSubexpressions", run: eliminateCommonSubexpressions },
-  { name: "simplify", run: simplify },
+  { name: "fuseAddends", run: fuseAddends, targets: ["onnx"], needs: "binary" },
+  { name: "eliminateCommonSubexpressions", run: eliminateCommonSubexpressions, targets: TARGETS },
+  { name: "simplify", run: simplify, targets: TARGETS },
 ];
 
 /** All that was traced so far settles within three rounds. */
 const ROUNDS = 6;
 
 /**
- * Makes a graph cheaper to run without changing what it computes, but for rounding (each pass says where).
+ * Makes a graph cheaper to run without changing what it computes, except for rounding (each pass says where).
  *
+ * @param target What is to run it: passes for others are left out.
  * @returns The graph, and what each pass that ran did, in order.
  */
-export function optimize(graph: Graph): { readonly graph: Graph; readonly report: readonly PassReport[] } {
+export function optimize(
+  graph: Graph,
+  target: Target,
+): { readonly graph: Graph; readonly report: readonly PassReport[] } {
   const report: PassReport[] = [];
-  const simple = settle(settle(graph, FIRST_PASSES, report), PASSES, report);
-  return { graph: settle(simple, LAST_PASSES, report), report };
+  const stages = [FIRST_PASSES, PASSES, LAST_PASSES].map((passes) =>
+    passes.filter(({ targets }) => targets.includes(target)),
+  );
+  return { graph: stages.reduce((current, passes) => settle(current, passes, report), graph), report };
 }
 
 /** Runs passes in turn until none of them changes anything, or the rounds are up. */

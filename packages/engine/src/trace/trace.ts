@@ -1,16 +1,11 @@
 import "@tensorflow/tfjs"; // registers the gradients of tfjs-core's operations, which has none by itself
 import * as tf from "@tensorflow/tfjs-core";
+import { INPUTS, NEXT_STATE, OUTPUTS, STATE } from "../graph-names.js";
 import type { Graph, Node, NodeOf } from "../ir/graph.js";
 import { formatType } from "../ir/infer.js";
 import { flatten, unflatten, type TensorField, type Tree } from "../signature.js";
 import { TRACE_BACKEND, TraceError } from "./backend.js";
 import { traceBackend } from "./kernels.js";
-
-/** Prefixes of a graph's input and output names. */
-export const STATE = "state/";
-export const INPUTS = "inputs/";
-export const NEXT_STATE = "next/";
-export const OUTPUTS = "outputs/";
 
 /** A pure function over tensors, with everything but names forgotten: what `compile` takes, after its types are checked. */
 export type TensorFunction = (

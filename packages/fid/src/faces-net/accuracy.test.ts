@@ -24,7 +24,7 @@ const data: FacesData = {
   images: IMAGES,
 };
 
-/** Says class 1 always but for image 4, class 0; and the number, wrong by `error`. */
+/** Says class 1 always except for image 4, class 0; and the number, wrong by `error`. */
 const extractorOf = (error: number) => ({
   run: async (images: Uint8Array) => ({
     features: new Float32Array(0),

@@ -9,7 +9,10 @@ export interface Accuracy {
   readonly accuracy: Readonly<Record<string, number>>;
   /** By attribute with classes: the share that the most frequent class alone would reach. */
   readonly majority: Readonly<Record<string, number>>;
-  /** By attribute that is a number: the share of its variance that is explained, 1 - Σ (y - target)² / Σ (target - mean)². */
+  /**
+   * By attribute that is a number: the share of its variance that is explained, 1 - Σ (y - target)² / Σ (target -
+   * mean)².
+   */
   readonly explained: Readonly<Record<string, number>>;
 }
 

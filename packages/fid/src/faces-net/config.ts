@@ -39,8 +39,8 @@ export const FacesNetConfig = z
 export type FacesNetConfig = z.infer<typeof FacesNetConfig>;
 
 /**
- * Rate of update `step` of `steps` (from 0), as a share of the largest: rises over the first 5 %, then falls to 0 as half a
- * cosine.
+ * Rate of update `step` of `steps` (from 0), as a share of the largest: rises over the first 5 %, then falls to 0 as
+ * half a cosine.
  */
 export function rateShare(step: number, steps: number): number {
   const warmup = Math.ceil(0.05 * steps);

@@ -19,8 +19,8 @@ const SIDES = { min: 32, max: 128, multiple: 16 } as const;
  *
  * @param paths Image shards, whose `json` is the attributes.
  * @param limitImages No more than this are read, which bounds the memory.
- * @throws {DataError} If there are none, they have no attributes, or they are not square and of one size that the network
- *   can see.
+ * @throws {DataError} If there are none, they have no attributes, or they are not square and of one size that the
+ *   network can see.
  */
 export async function loadFaces(
   paths: readonly string[],
@@ -73,8 +73,8 @@ export function splitOf(images: number, heldOutShare: number, seed: number): Spl
 }
 
 /**
- * The images of a step: all of the training set in a random order, then again in another, cut into batches. A function of
- * seed and step alone.
+ * The images of a step: all of the training set in a random order, then again in another, cut into batches. A function
+ * of seed and step alone.
  *
  * @param step From 0.
  */

@@ -2,7 +2,7 @@ import { compile, spec, type EngineName, type Program, type SessionOptions, type
 import type * as tf from "@tensorflow/tfjs-core";
 import { toInput } from "./data.js";
 import { sizeOf, type FacesNet } from "./file.js";
-import { facesNetFeatures, facesNetHead, facesNetShapes, finishedUnit, type FacesNetTensors } from "./network.js";
+import { facesNetFeatures, facesNetHead, facesNetShapes, finishedUnit } from "./network.js";
 
 /** Images of one run. */
 const BATCH_IMAGES = 50;
@@ -56,9 +56,8 @@ export class FacesNetExtractor implements AsyncDisposable {
     const shapes = facesNetShapes(sizeOf(net.description));
     const program = await compile(
       (weights, { images }) => {
-        const tensors = weights as unknown as FacesNetTensors;
-        const features = facesNetFeatures(images, dims, finishedUnit(tensors));
-        return { outputs: { features, outputs: facesNetHead(tensors, features) } };
+        const features = facesNetFeatures(images, dims, finishedUnit(weights));
+        return { outputs: { features, outputs: facesNetHead(weights, features) } };
       },
       {
         state: Object.fromEntries(Object.entries(shapes).map(([name, shape]) => [name, spec(shape)])),

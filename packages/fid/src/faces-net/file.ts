@@ -50,7 +50,8 @@ const MAX_DESCRIPTION_BYTES = 1 << 20;
 /**
  * Reads a network.
  *
- * @throws {DataError} If `net.json` is not what is written here. {FormatError} If the weights are damaged or not finite.
+ * @throws {DataError} If `net.json` is not what is written here. {FormatError} If the weights are damaged or not
+ *   finite.
  */
 export async function readFacesNet(paths: FacesNetPaths): Promise<FacesNet> {
   const text = await readFile(paths.description);

@@ -43,7 +43,8 @@ interface Column {
 /**
  * Finds out what there is to learn from the attributes themselves: a string or a truth value is one of the classes that
  * are seen, a number is brought to [-1, 1] by the least and greatest that are seen. Nulls, lists and objects are as if
- * they were not there; where there is an object `attributes`, what stands beside it names the image. Left out is what tells nothing (one value alone) or names the image (more than 64 classes).
+ * they were not there; where there is an object `attributes`, what stands beside it names the image. Left out is what
+ * tells nothing (one value alone) or names the image (more than 64 classes).
  *
  * @example
  * const collector = new LabelCollector();

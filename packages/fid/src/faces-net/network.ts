@@ -55,8 +55,8 @@ export type UnitFunction = (unit: Unit, x: tf.Tensor4D) => tf.Tensor4D;
  * Features of images: convolutions with rectifiers, some with their input added, then the mean over pixels.
  *
  * @param images (N, side, side, 3) float32 in [-1, 1]. Borrowed.
- * @param convolved What a unit does before its rectifier: in training it normalizes batches, later the normalization is part
- *   of the filters.
+ * @param convolved What a unit does before its rectifier: in training it normalizes batches, later the normalization is
+ *   part of the filters.
  * @returns (N, dims) float32, zero or more. New, owned by the caller.
  */
 export function facesNetFeatures(images: tf.Tensor4D, dims: number, convolved: UnitFunction): tf.Tensor2D {

@@ -61,7 +61,7 @@ describe("adamw()", () => {
         expected[i] = expected[i]! * (1 - rate * decay) - (rate * mHat) / (Math.sqrt(vHat) + 1e-8);
       }
       if (k === 0) expect(expected[0]).toBeCloseTo(1 - 0.001 - 0.01, 8); // the first step is the rate
-      const value = program.state.read("value");
+      const value = await program.state.read("value");
       for (const i of [0, 1]) expect(value[i]).toBeCloseTo(expected[i]!, 6);
     }
     await program.dispose();
@@ -188,8 +188,8 @@ describe("facesNetStep()", () => {
       scalars[3] = 0.5;
       losses.push((await program.run({ images, targets, known, scalars })).loss[0]!);
     }
-    const { weights, running } = program.state.readAll() as unknown as Record<string, Record<string, Float32Array>>;
-    const finished = finishedWeights(64, weights!, running!);
+    const { weights, running } = await program.state.readAll();
+    const finished = finishedWeights(64, weights, running);
     const evaluate = await compile(
       (weights, { images, targets, known }) => {
         const outputs = facesNetHead(weights, facesNetFeatures(images, 64, finishedUnit(weights)));
@@ -217,7 +217,7 @@ describe("facesNetStep()", () => {
       });
       for (const [i, images] of batches.entries())
         await program.run({ images, ...blank, scalars: stepScalars(i + 1, 0, 0) });
-      return program.state.read("running/stem.mean") as Float32Array;
+      return (await program.state.read("running/stem.mean")) as Float32Array;
     };
     const [a, b, both] = [await averagesOf(images), await averagesOf(other), await averagesOf(images, other)];
     both.forEach((x, i) => expect(x).toBeCloseTo((a[i]! + b[i]!) / 2, CLOSE));

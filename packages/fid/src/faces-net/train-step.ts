@@ -23,11 +23,11 @@ export interface FacesNetState {
 
 /** Images with what the network should say about them. */
 export interface FacesNetBatch {
-  /** (B, side, side, 3) float32 in [-1, 1]. */
+  /** (N, side, side, 3) float32 in [-1, 1]. */
   readonly images: tf.Tensor4D;
-  /** (B, outputs): 1 at each class of the image, its numbers in [-1, 1]; 0 elsewhere. */
+  /** (N, outputs): 1 at each class of the image, its numbers in [-1, 1]; 0 elsewhere. */
   readonly targets: tf.Tensor2D;
-  /** (B, outputs): 1 where the image has the attribute, else 0. */
+  /** (N, outputs): 1 where the image has the attribute, else 0. */
   readonly known: tf.Tensor2D;
 }
 
@@ -64,9 +64,9 @@ export function stepScalars(step: number, learningRate: number, weightDecay: num
 }
 
 /**
- * What a squared error counts beside a cross-entropy. At 1 guessing a number of [-1, 1] costs 1/3, one of eight classes 2: the
- * network learns classes first, which are what people see (colours, hair, glasses). *Measured* on drawn faces, 16,000 images
- * seen: 80 % of classes are right and 26 % of the variance of numbers is explained; at 3, 63 % and 37 %.
+ * What a squared error counts beside a cross-entropy. At 1 guessing a number of [-1, 1] costs 1/3, one of eight classes
+ * 2: the network learns classes first, which are what people see (colours, hair, glasses). *Measured* on drawn faces,
+ * 16,000 images seen: 80 % of classes are right and 26 % of the variance of numbers is explained; at 3, 63 % and 37 %.
  */
 export const NUMBER_WEIGHT = 1;
 
@@ -77,7 +77,7 @@ export const NUMBER_WEIGHT = 1;
  *
  * An attribute that an image does not have costs nothing.
  *
- * @param outputs (B, outputs) of the head. Borrowed, as all arguments.
+ * @param outputs (N, outputs) of the head. Borrowed, as all arguments.
  * @returns A scalar.
  */
 export function attributeLoss(
@@ -90,10 +90,10 @@ export function attributeLoss(
   const split = (x: tf.Tensor2D): tf.Tensor2D[] => (sizes.length === 1 ? [x] : tf.split(x, sizes, 1));
   const [ys, ts, ks] = [split(outputs), split(targets), split(known)];
   const terms = labels.map((label, i) => {
-    const [y, t, k] = [ys[i]!, ts[i]!, ks[i]!]; // each (B, outputs of the label)
+    const [y, t, k] = [ys[i]!, ts[i]!, ks[i]!]; // each (N, outputs of the label)
     if (label.kind === "number")
       return tf.mul<tf.Scalar>(tf.mean(tf.mul(k, tf.squaredDifference(y, t))), NUMBER_WEIGHT);
-    const entropy = tf.sub(tf.mul(tf.logSumExp(y, 1), tf.mean(k, 1)), tf.sum(tf.mul(y, t), 1)); // (B)
+    const entropy = tf.sub(tf.mul(tf.logSumExp(y, 1), tf.mean(k, 1)), tf.sum(tf.mul(y, t), 1)); // (N)
     return tf.mean<tf.Scalar>(entropy);
   });
   return tf.div<tf.Scalar>(tf.addN(terms), terms.length);

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { canonicalJson, openSafetensors, sha256, writeSafetensors } from "@madformer/artifacts";
+import { canonicalJson, openSafetensors, sha256, writeSafetensors, type TensorInput } from "@madformer/artifacts";
 import { compile, NonFiniteError, type SessionOptions } from "@madformer/engine";
 import type { StageContext } from "@madformer/stage";
 import { rateShare, type FacesNetConfig } from "./config.js";
@@ -28,11 +28,10 @@ export interface Trained {
   readonly losses: Float32Array;
 }
 
-type Numbers = Readonly<Record<string, ArrayLike<number>>>;
-
 /**
  * Trains the network. Images and rate of a step are functions of the config and the step alone, and the state is kept
- * whole, so that a run that was cut off anywhere goes on to the same weights, bit for bit. It is the caller's to remove.
+ * whole, so that a run that was cut off anywhere goes on to the same weights, bit for bit. It is the caller's to
+ * remove.
  *
  * @throws {Error} If the loss is no longer finite, with the step.
  */
@@ -58,13 +57,13 @@ export async function trainFacesNet(
   const losses = new Float32Array(steps);
 
   const keep = async (step: number): Promise<void> => {
-    const state = program.state.fields.map(
-      ({ name, shape }) => [name, { shape, data: program.state.read(name) as Float32Array }] as const,
-    );
+    const state: Record<string, TensorInput> = {};
+    for (const { name, shape } of program.state.fields)
+      state[name] = { shape, data: (await program.state.read(name)) as Float32Array };
     const temporary = join(out, "tmp", "next.safetensors");
     await writeSafetensors(
       temporary,
-      { ...Object.fromEntries(state), losses: { shape: [step], data: losses.subarray(0, step) } },
+      { ...state, losses: { shape: [step], data: losses.subarray(0, step) } },
       { step: String(step), identity },
     );
     await files.add(temporary, STATE_FILE);
@@ -73,7 +72,7 @@ export async function trainFacesNet(
     if (!files.has(STATE_FILE)) return 0;
     await using file = await openSafetensors(await files.path(STATE_FILE));
     if (file.metadata["identity"] !== identity) return 0; // of other images or another config
-    for (const { name } of program.state.fields) program.state.write(name, await file.readWeights(name));
+    for (const { name } of program.state.fields) await program.state.write(name, await file.readWeights(name));
     losses.set(await file.readWeights("losses"));
     return Number(file.metadata["step"]);
   };
@@ -99,6 +98,6 @@ export async function trainFacesNet(
     if (stopped) options.signal.throwIfAborted();
   }
 
-  const { weights, running } = program.state.readAll() as unknown as { weights: Numbers; running: Numbers };
+  const { weights, running } = await program.state.readAll();
   return { net: { description, weights: finishedWeights(dims, weights, running) }, losses };
 }

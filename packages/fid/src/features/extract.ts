@@ -15,11 +15,13 @@ export interface ExtractOptions {
 }
 
 /**
- * Features of a group's images, in their order, a batch at a time. Images of one size go through a program for that size, in which
- * they are resized; from the first on that has another, each is resized by itself, if the network sees any size.
+ * Features of a group's images, in their order, a batch at a time. Images of one size go through a program for that
+ * size, in which they are resized; from the first on that has another, each is resized by itself, if the network sees
+ * any size.
  *
  * @returns Parts of (n, dims), row-major.
- * @throws {DataError} If the images are not all of one size and the network needs that, there are none, or features are not finite.
+ * @throws {DataError} If the images are not all of one size and the network needs that, there are none, or features are
+ *   not finite.
  */
 export async function* extractFeatures(
   network: FeatureNetwork,

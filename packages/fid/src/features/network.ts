@@ -100,8 +100,9 @@ const MAX_WEIGHTS_BYTES = 2 ** 30;
 const isUrl = (location: string): boolean => /^[a-z][a-z+.-]*:\/\//i.test(location);
 
 /**
- * The Inception network with weights from a file or a URL. The file's SHA-256 must be the one that is given, and start with
- * the eight digits that PyTorch puts at the end of a name (`...-6726825d.pth`); a file of another format may keep them.
+ * The Inception network with weights from a file or a URL. The file's SHA-256 must be the one that is given, and start
+ * with the eight digits that PyTorch puts at the end of a name (`...-6726825d.pth`); a file of another format may keep
+ * them.
  *
  * @throws {DataError} If no weights are given (it says how to get them), or they have another digest.
  */

@@ -1,13 +1,13 @@
 import { compile, spec, type EngineName, type Program, type SessionOptions, type TensorSpec } from "@madformer/engine";
 import type * as tf from "@tensorflow/tfjs-core";
 import { FROM_BYTE } from "../resize/bilinear-bytes.js";
-import { inceptionFeatures, type InceptionTensors } from "./network.js";
+import { inceptionFeatures } from "./network.js";
 import { inceptionUnits, type InceptionDims } from "./units.js";
 import type { InceptionWeights } from "./weights.js";
 
 /**
- * Images of one run. *Measured* (2 cores, 256x256 pixels, 2048 channels): 17.2 images/s at 2, 18.1 at 10, 18.4 at 50, where
- * memory is five times that of 10. Divides 50, the batch of the reference.
+ * Images of one run. *Measured* (2 cores, 256x256 pixels, 2048 channels): 17.2 images/s at 2, 18.1 at 10, 18.4 at 50,
+ * where memory is five times that of 10. Divides 50, the batch of the reference.
  */
 const BATCH_IMAGES = 10;
 
@@ -73,7 +73,7 @@ export class InceptionExtractor implements AsyncDisposable {
     const constants = Object.fromEntries(units.map(([name]) => [name, { ...weights.units.get(name)! }]));
     const program = await compile(
       (units, { images }) => ({
-        outputs: { features: inceptionFeatures(units as unknown as InceptionTensors, images, dims) },
+        outputs: { features: inceptionFeatures(units, images, dims) },
       }),
       { state, inputs: { images: spec([batchImages, height, width, 3]) } },
       {

@@ -6,7 +6,9 @@ import type { TensorSource } from "./weights.js";
 
 export type DrawnTensors = ReadonlyMap<string, { readonly shape: readonly number[]; readonly data: Float32Array }>;
 
-/** The reference's tensors for these features, with values that keep activations in range and no scale or shift trivial. */
+/**
+ * The reference's tensors for these features, with values that keep activations in range and no scale or shift trivial.
+ */
 export function drawnTensors(dims: InceptionDims): DrawnTensors {
   const draw = normals(dims);
   const tensors = new Map<string, { readonly shape: readonly number[]; readonly data: Float32Array }>();

@@ -1,6 +1,6 @@
 /**
- * Where features can be taken: after the first and the second max pool, after the last block of 17x17 pixels, and at the
- * end. Each is named by its channels, as in pytorch-fid.
+ * Where features can be taken: after the first and the second max pool, after the last block of 17x17 pixels, and at
+ * the end. Each is named by its channels, as in pytorch-fid.
  */
 export const INCEPTION_DIMS = [64, 192, 768, 2048] as const;
 export type InceptionDims = (typeof INCEPTION_DIMS)[number];
@@ -118,8 +118,8 @@ const STAGES: Readonly<Record<InceptionDims, readonly Row[]>> = {
 /**
  * The units that features of `dims` channels need, by the reference's names, in the order of the network.
  *
- * Source: Szegedy et al. 2015, arXiv:1512.00567, as changed by the network that FID was published with; names and sizes as
- * pytorch-fid has them (spec 15).
+ * Source: Szegedy et al. 2015, arXiv:1512.00567, as changed by the network that FID was published with; names and sizes
+ * as pytorch-fid has them (spec 15).
  */
 export function inceptionUnits(dims: InceptionDims): ReadonlyMap<string, Unit> {
   const rows = INCEPTION_DIMS.filter((stage) => stage <= dims).flatMap((stage) => STAGES[stage]);

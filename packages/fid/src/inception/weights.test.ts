@@ -10,7 +10,7 @@ import { readInceptionWeights } from "./weights.js";
 const tensors = drawnTensors(64);
 
 describe("inceptionUnits()", () => {
-  test("has the network's parameters, but for the classifier's", () => {
+  test("has the network's parameters, except for the classifier's", () => {
     const sizes = [...inceptionUnits(2048).values()].map(
       ({ channelsIn, channelsOut, kernel: [height, width] }) => channelsOut * (channelsIn * height * width + 2),
     );

@@ -31,8 +31,8 @@ export interface InceptionWeights {
 const EPSILON = 1e-3;
 
 /**
- * Reads the network's weights by the reference's names (`X.conv.weight` (O, I, height, width), `X.bn.weight`, `X.bn.bias`,
- * `X.bn.running_mean`, `X.bn.running_var`), folds each batch normalization into its convolution,
+ * Reads the network's weights by the reference's names (`X.conv.weight` (O, I, height, width), `X.bn.weight`,
+ * `X.bn.bias`, `X.bn.running_mean`, `X.bn.running_var`), folds each batch normalization into its convolution,
  *
  *     scale = weight / sqrt(running_var + 0.001)
  *     kernel = convolution · scale          bias = bias - running_mean · scale

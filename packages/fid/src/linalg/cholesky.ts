@@ -19,8 +19,8 @@ export const CHOLESKY_BLOCK = 64;
  * Cholesky factor with diagonal pivoting, right for singular matrices too: it ends when what is left on the diagonal is
  * rounding, not above n · 2⁻⁵² times the largest element.
  *
- * Source: Higham 1990, "Analysis of the Cholesky decomposition of a semi-definite matrix", section 1; blocks as in LAPACK
- * working note 161 (Lucas 2004).
+ * Source: Higham 1990, "Analysis of the Cholesky decomposition of a semi-definite matrix", section 1; blocks as in
+ * LAPACK working note 161 (Lucas 2004).
  *
  * @param s Of n rows; the lower triangle is read. Overwritten by the factor.
  * @param scratch At least as many elements as n by CHOLESKY_BLOCK, padded.

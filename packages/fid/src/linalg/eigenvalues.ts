@@ -22,7 +22,7 @@ export function eigenvaluesOf({ diagonal, beside }: Tridiagonal): Float64Array {
   return d.map((value) => value * scale);
 }
 
-/** The last row that hangs together with row `low`: behind it is zero, but for rounding. */
+/** The last row that hangs together with row `low`: behind it is zero, except for rounding. */
 function endOfBlock(d: Float64Array, e: Float64Array, low: number): number {
   let i = low;
   while (i < d.length - 1 && Math.abs(e[i]!) > Number.EPSILON * (Math.abs(d[i]!) + Math.abs(d[i + 1]!))) i++;

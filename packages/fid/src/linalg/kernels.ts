@@ -5,13 +5,14 @@ type Assembly = wasm.Assembly;
 type Code = wasm.Code;
 
 /**
- * The inner loops of this folder, in WebAssembly: two doubles at a time, where JavaScript has one. All addresses are bytes of
- * the module's memory, multiples of 8. *Measured* (one core, 4 GHz): products at 20 GFLOP/s, in JavaScript at 2.
+ * The inner loops of this folder, in WebAssembly: two doubles at a time, where JavaScript has one. All addresses are
+ * bytes of the module's memory, multiples of 8. *Measured* (one core, 4 GHz): products at 20 GFLOP/s, in JavaScript at
+ * 2.
  */
 export interface Kernels {
   /**
-   * C += alpha · AᵀB for packed A and B: `a` points to `aPanels` panels of `k` rows of four columns, `b` alike, and panel p of
-   * one and q of the other make the four by four elements of C at row 4p and column 4q.
+   * C += alpha · AᵀB for packed A and B: `a` points to `aPanels` panels of `k` rows of four columns, `b` alike, and
+   * panel p of one and q of the other make the four by four elements of C at row 4p and column 4q.
    *
    * @param ldc, aStride, bStride Bytes from row to row of C and from panel to panel.
    */
@@ -29,8 +30,8 @@ export interface Kernels {
   ): void;
 
   /**
-   * y += A · x for a symmetric A of 4 · `groups` rows, of which the lower triangle and the four by four elements around the
-   * diagonal are read.
+   * y += A · x for a symmetric A of 4 · `groups` rows, of which the lower triangle and the four by four elements around
+   * the diagonal are read.
    *
    * @param lda Bytes from row to row.
    */
@@ -44,7 +45,8 @@ export interface Kernels {
 
   /**
    * One column of a Cholesky factor. For `rows` rows of `a`: the element at `column` bytes from the row's start becomes
-   * (itself - the product of the row with `pivot` over 2 · `pairs` elements) · `scale`, and its square is taken from `diagonal`.
+   * (itself - the product of the row with `pivot` over 2 · `pairs` elements) · `scale`, and its square is taken from
+   * `diagonal`.
    */
   choleskyColumn(
     a: number,

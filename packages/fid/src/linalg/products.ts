@@ -1,15 +1,18 @@
 import type { Kernels } from "./kernels.js";
 import type { Matrix } from "./workspace.js";
 
-/** Rows that are packed and multiplied at a time: a panel of four columns, 8 KiB, then stays in the first-level cache. */
+/**
+ * Rows that are packed and multiplied at a time: a panel of four columns, 8 KiB, then stays in the first-level cache.
+ */
 export const CHUNK = 256;
 
 /** Rows and columns of the result that are computed together: their panels, 128 KiB, stay in the second-level cache. */
-const BLOCK = 64;
-const PANELS = BLOCK / 4;
+export const PRODUCT_BLOCK = 64;
+const PANELS = PRODUCT_BLOCK / 4;
 
 /**
- * A matrix (k, columns) laid out for products: panel after panel of four columns, each with its k rows one after another.
+ * A matrix (k, columns) laid out for products: panel after panel of four columns, each with its k rows one after
+ * another.
  */
 export interface Packed {
   readonly at: number;
@@ -34,7 +37,9 @@ export function packColumns(from: Matrix, first: number, k: number, to: Matrix, 
   return { at: to.at, k, panels };
 }
 
-/** Packs the transpose of rows from `firstRow` on, columns [first, first + k): rows of `from` are columns of the result. */
+/**
+ * Packs the transpose of rows from `firstRow` on, columns [first, first + k): rows of `from` are columns of the result.
+ */
 export function packRows(from: Matrix, firstRow: number, first: number, k: number, to: Matrix): Packed {
   const { data, columns: stride } = from;
   const panels = (from.rows - firstRow) / 4;

@@ -36,6 +36,20 @@ export function semidefinite(n: number, rank: number, seed = 1): number[][] {
   return times(transposed(x), x);
 }
 
+/** Rows that are orthonormal, in random directions. */
+export function orthonormal(n: number, seed = 1): number[][] {
+  const basis: number[][] = [];
+  for (const row of randomRows(n, n, seed)) {
+    for (const other of [...basis, ...basis]) {
+      const along = row.reduce((sum, x, i) => sum + x * other[i]!, 0);
+      other.forEach((x, i) => (row[i] = row[i]! - along * x));
+    }
+    const norm = Math.hypot(...row);
+    basis.push(row.map((x) => x / norm));
+  }
+  return basis;
+}
+
 export function fill(matrix: Matrix, rows: readonly number[][]): Matrix {
   rows.forEach((row, i) => matrix.data.set(row, i * matrix.columns));
   return matrix;

@@ -11,13 +11,15 @@ export interface Tridiagonal {
 }
 
 /**
- * The tridiagonal matrix that has the eigenvalues of a symmetric one: Householder reflections from the last row upwards,
+ * The tridiagonal matrix that has the eigenvalues of a symmetric one: Householder reflections from the last row
+ * upwards,
  *
  *     A -> H A H = A - v wᵀ - w vᵀ,   H = 1 - tau v vᵀ,   p = tau A v,   w = p - tau/2 (p·v) v
  *
  * in blocks, so that half of the work is a product of matrices.
  *
- * Source: Dongarra, Hammarling & Sorensen 1989, "Block reduction of matrices to condensed forms"; LAPACK's dlatrd with "U".
+ * Source: Dongarra, Hammarling & Sorensen 1989, "Block reduction of matrices to condensed forms"; LAPACK's dlatrd with
+ * "U".
  *
  * @param a Of n rows; the lower triangle and the four by four elements around the diagonal are read. Overwritten.
  * @param reflections Two scratch matrices of 2 · TRIDIAGONAL_BLOCK rows and a's columns, zero.

@@ -45,7 +45,10 @@ export class Distances {
     for (let row = 0; row < n; row++) this.norms[side][row] = this.products.data[row * BLOCK_ROWS + row]!;
   }
 
-  /** Squared distances: row i of side 0 and row j of side 1 at `i * BLOCK_ROWS + j`. Good until the next call; rows that were not set hold anything. */
+  /**
+   * Squared distances: row i of side 0 and row j of side 1 at `i * BLOCK_ROWS + j`. Good until the next call; rows that
+   * were not set hold anything.
+   */
   compute(): Float64Array {
     this.multiply(0, 1);
     const { data } = this.products;

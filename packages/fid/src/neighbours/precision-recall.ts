@@ -21,8 +21,8 @@ export interface PrecisionRecall {
  *     covered(f, F) = 1 if |f - f'| <= |f' - NNₖ(f', F)| for any f' in F, else 0
  *     precision = mean of covered(sample, reference)      recall = mean of covered(reference image, samples)
  *
- * Exact: all pairs are compared, in double precision, a block at a time. Memory besides the arguments: three blocks of 256
- * features. Both sets should hold equally many: more images lie closer together, and cover less each.
+ * Exact: all pairs are compared, in double precision, a block at a time. Memory besides the arguments: three blocks of
+ * 256 features. Both sets should hold equally many: more images lie closer together, and cover less each.
  *
  * Source: Kynkäänniemi et al. 2019, arXiv:1904.06991, equations 1 and 2; k = 3, section 3.
  *

@@ -9,8 +9,8 @@ interface Place {
 }
 
 /**
- * The resize of `resizeBilinear`, of one image and without tensors: for images of many sizes, of which each would be a program of
- * its own.
+ * The resize of `resizeBilinear`, of one image and without tensors: for images of many sizes, of which each would be a
+ * program of its own.
  *
  * @param pixels (height, width, 3) uint8, RGB. Borrowed.
  * @param side Pixels each way of the result.

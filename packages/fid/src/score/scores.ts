@@ -7,7 +7,8 @@ import { FeatureStatistics } from "../statistics/feature-statistics.js";
 import type { Side, SideGroup } from "./side.js";
 
 /**
- * A distance between two parts of the reference: what equally many perfect samples would get, and a good model gets near.
+ * A distance between two parts of the reference: what equally many perfect samples would get, and a good model gets
+ * near.
  */
 export interface Floor {
   readonly distance: number;

@@ -32,8 +32,8 @@ type Network = Pick<FeatureFacts, "network" | "networkDigest" | "dims" | "publis
 const UNKNOWN = "FD (network not known)";
 
 /**
- * What the distance is called. FID is one by the published Inception network alone, at its 2048 channels: one of both sides had
- * its file, and the other the same weights.
+ * What the distance is called. FID is one by the published Inception network alone, at its 2048 channels: one of both
+ * sides had its file, and the other the same weights.
  */
 export function metricName(reference: Network | undefined, samples: Network | undefined): string {
   if (!reference || !samples) return UNKNOWN;
@@ -51,7 +51,8 @@ export function metricName(reference: Network | undefined, samples: Network | un
 /**
  * Sees that two sides can be compared, as far as they say what they are.
  *
- * @throws {DataError} If they are not of one network, have other numbers of channels, or images came to its size in different ways.
+ * @throws {DataError} If they are not of one network, have other numbers of channels, or images came to its size in
+ *   different ways.
  */
 export function assertComparable(reference: Pick<Side, "facts" | "dims">, samples: Pick<Side, "facts" | "dims">): void {
   const told = ({ facts, dims }: Pick<Side, "facts" | "dims">): string =>

@@ -17,7 +17,8 @@ export class StatisticsArtifact implements Side {
    * @param artifact A `.npz` file, or a folder with one that no stage made.
    * @param input What the stage calls it.
    * @returns Nothing if it is neither.
-   * @throws {DataError} If there are several. {FormatError} {RangeError} If the file is damaged, or holds something else.
+   * @throws {DataError} If there are several. {FormatError} {RangeError} If the file is damaged, or holds something
+   *   else.
    */
   static async of(artifact: Artifact, input: string): Promise<StatisticsArtifact | undefined> {
     const { stage } = artifact.manifest;

@@ -14,12 +14,12 @@ const LOSS_DIGITS = 6;
 /**
  * Stage `faces-net`: images with attributes in, a small network that knows them out.
  *
- * Reads   images-*.arrow, whose `json` is an object of attributes
- * Writes  net.json (what the network is, and what its head says), net.safetensors, losses.jsonl (step, loss, learningRate);
+ * Reads images-*.arrow, whose `json` is an object of attributes Writes net.json (what the network is, and what its head
+ * says), net.safetensors, losses.jsonl (step, loss, learningRate);
  *         while it runs tmp/state.safetensors
  *
- * What there is to learn is found in the attributes themselves (see `LabelCollector`). A run that was killed goes on from
- * its last kept state, if that is whole, to the same weights, bit for bit.
+ * What there is to learn is found in the attributes themselves (see `LabelCollector`). A run that was killed goes on
+ * from its last kept state, if that is whole, to the same weights, bit for bit.
  *
  * @throws {DataError} If the images have no attributes, or are not square and of one size from 32 to 128 pixels.
  */

@@ -48,15 +48,15 @@ export type FeaturesConfig = z.infer<typeof FeaturesConfig>;
 /**
  * Stage `features`: images in, what a network sees in them out.
  *
- * Reads   image shards, samples (a group for each checkpoint), or a folder of images; net.json, net.safetensors
- * Writes  <group>/features.npy (images, dims) float32, in the order of the images; <group>/statistics.npz, mu and sigma as
+ * Reads image shards, samples (a group for each checkpoint), or a folder of images; net.json, net.safetensors Writes
+ * <group>/features.npy (images, dims) float32, in the order of the images; <group>/statistics.npz, mu and sigma as
  *         pytorch-fid has them
  *
- * Images are read, and features written, as they come: memory does not grow with their number. A run that was killed goes
- * on with the groups that are not finished, or were damaged since.
+ * Images are read, and features written, as they come: memory does not grow with their number. A run that was killed
+ * goes on with the groups that are not finished, or were damaged since.
  *
- * @throws {DataError} If there are no images or fewer than two in a group, they are not of the size that the network sees, or it
- *   is missing.
+ * @throws {DataError} If there are no images or fewer than two in a group, they are not of the size that the network
+ *   sees, or it is missing.
  */
 export const stage = defineStage({
   name: "features",

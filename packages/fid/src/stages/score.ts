@@ -34,14 +34,15 @@ export type ScoreConfig = z.infer<typeof ScoreConfig>;
 /**
  * Stage `score`: features of reference images and of samples in, how near they are out.
  *
- * Reads   <group>/statistics.npz, <group>/features.npy of both; or a .npz file with mu and sigma, as pytorch-fid keeps them
- * Writes  scores.json: the facts, with the digests of what they come from
+ * Reads <group>/statistics.npz, <group>/features.npy of both; or a .npz file with mu and sigma, as pytorch-fid keeps
+ * them Writes scores.json: the facts, with the digests of what they come from
  *
- * For each group of samples (a checkpoint): the Fréchet distance to the reference, precision and recall. The floor is the
- * distance of some reference images, as many as the last group has samples and half of them at most, to the others: what
- * a perfect model would get. Distances of different numbers of images are not comparable.
+ * For each group of samples (a checkpoint): the Fréchet distance to the reference, precision and recall. The floor is
+ * the distance of some reference images, as many as the last group has samples and half of them at most, to the others:
+ * what a perfect model would get. Distances of different numbers of images are not comparable.
  *
- * Of statistics alone nobody knows the network: the distance has no network's name, and what needs features is left out.
+ * Of statistics alone nobody knows the network: the distance has no network's name, and what needs features is left
+ * out.
  *
  * @throws {DataError} If the features are not of one network, or the reference is not one group.
  */

@@ -45,9 +45,9 @@ export class FeatureStatistics {
   constructor(dims: number) {
     if (!Number.isSafeInteger(dims) || dims <= 0)
       throw new RangeError(`Cannot count features: dims is ${dims}, expected a positive whole number`);
-    const N = padded(dims);
+    const width = padded(dims);
     this.dims = dims;
-    this.workspace = new Workspace(N * N + 2 * CHUNK * N);
+    this.workspace = new Workspace(width * width + 2 * CHUNK * width);
     this.sums = this.workspace.matrix(dims, dims);
     this.rows = this.workspace.matrix(CHUNK, dims);
     this.packed = this.workspace.matrix(CHUNK, dims);

@@ -132,7 +132,8 @@ export function encodeMoments(p: Parameters, config: AutoencoderConfig, images: 
 }
 
 /**
- * Mean and standard deviation of the latents' distribution. The logarithm of the variance is clamped to [-30, 20].
+ * Mean and standard deviation of the latents' distribution, of which z = mean + std · noise is a sample. The logarithm
+ * of the variance is clamped to [-30, 20].
  *
  * @param moments (N, h, w, 2 · latent channels) float32.
  * @returns (N, h, w, latent channels) float32 each.
@@ -140,17 +141,6 @@ export function encodeMoments(p: Parameters, config: AutoencoderConfig, images: 
 export function posterior(moments: tf.Tensor4D): { readonly mean: tf.Tensor4D; readonly std: tf.Tensor4D } {
   const [mean, logVariance] = tf.split(moments, 2, 3) as [tf.Tensor4D, tf.Tensor4D];
   return { mean, std: tf.exp(tf.mul(tf.clipByValue(logVariance, -30, 20), 0.5)) };
-}
-
-/**
- * Latents drawn from their distribution, scaled: (mean + std · noise) · scalingFactor.
- *
- * @param noise (N, h, w, latent channels) float32, standard normal.
- * @returns Like noise.
- */
-export function sampleLatents(moments: tf.Tensor4D, noise: tf.Tensor4D, config: AutoencoderConfig): tf.Tensor4D {
-  const { mean, std } = posterior(moments);
-  return tf.mul(tf.add(mean, tf.mul(std, noise)), config.scalingFactor);
 }
 
 /**

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { ConfigError } from "../config.js";
+import { ModelConfigError } from "../config.js";
 
 /** What fixes an autoencoder's weights and what it computes. */
 export const AutoencoderConfig = z
@@ -38,9 +38,6 @@ export type AutoencoderConfig = z.infer<typeof AutoencoderConfig>;
 export function downsamplingFactor({ channels }: AutoencoderConfig): number {
   return 2 ** (channels.length - 1);
 }
-
-/** The defaults are those of `stabilityai/sd-vae-ft-mse`. Spec section 14. */
-export const SD_VAE: AutoencoderConfig = AutoencoderConfig.parse({});
 
 /** The fields of diffusers' `config.json` that matter here. */
 const DiffusersConfig = z
@@ -111,7 +108,7 @@ export interface PublishedAutoencoder {
 /**
  * An autoencoder from the `config.json` that diffusers wrote beside its weights.
  *
- * @throws {ConfigError} If it is no AutoencoderKL, or has a part that this one has not.
+ * @throws {ModelConfigError} If it is no AutoencoderKL, or has a part that this one has not.
  */
 export function autoencoderFromDiffusers(json: unknown): PublishedAutoencoder {
   const parsed = DiffusersConfig.safeParse(json);
@@ -141,7 +138,7 @@ export function autoencoderFromDiffusers(json: unknown): PublishedAutoencoder {
   }
   const error = parsed.error ?? result.error!;
   const problems = error.issues.map(({ path, message }) => `${path.join(".") || "config"}: ${message}`);
-  throw new ConfigError(`The autoencoder's config is not one that can be used: ${problems.join("; ")}`, {
+  throw new ModelConfigError(`The autoencoder's config is not one that can be used: ${problems.join("; ")}`, {
     cause: error,
   });
 }

@@ -84,7 +84,10 @@ export function autoencoderLoss(
   return { loss: loss ?? tf.scalar(0), ...(Object.fromEntries(values) as Omit<AutoencoderLosses, "loss">) };
 }
 
-/** Mean absolute difference of neighbours: the gradient is linear, so that of a difference is the difference of gradients. */
+/**
+ * Mean absolute difference of neighbours: the gradient is linear, so that of a difference is the difference of
+ * gradients.
+ */
 function edges(x: tf.Tensor4D): tf.Scalar {
   const [N, H, W, C] = x.shape;
   const down = tf.sub(tf.slice(x, [0, 1, 0, 0], [N, H - 1, W, C]), tf.slice(x, [0, 0, 0, 0], [N, H - 1, W, C]));

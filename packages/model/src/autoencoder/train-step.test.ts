@@ -152,7 +152,7 @@ describe("autoencoderTrainStep()", () => {
     expectClose(outputs.gradNorm, [norm], TOLERANCE.network, "gradNorm");
     const clip = 0.05 / (norm + 1e-6);
     expect(clip).toBeLessThan(0.5);
-    const state = program.state.readAll() as Record<"params" | "m" | "v" | "ema", Record<string, Float32Array>>;
+    const state = (await program.state.readAll()) as Record<"params" | "m" | "v" | "ema", Record<string, Float32Array>>;
     for (const [key, before] of Object.entries(WEIGHTS)) {
       const g = gradients[key]!.map((x) => clip * x);
       expectClose(

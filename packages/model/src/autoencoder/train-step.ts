@@ -38,9 +38,9 @@ export function autoencoderTrainSignature(
 }
 
 /**
- * One training step of an autoencoder as a pure function: images are encoded, latents drawn with the given noise, decoded,
- * gradients of the loss taken and clipped by their norm, then AdamW and the moving average, for all parameters. Compile it
- * with `autoencoderTrainSignature`; `stepScalars` makes its `scalars`.
+ * One training step of an autoencoder as a pure function: images are encoded, latents drawn with the given noise,
+ * decoded, gradients of the loss taken and clipped by their norm, then AdamW and the moving average, for all
+ * parameters. Compile it with `autoencoderTrainSignature`; `stepScalars` makes its `scalars`.
  *
  * @returns `(state, inputs) -> { state, outputs: { loss, l1, l2, gradient, kl, gradNorm } }`; the norm is that before
  *   clipping.

@@ -1,14 +1,14 @@
 import { AutoencoderConfig } from "../autoencoder/config.js";
 import { encodeMoments, decodeLatents, posterior } from "../autoencoder/autoencoder.js";
-import { ConfigError } from "../config.js";
+import { ModelConfigError } from "../config.js";
 import { fromStateDict, toStateDict } from "../parameters.js";
-import { pixelsOf } from "../pixels.js";
+import { pixelsOfFloats } from "../pixels.js";
 import { ShapeError } from "../shape.js";
 import { draw, expectClose, randomWeights, runOnce, TOLERANCE, valuesOf } from "../testing.js";
 import { decodeToImages, encodeImages } from "./codec.js";
 import { codecConfig, codecSpecs, latentSize, pixelsPerLatent, type CodecConfig } from "./config.js";
 import { PatchPcaFit } from "./fit-patch-pca.js";
-import { imagesOf } from "./images.js";
+import { floatsOfPixels } from "./images.js";
 import { compileCodecDecoder, compileCodecEncoder } from "./programs.js";
 
 const SIDE = 12;
@@ -44,7 +44,7 @@ describe("codecConfig()", () => {
     ["what it does not know", { patches: 1 }, /patches/],
   ])("names %s", (_, change, message) => {
     const attempt = (): unknown => codecConfig({ ...codec, ...change });
-    expect(attempt).toThrow(ConfigError);
+    expect(attempt).toThrow(ModelConfigError);
     expect(attempt).toThrow(message);
   });
 });
@@ -211,7 +211,7 @@ describe("compileCodecEncoder() and compileCodecDecoder()", () => {
     expect(one.mean).toEqual(all.mean.slice(0, 180));
     const [allImages, oneImage] = [await decoder.decode(all.mean), await decoder.decode(one.mean)];
     expect(oneImage).toEqual(allImages.slice(0, 432));
-    expect(await decoder.decodePixels(one.mean)).toEqual(pixelsOf(oneImage));
+    expect(await decoder.decodePixels(one.mean)).toEqual(pixelsOfFloats(oneImage));
   });
 
   test("name the image whose latents or pixels are not finite, and how much of it", async () => {
@@ -253,12 +253,12 @@ describe("compileCodecEncoder() and compileCodecDecoder()", () => {
   });
 });
 
-test("imagesOf() and pixelsOf() are inverse for every pixel", () => {
+test("floatsOfPixels() and pixelsOfFloats() are inverse for every pixel", () => {
   const pixels = Uint8Array.from({ length: 256 }, (_, i) => i);
-  const values = imagesOf(pixels);
+  const values = floatsOfPixels(pixels);
   expect([values[0], values[255]]).toEqual([-1, 1]);
   expect(values[51]).toBeCloseTo(-0.6, 7);
-  expect(pixelsOf(values)).toEqual(pixels);
+  expect(pixelsOfFloats(values)).toEqual(pixels);
 });
 
 test("AutoencoderConfig is checked inside a codec too", () => {

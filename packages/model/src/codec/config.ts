@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { autoencoderSpecs } from "../autoencoder/autoencoder.js";
 import { AutoencoderConfig, downsamplingFactor } from "../autoencoder/config.js";
-import { ConfigError } from "../config.js";
+import { ModelConfigError } from "../config.js";
 import type { ParameterSpecs } from "../parameters.js";
 import { ShapeError } from "../shape.js";
 
@@ -46,7 +46,7 @@ export type PatchPcaConfig = z.infer<typeof PatchPca>;
 type Kinds = z.infer<typeof Autoencoder> | PatchPcaConfig;
 
 /**
- * A codec: what turns images into latents and back, but for its weights. This is the content of `codec.json`.
+ * A codec: what turns images into latents and back, except for its weights. This is the content of `codec.json`.
  *
  * - `autoencoder-kl`: a distribution for each latent pixel, by a convolutional network.
  * - `patch-pca`: the first principal components of each patch; an orthogonal map, whose transpose leads back.
@@ -63,13 +63,13 @@ export type CodecKind = CodecConfig["kind"];
 /**
  * Checks what a `codec.json` says.
  *
- * @throws {ConfigError} If it describes no codec; the message lists what is wrong.
+ * @throws {ModelConfigError} If it describes no codec; the message lists what is wrong.
  */
 export function codecConfig(json: unknown): CodecConfig {
   const parsed = CodecConfig.safeParse(json);
   if (parsed.success) return parsed.data;
   const problems = parsed.error.issues.map(({ path, message }) => `${path.join(".") || "codec"}: ${message}`);
-  throw new ConfigError(`The codec is not one that can be used: ${problems.join("; ")}`, { cause: parsed.error });
+  throw new ModelConfigError(`The codec is not one that can be used: ${problems.join("; ")}`, { cause: parsed.error });
 }
 
 /** Values of a patch: three colours of p x p pixels. */

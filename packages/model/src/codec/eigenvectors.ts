@@ -11,9 +11,9 @@ export interface Eigen {
 const MAX_SWEEPS = 60;
 
 /**
- * Eigenvectors of a symmetric matrix without negative eigenvalues (but for rounding), such as a covariance, by one-sided
- * Jacobi rotations: pairs of rows of V A are rotated until all rows are orthogonal. Then A = Vᵀ diag(λ) V, as A's singular
- * vectors are its eigenvectors. All steps run along rows, and V is orthogonal whatever A's rank.
+ * Eigenvectors of a symmetric matrix without negative eigenvalues (except for rounding), such as a covariance, by
+ * one-sided Jacobi rotations: pairs of rows of V A are rotated until all rows are orthogonal. Then A = Vᵀ diag(λ) V, as
+ * A's singular vectors are its eigenvectors. All steps run along rows, and V is orthogonal whatever A's rank.
  *
  * A vector's sign is fixed: of its elements that are at least half as large as the largest, the first is positive. (The
  * largest itself may be tied with its negative.)

@@ -47,7 +47,8 @@ describe("PatchPcaFit", () => {
     const variance = (c: number, d: number): number =>
       coefficients.reduce((sum, z) => sum + z[c]! * z[d]!, 0) / patches.length;
     for (let c = 0; c < channels; c++)
-      for (let d = 0; d < channels; d++) expect(variance(c, d)).toBeCloseTo(c === d ? codec.scale.std[c]! ** 2 : 0, 6); // the basis is float32
+      // The basis is float32.
+      for (let d = 0; d < channels; d++) expect(variance(c, d)).toBeCloseTo(c === d ? codec.scale.std[c]! ** 2 : 0, 6);
     expect(codec.scale.mean).toEqual(Array(channels).fill(0));
     const total = mean.reduce((sum, m, i) => sum + patches.reduce((s, p) => s + (p[i]! - m) ** 2, 0), 0);
     const kept = coefficients.flat().reduce((sum, z) => sum + z * z, 0);

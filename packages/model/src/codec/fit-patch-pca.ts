@@ -12,8 +12,8 @@ export interface FittedPatchPca {
 }
 
 /**
- * Fits the codec `patch-pca` to images that come one after another: sums in double precision, then the eigenvectors of the
- * covariance of all patches,
+ * Fits the codec `patch-pca` to images that come one after another: sums in double precision, then the eigenvectors of
+ * the covariance of all patches,
  *
  *     z = Bᵀ (patch - mean patch)      B: eigenvectors of the C largest eigenvalues λ      scale: mean 0, std sqrt(λ)
  *
@@ -21,7 +21,7 @@ export interface FittedPatchPca {
  *
  * @example
  * const fit = new PatchPcaFit(4, 64);
- * for await (const image of images) fit.add(imagesOf(image.pixels));
+ * for await (const image of images) fit.add(floatsOfPixels(image.pixels));
  * const { codec, weights } = fit.finish(12);
  */
 export class PatchPcaFit {
@@ -93,14 +93,14 @@ export class PatchPcaFit {
   }
 
   /**
-   * The codec of the first `channels` principal components of all patches so far. May be asked for several, and after it
-   * more images may be added.
+   * The codec of the first `channels` principal components of all patches so far. May be asked for several, and after
+   * it more images may be added.
    *
    * @param channels At most 3 · patch².
-   * @param whiten How much variances are made equal, w in [0, 1]: with 1 each channel's is 1, with 0 they keep their ratios,
-   *   and so does noise to detail in the images; between, std is proportional to λ^(w/2).
-   * @param spread Standard deviation of all channels together, s. Less than 1 puts more of the noise schedule where an image is
-   *   hidden as a whole, which is what few latent pixels with much in common need.
+   * @param whiten How much variances are made equal, w in [0, 1]: with 1 each channel's is 1, with 0 they keep their
+   *   ratios, and so does noise to detail in the images; between, std is proportional to λ^(w/2).
+   * @param spread Standard deviation of all channels together, s. Less than 1 puts more of the noise schedule where an
+   *   image is hidden as a whole, which is what few latent pixels with much in common need.
    * @throws {ShapeError} If there are fewer values in a patch, or fewer directions in which patches differ.
    * @throws {RangeError} If `whiten` is not in [0, 1], or `spread` not positive.
    */

@@ -1,11 +1,20 @@
-import { compile, spec, type EngineName, type Program, type SessionOptions, type TensorSpec } from "@madformer/engine";
+import {
+  compile,
+  spec,
+  type EngineName,
+  type Program,
+  type SessionOptions,
+  type Tensors,
+  type TensorSpec,
+  type Tree,
+} from "@madformer/engine";
 import type * as tf from "@tensorflow/tfjs-core";
 import { assertFinite, inBatch, type NameOf } from "../finite.js";
 import type { Parameters } from "../parameters.js";
-import { pixelsOf } from "../pixels.js";
+import { pixelsOfFloats } from "../pixels.js";
 import { ShapeError } from "../shape.js";
 import { codecSpecs, latentSize, type CodecConfig, type LatentSize } from "./config.js";
-import { decodeToImages, encodeImages, type Moments } from "./codec.js";
+import { decodeToImages, encodeImages } from "./codec.js";
 
 /** What a codec's program is compiled for. */
 export interface CodecProgramOptions {
@@ -33,7 +42,7 @@ export interface CodecEncoder extends AsyncDisposable {
   /** Size of the latents. */
   readonly latents: LatentSize;
   /** `{ images }` -> `{ mean, logvar? }`, of exactly `batchImages` images. */
-  readonly program: Program<{ images: TensorSpec }, Record<string, tf.Tensor4D>>;
+  readonly program: Program<{ images: TensorSpec }, { mean: tf.Tensor4D; logvar?: tf.Tensor4D }>;
   /**
    * Encodes 1 to `batchImages` images.
    *
@@ -73,7 +82,7 @@ export interface CodecDecoder extends AsyncDisposable {
  *
  * @example
  * await using encoder = await compileCodecEncoder(codec, weights, { batchImages: 16, side: 64 });
- * const { mean, logvar } = await encoder.encode(imagesOf(pixels));
+ * const { mean, logvar } = await encoder.encode(floatsOfPixels(pixels));
  */
 export async function compileCodecEncoder(
   codec: CodecConfig,
@@ -83,9 +92,9 @@ export async function compileCodecEncoder(
   const { batchImages, side } = options;
   const latents = latentSize(codec, side);
   const images = spec([batchImages, side, side, 3] as const);
-  const run = (p: Parameters, inputs: { images: tf.Tensor4D }): Moments => encodeImages(p, codec, inputs.images);
+  const run = (p: Parameters, inputs: { images: tf.Tensor4D }) => ({ ...encodeImages(p, codec, inputs.images) });
   const unused = ["decoder.", "post_quant_conv."];
-  const program = (await compilePart("encoder", unused, codec, weights, { images }, run, options)) as never;
+  const program = await compilePart("encoder", unused, codec, weights, { images }, run, options);
   const encoder: CodecEncoder = {
     batchImages,
     latents,
@@ -125,7 +134,7 @@ export async function compileCodecDecoder(
     images: decodeToImages(p, codec, inputs.latents),
   });
   const unused = ["encoder.", "quant_conv."];
-  const program = (await compilePart("decoder", unused, codec, weights, { latents }, run, options)) as never;
+  const program = await compilePart("decoder", unused, codec, weights, { latents }, run, options);
   const decoder: CodecDecoder = {
     batchImages,
     latents: size,
@@ -137,7 +146,7 @@ export async function compileCodecDecoder(
       assertFinite(pixels, n, (image) => `Cannot decode ${nameOf(image)}: its pixels are not finite`);
       return pixels;
     },
-    decodePixels: async (latents, nameOf) => pixelsOf(await decoder.decode(latents, nameOf)),
+    decodePixels: async (latents, nameOf) => pixelsOfFloats(await decoder.decode(latents, nameOf)),
     [Symbol.asyncDispose]: () => decoder.program.dispose(),
   };
   return decoder;
@@ -156,15 +165,15 @@ function wholeBatch(what: string, values: Float32Array, batchImages: number, ima
   return { n, padded };
 }
 
-function compilePart(
+function compilePart<Inputs extends Tree<TensorSpec>, Outputs extends Tree<tf.Tensor>>(
   name: string,
   unused: readonly string[],
   codec: CodecConfig,
   weights: CodecWeights,
-  inputs: Readonly<Record<string, TensorSpec>>,
-  run: (p: Parameters, inputs: never) => object,
+  inputs: Inputs,
+  run: (p: Parameters, inputs: Tensors<Inputs>) => Outputs,
   { engine, session }: CodecProgramOptions,
-): Promise<Program> {
+): Promise<Program<Inputs, Outputs>> {
   const used = (key: string): boolean => !unused.some((prefix) => key.startsWith(prefix));
   const specs = Object.entries(codecSpecs(codec)).filter(([key]) => used(key));
   const missing = specs.filter(([key]) => !weights[key]).map(([key]) => `"${key}"`);
@@ -174,9 +183,8 @@ function compilePart(
     );
   const state = Object.fromEntries(specs.map(([key, { shape }]) => [key, spec(shape)]));
   const constants = Object.fromEntries(specs.map(([key]) => [key, weights[key] as Float32Array]));
-  const traced = (p: Parameters, inputs: unknown) => ({ outputs: run(p, inputs as never) });
   return compile(
-    traced as never,
+    (p: Parameters, inputs: Tensors<Inputs>) => ({ outputs: run(p, inputs) }),
     { state, inputs },
     { name, constants, ...(engine ? { engine } : {}), ...(session ? { session } : {}) },
   );

@@ -31,10 +31,10 @@ export function ddim(steps: number, { clip = true }: { readonly clip?: boolean }
     const next = timestep - stride < 0 ? 1 : (alphasCumprod[timestep - stride] ?? NaN);
     return {
       timestep,
-      sigma: f32(Math.sqrt(f32(1 - abar))),
+      sigma: f32(Math.sqrt(f32(1 - abar))), // x₀ = (x - sqrt(1 - ᾱ) ε) / sqrt(ᾱ)
       alpha: f32(Math.sqrt(abar)),
       keep: 0,
-      data: f32(Math.sqrt(next)),
+      data: f32(Math.sqrt(next)), // x' = sqrt(ᾱ') x₀ + sqrt(1 - ᾱ') ε
       previousData: 0,
       noise: f32(Math.sqrt(f32(1 - next))),
     };

@@ -32,8 +32,14 @@ export function dpmSigmas(steps: number): Float32Array {
 }
 
 /**
- * DPM-Solver++ of second order with multiple steps (2M): the first step and the last are of first order. All coefficients
- * are computed in float32, one operation at a time, as the reference's scheduler does.
+ * DPM-Solver++ of second order with multiple steps (2M), from the time of (α, s) to that of (α', s'):
+ *
+ *     x₀ = (x - s ε) / α                                 α² + s² = 1,  λ = ln α - ln s
+ *     x' = (s'/s) x - α' (e⁻ʰ - 1) (x₀ + D₁/2)           h = λ' - λ
+ *     D₁ = (x₀ - x₀ of the step before) / r              r = h₀ / h,  h₀ of the step before
+ *
+ * The first step and the last are of first order: D₁ = 0. All coefficients are computed in float32, one operation at a
+ * time, as the reference's scheduler does.
  *
  * Source: Lu et al. 2022, arXiv:2211.01095, algorithm 2; spec section 11 (midpoint, linear spacing, final sigma zero).
  *
@@ -52,11 +58,19 @@ export function dpmSolver(steps: number): SolverPlan {
     const [from, to] = [points[i] as Point, points[i + 1] as Point];
     const before = points[i - 1];
     const h = f32(to.lambda - from.lambda);
-    const shrink = f32(to.alpha * f32(f32(Math.exp(-h)) - 1)); // alpha (e^-h - 1)
-    const step = { timestep: timesteps[i] ?? 0, sigma: from.s, alpha: from.alpha, noise: 0, keep: f32(to.s / from.s) };
+    const shrink = f32(to.alpha * f32(f32(Math.exp(-h)) - 1)); // α' (e⁻ʰ - 1)
+    const step = {
+      timestep: timesteps[i] ?? 0,
+      sigma: from.s, // x₀ = (x - s ε) / α
+      alpha: from.alpha,
+      keep: f32(to.s / from.s), // x' = (s'/s) x ...
+      noise: 0,
+    };
+    // x' - (s'/s) x = -α' (e⁻ʰ - 1) x₀
     if (before === undefined || i === steps - 1) return { ...step, data: -shrink, previousData: 0 };
     const ratio = f32(f32(from.lambda - before.lambda) / h); // r = h₀ / h
-    const slope = f32(f32(0.5 * shrink) * f32(1 / ratio)); // of D₁ = (x₀ - previous x₀) / r
+    const slope = f32(f32(0.5 * shrink) * f32(1 / ratio)); // α' (e⁻ʰ - 1) / (2 r)
+    // x' - (s'/s) x = -α' (e⁻ʰ - 1) x₀ - slope · (x₀ - previous x₀)
     return { ...step, data: f32(-shrink - slope), previousData: slope };
   });
   return { name: `dpm-solver++(2M), ${steps} steps`, steps: list, clip: false };

@@ -10,8 +10,8 @@ export interface NoiseSchedule {
 }
 
 /**
- * The linear schedule from 0.0001 to 0.02, to the last bit: β counts from both ends as `torch.linspace` does, ᾱ is a running
- * product in double precision whose every value is rounded to float32.
+ * The linear schedule from 0.0001 to 0.02, to the last bit: β counts from both ends as `torch.linspace` does, ᾱ is a
+ * running product in double precision whose every value is rounded to float32.
  *
  * Source: Ho et al. 2020, arXiv:2006.11239; spec section 11.
  */

@@ -5,8 +5,9 @@ import { noiseSchedule } from "./noise-schedule.js";
 import { COEFFICIENTS, coefficientsOf, solverUpdate, type SolverPlan } from "./solver.js";
 
 /**
- * Data that is normal, with this mean and standard deviation. Then the best prediction of the noise is known, and so is where
- * the flow of probability takes a sample: it keeps its distance from the mean, in standard deviations of the time.
+ * Data that is normal, with this mean and standard deviation. Then the best prediction of the noise is known, and so is
+ * where the flow of probability takes a sample: it keeps its distance from the mean, in standard deviations of the
+ * time.
  */
 const [MEAN, STD] = [0.3, 0.5];
 const at = (timestep: number) => {

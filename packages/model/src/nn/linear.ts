@@ -19,6 +19,7 @@ export function linearSpecs(from: number, to: number, bias = true): ParameterSpe
 export function linear(p: Scope, x: tf.Tensor2D, outputs?: readonly [start: number, end: number]): tf.Tensor2D {
   const rows = <T extends tf.Tensor>(tensor: T): T =>
     outputs ? tf.slice(tensor, [outputs[0]], [outputs[1] - outputs[0]]) : tensor;
-  const y: tf.Tensor2D = tf.matMul(x, rows(p.get<tf.Tensor2D>("weight")), false, true); // (R, in) x (out, in)ᵀ -> (R, out)
+  // (R, in) x (out, in)ᵀ -> (R, out)
+  const y: tf.Tensor2D = tf.matMul(x, rows(p.get<tf.Tensor2D>("weight")), false, true);
   return p.has("bias") ? tf.add(y, rows(p.get<tf.Tensor1D>("bias"))) : y;
 }

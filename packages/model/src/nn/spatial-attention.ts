@@ -5,8 +5,8 @@ import { groupNorm, groupNormSpecs } from "./group-norm.js";
 import { linear, linearSpecs } from "./linear.js";
 
 /**
- * Heads of a level, and their width: heads of C / heads channels each. Where that is no whole number it is rounded down, and
- * as many heads are taken as then fit.
+ * Heads of a level, and their width: heads of C / heads channels each. Where that is no whole number it is rounded
+ * down, and as many heads are taken as then fit.
  */
 function headsOf(channels: number, heads: number): { readonly count: number; readonly width: number } {
   const width = Math.floor(channels / heads);

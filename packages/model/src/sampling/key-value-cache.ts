@@ -1,68 +1,77 @@
-/** Keys and values of one layer, (N·H, L, D) each. */
+import type { Handle } from "@madformer/engine";
+
+/** A tensor of the host, or one where the engine has it. */
+export type Held = Handle | Float32Array;
+
+/** Keys and values by layer, (N·H, L, D) each. */
 export interface KeyValues {
-  readonly k: Float32Array;
-  readonly v: Float32Array;
+  readonly keys: Readonly<Record<string, Held>>;
+  readonly values: Readonly<Record<string, Held>>;
 }
 
 /**
- * Keys and values of finished blocks, by layer, for the blocks that come. They lie as programs take them: (N·H, capacity, D),
- * the first tokens filled and the others zero.
+ * Appends a block's tokens to what some layers hold.
+ *
+ * @param before What they hold. Borrowed.
+ * @param own The block's, (N·H, M, D) each. Borrowed, unless it is what is returned.
+ * @param blocks Blocks that they hold; `before` may be without layers where it is none.
  */
-export class KeyValueCache {
-  private readonly layers = new Map<number, { k: Float32Array; v: Float32Array; capacity: number; filled: number }>();
+export type Append = (before: KeyValues, own: KeyValues, blocks: number) => Promise<KeyValues>;
 
-  /**
-   * @param heads N · H: heads of all images.
-   * @param width D.
-   * @param room Tokens that every layer has room for from the start; more is made when it is needed.
-   */
+/**
+ * Keys and values of finished blocks, by layer, for the blocks that come. They lie where the engine has them, as
+ * programs take them: (N·H, tokens, D).
+ */
+export class KeyValueCache implements Disposable {
+  private readonly layers = new Map<string, { readonly k: Held; readonly v: Held; readonly blocks: number }>();
+
+  /** @param empty What a layer holds before the first block, for programs that take it all the same. */
   constructor(
-    private readonly heads: number,
-    private readonly width: number,
-    private readonly room = 0,
+    private readonly append: Append,
+    private readonly empty?: Float32Array,
   ) {}
 
   /**
-   * Appends the tokens of a block to a layer.
+   * Appends the tokens of a block to some layers, which hold equally many.
    *
-   * @param own (heads, M, D) each.
+   * @param own (N·H, M, D) each. The cache's from now on.
    */
-  append(layer: number, own: KeyValues): void {
-    const tokens = own.k.length / (this.heads * this.width);
-    const entry = this.entry(layer);
-    const end = entry.filled + tokens;
-    const capacity = Math.max(entry.capacity, end);
-    for (const name of ["k", "v"] as const) {
-      if (capacity > entry.capacity) {
-        const wider = new Float32Array(this.heads * capacity * this.width);
-        this.copyRows(entry[name], entry.capacity, wider, capacity, 0);
-        entry[name] = wider;
-      }
-      this.copyRows(own[name], tokens, entry[name], capacity, entry.filled);
+  async add(own: KeyValues): Promise<void> {
+    const numbers = Object.keys(own.keys);
+    if (numbers.length === 0) return;
+    const [blocks = 0, ...others] = new Set(numbers.map((layer) => this.layers.get(layer)?.blocks ?? 0));
+    if (others.length > 0)
+      throw new RangeError(
+        `Cannot append to layers ${numbers.join(", ")}: they hold ${[blocks, ...others].join(", ")} blocks`,
+      );
+    const made = await this.append(this.read(numbers), own, blocks);
+    if (made !== own) disposeAll(...Object.values(own.keys), ...Object.values(own.values));
+    for (const layer of numbers) {
+      const held = this.layers.get(layer);
+      if (held) disposeAll(held.k, held.v);
+      this.layers.set(layer, { k: made.keys[layer] as Held, v: made.values[layer] as Held, blocks: blocks + 1 });
     }
-    entry.capacity = capacity;
-    entry.filled = end;
   }
 
-  /** What a layer holds: (heads, capacity, D) each. Borrowed; changes with the next append. */
-  read(layer: number): KeyValues {
-    return this.entry(layer);
+  /** What some layers hold. Borrowed, until the next block is added. */
+  read(layers: readonly string[]): KeyValues {
+    const part = (name: "k" | "v"): Record<string, Held> =>
+      Object.fromEntries(
+        layers.flatMap((layer) => {
+          const held = this.layers.get(layer)?.[name] ?? this.empty;
+          return held ? [[layer, held]] : [];
+        }),
+      );
+    return { keys: part("k"), values: part("v") };
   }
 
-  private entry(layer: number) {
-    let entry = this.layers.get(layer);
-    if (!entry) {
-      const size = this.heads * this.room * this.width;
-      entry = { k: new Float32Array(size), v: new Float32Array(size), capacity: this.room, filled: 0 };
-      this.layers.set(layer, entry);
-    }
-    return entry;
+  [Symbol.dispose](): void {
+    for (const { k, v } of this.layers.values()) disposeAll(k, v);
+    this.layers.clear();
   }
+}
 
-  /** Copies (heads, tokens, D) into (heads, capacity, D) from token `start` on. */
-  private copyRows(from: Float32Array, tokens: number, to: Float32Array, capacity: number, start: number): void {
-    const size = tokens * this.width;
-    for (let head = 0; head < this.heads; head++)
-      to.set(from.subarray(head * size, (head + 1) * size), (head * capacity + start) * this.width);
-  }
+/** Lets go of what the engine has. */
+export function disposeAll(...tensors: readonly Held[]): void {
+  for (const tensor of tensors) if (!ArrayBuffer.isView(tensor)) tensor.dispose();
 }

@@ -1,30 +1,29 @@
-import { spec, type TensorSpec } from "@madformer/engine";
+import { spec, type TensorSpec, type Tensors } from "@madformer/engine";
 import * as tf from "@tensorflow/tfjs-core";
 import { geometryOf, type MadformerConfig } from "../config.js";
 import { COEFFICIENTS, solverUpdate } from "../diffusion/solver.js";
-import { networkTime } from "../madformer.js";
+import { needs, type Needs } from "../needs.js";
 import { attend } from "../nn/attend.js";
 import { Scope, type Parameters } from "../parameters.js";
 import { completeLayer, projectHeads } from "../transformer/layer.js";
 import { ropePartners, ropeValues, type RopeTables } from "../transformer/rope.js";
 import { downLevels, upLevels } from "../unet/levels.js";
+import { networkTime } from "../unet/towers.js";
 import { downsample, embed, timeShifts, upsample, type TimeShifts } from "../unet/unet.js";
 
-type Tree = { readonly [name: string]: tf.Tensor | Tree };
-type SpecTree = { readonly [name: string]: TensorSpec | SpecTree };
-
 /**
- * The sampler's programs, each a pure function of the parameters and its inputs. Finished blocks are present only as keys
- * and values. One image's block takes one run of `context`, which does everything that does not depend on the timestep, and
- * one run of `denoise` for each step:
+ * The sampler's programs, each a pure function of the parameters and its inputs. Finished blocks are present only as
+ * keys and values. One image's block takes one run of `context`, which does everything that does not depend on the
+ * timestep, and one run of `denoise` for each step:
  *
  *     time      timesteps                              -> what they add in the U-Net
  *     first     the learned first tokens               -> condition of block 0
  *     context   block b-1, finished; cache             -> condition of block b, keys and values of block b-1
  *     denoise   block b, noised; condition; cache      -> block b, a step less noised
+ *     append    cache; keys and values of block b-1    -> cache
  *
- * Source: arXiv:2506.07999, section 3.3; spec section 12, with everything skipped that section 17 lists: clean tokens run
- * through the diffusion layers once per block instead of once per step, and no mask is needed.
+ * Source: arXiv:2506.07999, section 3.3; spec section 12, with everything skipped that section 17 lists: clean tokens
+ * run through the diffusion layers once per block instead of once per step, and no mask is needed.
  */
 export interface SamplingShape {
   readonly config: MadformerConfig;
@@ -39,16 +38,10 @@ export interface SamplingShape {
 /** Layers whose keys and values finished blocks leave behind. */
 export function cachedLayers(config: MadformerConfig): number[] {
   const { layers } = geometryOf(config);
-  return Array.from({ length: layers }, (_, layer) => layer).filter((layer) =>
-    layer < config.arLayers ? cleanLayers(config) > layer || usesNoisedCache(config, layer) : !config.denoisingMlp,
+  const { cleanLayers } = sampling(config);
+  return Array.from({ length: layers }, (_, layer) => layer).filter(
+    (layer) => layer < cleanLayers || usesNoisedCache(config, layer),
   );
-}
-
-/** Layers that clean tokens run through while sampling: up to the last one where somebody sees them. */
-function cleanLayers(config: MadformerConfig): number {
-  if (config.clearClean) return 0;
-  if (!config.denoisingMlp) return geometryOf(config).layers;
-  return config.clearCond ? 0 : config.arLayers;
 }
 
 /** Without a clean tower, finished blocks are seen through the noised tower's keys and values. */
@@ -56,12 +49,15 @@ function usesNoisedCache(config: MadformerConfig, layer: number): boolean {
   return config.clearClean && (layer >= config.arLayers ? !config.denoisingMlp : !config.clearCond);
 }
 
-/** Whether the autoregressive layers are needed for the condition. */
-const conditioned = (config: MadformerConfig): boolean => !config.clearCond;
+/**
+ * What sampling a block needs of the blocks before it: what the training pass needs for the prediction of the noise.
+ */
+const sampling = (config: MadformerConfig): Needs => needs(config, ["noisePred"]);
 
 /** Whether finished blocks matter to those that come: as their condition or by their keys and values. */
 export function usesContext(config: MadformerConfig): boolean {
-  return conditioned(config) || cleanLayers(config) > 0;
+  const { autoregressive, cleanLayers } = sampling(config);
+  return autoregressive || cleanLayers > 0;
 }
 
 /** Names and channels of what timesteps add, in the order in which they are packed side by side. */
@@ -111,21 +107,34 @@ interface Cache {
   readonly mask: tf.Tensor | undefined;
 }
 
-function cacheSpecs({ config, batchImages, cacheBlocks, masked }: SamplingShape, layers: readonly number[]): SpecTree {
-  if (cacheBlocks === 0 || layers.length === 0) return {};
+type Shape3 = readonly [number, number, number];
+
+/** Shapes of keys or of values, (N·H, L, D) by layer. */
+type LayerSpecs = Readonly<Record<string, TensorSpec<Shape3>>>;
+
+function layerSpecs({ config, batchImages }: SamplingShape, blocks: number, layers: readonly number[]): LayerSpecs {
   const { M, D } = geometryOf(config);
-  const heads: Record<string, TensorSpec> = Object.fromEntries(
-    layers.map((layer) => [String(layer), spec([batchImages * config.heads, cacheBlocks * M, D])]),
-  );
-  return { keys: heads, values: heads, ...(masked ? { cacheMask: spec([1, 1, cacheBlocks * M]) } : {}) };
+  const heads = spec([batchImages * config.heads, blocks * M, D] as const);
+  return Object.fromEntries(layers.map((layer) => [String(layer), heads]));
 }
 
-function cacheOf(inputs: Tree): Cache {
-  return {
-    keys: (inputs["keys"] ?? {}) as Cache["keys"],
-    values: (inputs["values"] ?? {}) as Cache["values"],
-    mask: inputs["cacheMask"] as tf.Tensor | undefined,
-  };
+/** The cache as inputs of a program; none of it where there is nothing to see. */
+type CacheSpecs = {
+  readonly keys?: LayerSpecs;
+  readonly values?: LayerSpecs;
+  readonly cacheMask?: TensorSpec<Shape3>;
+};
+
+function cacheSpecs(shape: SamplingShape, layers: readonly number[]): CacheSpecs {
+  const { config, cacheBlocks, masked } = shape;
+  if (cacheBlocks === 0 || layers.length === 0) return {};
+  const heads = layerSpecs(shape, cacheBlocks, layers);
+  const { M } = geometryOf(config);
+  return { keys: heads, values: heads, ...(masked ? { cacheMask: spec([1, 1, cacheBlocks * M] as const) } : {}) };
+}
+
+function cacheOf({ keys = {}, values = {}, cacheMask }: Tensors<CacheSpecs>): Cache {
+  return { keys, values, mask: cacheMask };
 }
 
 /** Attention over the cache and some tokens of this run, in this order. */
@@ -179,15 +188,21 @@ const tablesOf = (config: MadformerConfig, { cos, sin }: { cos: tf.Tensor2D; sin
 /** Keys and values that a run leaves behind, by layer. */
 type Own = Record<string, tf.Tensor3D>;
 
+/** The condition of a block, if the network is conditioned, and what its run leaves behind. */
+export type ContextOutputs = { readonly condition?: tf.Tensor3D; readonly keys: Own; readonly values: Own };
+
 /**
- * Program `first`: the learned tokens before the first block -> the condition of block 0. It is the same for every image, so
- * it runs for one.
+ * Program `first`: the learned tokens before the first block -> the condition of block 0. It is the same for every
+ * image, so it runs for one.
  */
 export function firstProgram(config: MadformerConfig) {
   const { M } = geometryOf(config);
   return {
     inputs: { boi: spec([1, M, config.width] as const), rope: ropeSpecs(config) },
-    run: (p: Parameters, inputs: { boi: tf.Tensor3D; rope: { cos: tf.Tensor2D; sin: tf.Tensor2D } }) => {
+    run: (
+      p: Parameters,
+      inputs: { boi: tf.Tensor3D; rope: { cos: tf.Tensor2D; sin: tf.Tensor2D } },
+    ): ContextOutputs => {
       const none: Cache = { keys: {}, values: {}, mask: undefined };
       const [keys, values]: [Own, Own] = [{}, {}];
       const rope = tablesOf(config, inputs.rope);
@@ -197,7 +212,9 @@ export function firstProgram(config: MadformerConfig) {
   };
 }
 
-/** Noised tokens of one block through the layers [start, end); under `clearClean` their keys and values are left behind. */
+/**
+ * Noised tokens of one block through the layers [start, end); under `clearClean` their keys and values are left behind.
+ */
 function noisedLayers(
   p: Parameters,
   config: MadformerConfig,
@@ -220,35 +237,45 @@ function noisedLayers(
   return x;
 }
 
-/** Program `context`: the block before, finished -> the condition of the block to come, and what it leaves in the cache. */
+type Shape2 = readonly [number, number];
+type RopeSpecs = ReturnType<typeof ropeSpecs>;
+
+export type ContextSpecs = CacheSpecs & {
+  readonly latents: TensorSpec<Shape3>;
+  readonly shifts: TensorSpec<Shape2>;
+  readonly clean: RopeSpecs;
+  readonly noised: RopeSpecs;
+};
+
+/**
+ * Program `context`: the block before, finished -> the condition of the block to come, and what it leaves in the cache.
+ */
 export function contextProgram(shape: SamplingShape) {
   const { config, batchImages: N } = shape;
   const { P, M } = geometryOf(config);
   const { blockSide: side, latentChannels, width: C } = config;
-  const throughClean = cleanLayers(config);
+  const throughClean = sampling(config).cleanLayers;
   const read = cachedLayers(config).filter(
     (layer) => layer < Math.max(throughClean, config.clearClean ? config.arLayers : 0),
   );
-  const inputs = {
+  const inputs: ContextSpecs = {
     latents: spec([N, P, latentChannels] as const),
     shifts: spec([1, shiftChannels(config, "down")] as const),
     clean: ropeSpecs(config),
     noised: ropeSpecs(config),
     ...cacheSpecs(shape, read),
   };
-  const run = (p: Parameters, inputs: Tree) => {
+  const run = (p: Parameters, inputs: Tensors<ContextSpecs>): ContextOutputs => {
     const root = new Scope(p);
     const down = root.in("downsampler");
-    const image = tf.reshape<tf.Rank.R4>(inputs["latents"] as tf.Tensor, [N, side, side, latentChannels]);
-    const shifts = unpackShifts(inputs["shifts"] as tf.Tensor2D, config, "down");
+    const image = tf.reshape<tf.Rank.R4>(inputs.latents, [N, side, side, latentChannels]);
+    const shifts = unpackShifts(inputs.shifts, config, "down");
     const states = downsample(down, image, shifts, config.unet);
     const embedded = tf.reshape<tf.Rank.R3>(embed(down, states.at(-1) as tf.Tensor4D), [N, M, C]);
     const cache = cacheOf(inputs);
-    const [cleanRope, noisedRope] = ["clean", "noised"].map((name) =>
-      tablesOf(config, inputs[name] as unknown as { cos: tf.Tensor2D; sin: tf.Tensor2D }),
-    ) as [RopeTables, RopeTables];
+    const [cleanRope, noisedRope] = [tablesOf(config, inputs.clean), tablesOf(config, inputs.noised)];
 
-    // The clean tower, for its keys and values: the last layer's queries are nobody's.
+    // The clean tower, for its keys and values: nobody needs the last layer's queries.
     const [keys, values]: [Own, Own] = [{}, {}];
     const clean: Record<string, { k: tf.Tensor3D; v: tf.Tensor3D }> = {};
     let x = embedded;
@@ -260,7 +287,7 @@ export function contextProgram(shape: SamplingShape) {
       clean[layer] = { k, v };
       if (goesOn && q) x = completeLayer(scope, config, "clean", x, attendCached(q, cache, layer, [{ k, v }])).y;
     }
-    if (!conditioned(config)) return { keys, values };
+    if (!sampling(config).autoregressive) return { keys, values };
     const left = { keys, values };
     return {
       condition: noisedLayers(p, config, embedded, noisedRope, cache, 0, config.arLayers, clean, left),
@@ -271,16 +298,26 @@ export function contextProgram(shape: SamplingShape) {
   return { inputs, run };
 }
 
+export type DenoiseSpecs = CacheSpecs & {
+  readonly x: TensorSpec<Shape3>;
+  readonly previousData: TensorSpec<Shape3>;
+  readonly condition?: TensorSpec<Shape3>;
+  readonly coefficients: TensorSpec<readonly [number]>;
+  readonly down: TensorSpec<Shape2>;
+  readonly up: TensorSpec<Shape2>;
+  readonly rope: RopeSpecs;
+};
+
 /** Program `denoise`: one step of the solver for one block. */
 export function denoiseProgram(shape: SamplingShape, clip: boolean) {
   const { config, batchImages: N } = shape;
   const { P, M, tokenSide, layers } = geometryOf(config);
   const { blockSide: side, latentChannels, width: C, arLayers } = config;
   const latents = spec([N, P, latentChannels] as const);
-  const inputs = {
+  const inputs: DenoiseSpecs = {
     x: latents,
     previousData: latents,
-    ...(conditioned(config) ? { condition: spec([N, M, C] as const) } : {}),
+    ...(sampling(config).autoregressive ? { condition: spec([N, M, C] as const) } : {}),
     coefficients: spec([COEFFICIENTS.length] as const),
     down: spec([1, shiftChannels(config, "down")] as const),
     up: spec([1, shiftChannels(config, "up")] as const),
@@ -290,24 +327,56 @@ export function denoiseProgram(shape: SamplingShape, clip: boolean) {
       cachedLayers(config).filter((layer) => layer >= arLayers),
     ),
   };
-  const run = (p: Parameters, inputs: Tree) => {
+  const run = (p: Parameters, inputs: Tensors<DenoiseSpecs>) => {
     const root = new Scope(p);
-    const x = inputs["x"] as tf.Tensor3D;
+    const { x, condition } = inputs;
     const image = tf.reshape<tf.Rank.R4>(x, [N, side, side, latentChannels]);
     const down = root.in("downsampler");
-    const states = downsample(down, image, unpackShifts(inputs["down"] as tf.Tensor2D, config, "down"), config.unet);
+    const states = downsample(down, image, unpackShifts(inputs.down, config, "down"), config.unet);
     const embedded = tf.reshape<tf.Rank.R3>(embed(down, states.at(-1) as tf.Tensor4D), [N, M, C]);
-    const condition = inputs["condition"] as tf.Tensor3D | undefined;
-    const rope = tablesOf(config, inputs["rope"] as unknown as { cos: tf.Tensor2D; sin: tf.Tensor2D });
+    const rope = tablesOf(config, inputs.rope);
     const left: { keys: Own; values: Own } = { keys: {}, values: {} };
     const tokens = condition ? tf.add(condition, embedded) : embedded;
     const h = noisedLayers(p, config, tokens as tf.Tensor3D, rope, cacheOf(inputs), arLayers, layers, {}, left);
     const map = tf.reshape<tf.Rank.R4>(h, [N, tokenSide, tokenSide, C]);
-    const shifts = unpackShifts(inputs["up"] as tf.Tensor2D, config, "up");
+    const shifts = unpackShifts(inputs.up, config, "up");
     const noise = tf.reshape<tf.Rank.R3>(upsample(root.in("upsampler"), map, shifts, states, config.unet), x.shape);
-    const previous = inputs["previousData"] as tf.Tensor3D;
-    const { next, data } = solverUpdate(x, noise, previous, inputs["coefficients"] as tf.Tensor1D, clip);
+    const { next, data } = solverUpdate(x, noise, inputs.previousData, inputs.coefficients, clip);
     return { noise, next, data, ...left };
   };
   return { inputs, run };
 }
+
+/**
+ * Program `append`: what some layers hold, and a block's own keys and values -> what they hold then. Where the cache
+ * has all its room from the start, `place` says which of its tokens are the block's.
+ *
+ * @param blocks Blocks that the layers hold; none where there is nothing to append to.
+ */
+export function appendProgram(shape: SamplingShape, layers: readonly number[], blocks: number) {
+  const { config, cacheBlocks, masked } = shape;
+  const { M } = geometryOf(config);
+  const [before, own] = [layerSpecs(shape, masked ? cacheBlocks : blocks, layers), layerSpecs(shape, 1, layers)];
+  const place = masked ? { place: spec([1, cacheBlocks * M, 1] as const, "bool") } : {};
+  const inputs: AppendSpecs = { before: { keys: before, values: before }, own: { keys: own, values: own }, ...place };
+  const run = (_: Parameters, { before, own, place }: Tensors<AppendSpecs>) => {
+    const join = (part: "keys" | "values"): Own =>
+      Object.fromEntries(
+        Object.entries(own[part]).map(([layer, tokens]) => {
+          const held = before[part][layer] as tf.Tensor3D;
+          const joined = place
+            ? tf.where(place, tf.tile(tokens, [1, cacheBlocks, 1]), held)
+            : tf.concat([held, tokens], 1);
+          return [layer, joined];
+        }),
+      );
+    return { keys: join("keys"), values: join("values") };
+  };
+  return { inputs, run };
+}
+
+export type AppendSpecs = {
+  readonly before: { readonly keys: LayerSpecs; readonly values: LayerSpecs };
+  readonly own: { readonly keys: LayerSpecs; readonly values: LayerSpecs };
+  readonly place?: TensorSpec<Shape3>;
+};

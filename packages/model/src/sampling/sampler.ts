@@ -1,12 +1,24 @@
-import { compile, spec, type Program, type SessionOptions, type TensorSpec, type EngineName } from "@madformer/engine";
+import {
+  compile,
+  spec,
+  type EngineName,
+  type InputValues,
+  type Program,
+  type SessionOptions,
+  type TensorData,
+  type Tensors,
+  type TensorSpec,
+  type Tree,
+} from "@madformer/engine";
 import type * as tf from "@tensorflow/tfjs-core";
 import { geometryOf, type MadformerConfig } from "../config.js";
 import { coefficientsOf, type SolverPlan, type SolverStep } from "../diffusion/solver.js";
 import { assertFinite, inBatch, type NameOf } from "../finite.js";
 import { madformerSpecs } from "../madformer.js";
 import { parameterCount, type Parameters } from "../parameters.js";
-import { KeyValueCache } from "./key-value-cache.js";
+import { disposeAll, KeyValueCache, type Append, type Held } from "./key-value-cache.js";
 import {
+  appendProgram,
   cachedLayers,
   contextProgram,
   denoiseProgram,
@@ -15,10 +27,14 @@ import {
   shiftChannels,
   timeProgram,
   usesContext,
+  type DenoiseSpecs,
   type SamplingShape,
 } from "./programs.js";
 
-/** Copies of the weights that programs of one block number each may take, in bytes; beyond, one program serves all blocks. */
+/**
+ * Copies of the weights that programs of one block number each may take, in bytes; beyond, one program serves all
+ * blocks.
+ */
 const MAX_COPIES_BYTES = 2 ** 30;
 
 export interface SamplerOptions {
@@ -27,8 +43,9 @@ export interface SamplerOptions {
   readonly engine?: EngineName;
   readonly session?: SessionOptions;
   /**
-   * `per-block`: programs of their own for each block number, over exactly the keys there are; `shared`: one for all, with
-   * a mask over keys that are not there yet. Default: `per-block` while the copies of the weights stay below 1 GiB.
+   * `per-block`: programs of their own for each block number, over exactly the keys there are; `shared`: one for all,
+   * with a mask over keys that are not there yet. Default: `per-block` while the copies of the weights stay below 1
+   * GiB.
    */
   readonly programs?: "per-block" | "shared";
 }
@@ -53,11 +70,9 @@ export interface SampleOptions {
   readonly nameOf?: NameOf;
 }
 
-type Values = Record<string, unknown>;
-
 /**
- * Generates images block by block: a finished block is embedded as clean tokens, whose keys and values are kept; the next
- * block starts as noise and is denoised in the light of them.
+ * Generates images block by block: a finished block is embedded as clean tokens, whose keys and values are kept; the
+ * next block starts as noise and is denoised in the light of them.
  *
  * Source: arXiv:2506.07999, section 3.3; spec section 12.
  *
@@ -66,7 +81,14 @@ type Values = Record<string, unknown>;
  * const latents = await sampler.sample(dpmSolver(25), noise); // (N, T, P, channels)
  */
 export class Sampler implements AsyncDisposable {
-  private readonly programs = new Map<string, Promise<Program>>();
+  private readonly programs = {
+    time: programsOf(timeProgram),
+    first: programsOf(firstProgram),
+    context: programsOf(contextProgram),
+    denoise: programsOf(denoiseProgram),
+  };
+  /** The cache's own, which are no part of the network. */
+  private readonly appends = programsOf(appendProgram);
   private disposed = false;
 
   private constructor(
@@ -105,7 +127,7 @@ export class Sampler implements AsyncDisposable {
   ): Promise<Float32Array> {
     const { config } = this;
     const { batchImages: N } = this.options;
-    const { T, P, M, D } = geometryOf(config);
+    const { T, P } = geometryOf(config);
     if (this.disposed) throw new Error("Cannot sample: the sampler was disposed");
     const size = P * config.latentChannels; // of a block
     if (noise.length !== N * T * size)
@@ -114,7 +136,7 @@ export class Sampler implements AsyncDisposable {
       );
     const times = await this.timesOf(plan.steps);
     const room = T - 1;
-    const cache = new KeyValueCache(N * config.heads, D, this.shared ? room * M : 0);
+    using cache = this.emptyCache(room);
     const result = new Float32Array(noise.length);
     let before: Float32Array | undefined;
 
@@ -126,38 +148,42 @@ export class Sampler implements AsyncDisposable {
         masked: this.shared,
       };
       const condition = await this.condition(shape, block, before, cache, times.clean);
-      let x = gatherBlock(noise, N, T, block, size);
-      let previousData = new Float32Array(x.length);
       const program = await this.denoise(shape, plan.clip);
+      const leaves = presentOutputs(program, ["keys", "values"]);
       const fixed = {
         ...(condition ? { condition } : {}),
         rope: ropeInputs(config, block),
         ...this.cacheInputs(program, cache, block),
       };
-      for (const [step, coefficients] of plan.steps.entries()) {
-        signal?.throwIfAborted();
-        const inputs: Values = {
-          x,
-          previousData,
-          coefficients: coefficientsOf(coefficients),
-          down: times.down(step),
-          up: times.up(step),
-          ...fixed,
-        };
-        const {
-          noise: predicted,
-          next,
-          data,
-          keys,
-          values,
-        } = (await program.run(inputs as never)) as unknown as DenoiseResult;
-        onStep?.({ block, step, noise: predicted, next });
-        assertFinite(next, N, (image) => {
-          const place = `step ${step + 1} of ${plan.steps.length} of block ${block + 1} of ${T}`;
-          return `Cannot sample ${nameOf(image)}: its latents are not finite after ${place}`;
-        });
-        [x, previousData] = [next, data];
-        if (step === plan.steps.length - 1) appendAll(cache, keys, values);
+      let x = gatherBlock(noise, N, T, block, size);
+      let previousData: Held = new Float32Array(x.length);
+      try {
+        for (const [step, coefficients] of plan.steps.entries()) {
+          signal?.throwIfAborted();
+          const inputs: InputValues<DenoiseSpecs> = {
+            x,
+            previousData,
+            coefficients: coefficientsOf(coefficients),
+            down: times.down(step),
+            up: times.up(step),
+            ...fixed,
+          };
+          const made = await program.run(inputs, { handles: ["data", ...leaves] });
+          disposeAll(previousData);
+          previousData = made.data;
+          const { keys = {}, values = {} } = made;
+          if (step === plan.steps.length - 1) await cache.add({ keys, values });
+          else disposeAll(...Object.values(keys), ...Object.values(values));
+          const next = made.next as Float32Array;
+          onStep?.({ block, step, noise: made.noise as Float32Array, next });
+          assertFinite(next, N, (image) => {
+            const place = `step ${step + 1} of ${plan.steps.length} of block ${block + 1} of ${T}`;
+            return `Cannot sample ${nameOf(image)}: its latents are not finite after ${place}`;
+          });
+          x = next;
+        }
+      } finally {
+        disposeAll(previousData, ...(condition ? [condition] : []));
       }
       scatterBlock(result, x, N, T, block, size);
       before = x;
@@ -166,22 +192,21 @@ export class Sampler implements AsyncDisposable {
   }
 
   /**
-   * The programs that sampling has compiled so far, by name: to save them with `saveProgram`. With `programs: "shared"` they
-   * are `time <timesteps>`, `first`, `context` and `denoise`, as far as the network has them; `denoise clip` for a plan that
-   * clips. Borrowed: they are freed with the sampler.
+   * The programs that sampling has compiled so far, by name: to save them with `saveProgram`. With `programs: "shared"`
+   * they are `time <timesteps>`, `first`, `context` and `denoise`, as far as the network has them; `denoise clip` for a
+   * plan that clips. Borrowed: they are freed with the sampler.
    */
   async compiled(): Promise<ReadonlyMap<string, Program>> {
-    const all = [...this.programs].map(
-      async ([name, program]) => [name.trim().replace(/ +/g, " "), await program] as const,
-    );
-    return new Map(await Promise.all(all));
+    const all = new Map<string, Program>();
+    for (const kind of Object.values(this.programs))
+      for (const [name, program] of await kind.compiled()) all.set(name, program);
+    return all;
   }
 
   /** Frees all programs, once their runs have ended. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.disposed = true;
-    for (const program of this.programs.values()) await (await program).dispose();
-    this.programs.clear();
+    for (const kind of [...Object.values(this.programs), this.appends]) await kind[Symbol.asyncDispose]();
   }
 
   /** What the plan's timesteps add in the U-Net, and what the clean blocks' timestep adds. */
@@ -190,12 +215,11 @@ export class Sampler implements AsyncDisposable {
     const last = steps.at(-1)?.timestep ?? 0;
     const clean = config.quirks.cleanTimestep === "zero" ? 0 : last;
     const t = Float32Array.from([...steps.map(({ timestep }) => timestep), clean]);
-    const { inputs, run } = timeProgram(config, t.length);
-    const program = await this.program(`time ${t.length}`, inputs, run);
-    const { down, up } = (await program.run({ t })) as unknown as Record<"down" | "up", Float32Array>;
-    const row = (packed: Float32Array, way: "down" | "up", step: number): Float32Array => {
+    const program = await this.programs.time.get(`time ${t.length}`, timeProgram(config, t.length), this.settings());
+    const { down, up } = await program.run({ t });
+    const row = (packed: TensorData, way: "down" | "up", step: number): Float32Array => {
       const channels = shiftChannels(config, way);
-      return packed.slice(step * channels, (step + 1) * channels);
+      return (packed as Float32Array).slice(step * channels, (step + 1) * channels);
     };
     const at = (step: number) => ({ down: row(down, "down", step), up: row(up, "up", step) });
     const rows = t.map((_, step) => step);
@@ -207,116 +231,152 @@ export class Sampler implements AsyncDisposable {
     };
   }
 
-  /** The condition of a block, if the network is conditioned; the block before leaves its keys and values in the cache. */
+  /**
+   * The condition of a block, if the network is conditioned; the block before leaves its keys and values in the cache.
+   */
   private async condition(
     shape: SamplingShape,
     block: number,
     before: Float32Array | undefined,
     cache: KeyValueCache,
     shifts: Float32Array,
-  ): Promise<Float32Array | undefined> {
+  ): Promise<Held | undefined> {
     const { config, batchImages: N } = shape;
     if (before === undefined) {
       if (config.clearCond) return undefined;
-      const { inputs, run } = firstProgram(config);
-      const program = await this.program("first", inputs, run);
-      const values = { boi: this.weights["boi_block"], rope: ropeInputs(config, 0) };
-      const first = (await program.run(values as never)) as unknown as ContextResult;
-      const repeated = (part: Record<string, Float32Array> = {}): Record<string, Float32Array> =>
-        Object.fromEntries(Object.entries(part).map(([layer, data]) => [layer, repeat(data, N)]));
-      appendAll(cache, repeated(first.keys), repeated(first.values));
-      return repeat(first.condition as Float32Array, N);
+      const program = await this.programs.first.get("first", firstProgram(config), this.settings());
+      const boi = this.weights["boi_block"] as Float32Array;
+      const { condition, keys = {}, values = {} } = await program.run({ boi, rope: ropeInputs(config, 0) });
+      const repeated = (part: Readonly<Record<string, TensorData>>): Record<string, Float32Array> =>
+        Object.fromEntries(Object.entries(part).map(([layer, data]) => [layer, repeat(data as Float32Array, N)]));
+      await cache.add({ keys: repeated(keys), values: repeated(values) });
+      return repeat(condition as Float32Array, N);
     }
     if (!usesContext(config)) return undefined;
     // The cache holds what came before the block that is embedded now: one block less.
     const finished = config.clearClean ? block : block - 1;
     const context = contextProgram(this.shared ? shape : { ...shape, cacheBlocks: finished });
-    const program = await this.program(`context ${this.shared ? "" : finished}`, context.inputs, context.run);
-    const values = {
+    const program = await this.programs.context.get(
+      this.shared ? "context" : `context ${finished}`,
+      context,
+      this.settings(),
+    );
+    const inputs = {
       latents: before,
       shifts,
       clean: ropeInputs(config, block - 1),
       noised: ropeInputs(config, block),
       ...this.cacheInputs(program, cache, finished),
     };
-    const result = (await program.run(values)) as unknown as ContextResult;
-    appendAll(cache, result.keys, result.values);
-    return result.condition;
+    const handles = presentOutputs(program, ["condition", "keys", "values"]);
+    const { condition, keys = {}, values = {} } = await program.run(inputs, { handles });
+    await cache.add({ keys, values });
+    return condition;
   }
 
-  private denoise({ config, ...shape }: SamplingShape, clip: boolean): Promise<Program> {
-    const { inputs, run } = denoiseProgram({ config, ...shape }, clip);
-    return this.program(`denoise ${this.shared ? "" : shape.cacheBlocks}${clip ? " clip" : ""}`, inputs, run);
+  private denoise({ config, ...shape }: SamplingShape, clip: boolean) {
+    const name = ["denoise", ...(this.shared ? [] : [shape.cacheBlocks]), ...(clip ? ["clip"] : [])].join(" ");
+    return this.programs.denoise.get(name, denoiseProgram({ config, ...shape }, clip), this.settings());
+  }
+
+  /** A cache without blocks. Where programs are shared it has all its room from the start. */
+  private emptyCache(room: number): KeyValueCache {
+    const { config } = this;
+    const { batchImages: N } = this.options;
+    const { M, D } = geometryOf(config);
+    const shape = { config, batchImages: N, cacheBlocks: room, masked: this.shared };
+    const append: Append = async (before, own, blocks) => {
+      if (blocks === 0 && !this.shared) return own;
+      const layers = Object.keys(own.keys);
+      const definition = appendProgram(shape, layers.map(Number), blocks);
+      const name = `append ${this.shared ? "" : blocks} ${layers.join(",")}`;
+      const program = await this.appends.get(name, definition, { ...this.settings(), weights: {} });
+      const place = this.shared ? { place: new Uint8Array(room * M).fill(1, blocks * M, (blocks + 1) * M) } : {};
+      return await program.run({ before, own, ...place }, { handles: ["keys", "values"] });
+    };
+    return new KeyValueCache(append, this.shared ? new Float32Array(N * config.heads * room * M * D) : undefined);
   }
 
   /** The cache as inputs of a program, where it takes it. */
-  private cacheInputs(program: Program, cache: KeyValueCache, blocks: number): Values {
-    const layers = cachedLayers(this.config).filter((layer) =>
-      program.inputs.some(({ name }) => name === `keys/${layer}`),
-    );
+  private cacheInputs(program: Pick<Program, "inputs">, cache: KeyValueCache, blocks: number) {
+    const layers = cachedLayers(this.config)
+      .map(String)
+      .filter((layer) => program.inputs.some(({ name }) => name === `keys/${layer}`));
     if (layers.length === 0) return {};
     const { M, T } = geometryOf(this.config);
     const mask = new Float32Array((T - 1) * M).fill(HIDDEN, blocks * M);
-    const part = (name: "k" | "v"): Values =>
-      Object.fromEntries(layers.map((layer) => [layer, cache.read(layer)[name]]));
-    return { keys: part("k"), values: part("v"), ...(this.shared ? { cacheMask: mask } : {}) };
+    return { ...cache.read(layers), ...(this.shared ? { cacheMask: mask } : {}) };
   }
 
-  /** A program with the weights it uses as constants, compiled when it is first asked for. */
-  private program(
-    name: string,
-    inputs: Readonly<Record<string, unknown>>,
-    run: (p: Parameters, inputs: never) => Record<string, unknown>,
-  ): Promise<Program> {
+  /** What all programs are compiled with: the weights are their constants. */
+  private settings(): Settings {
+    const { engine, session } = this.options;
+    const { config, weights } = this;
+    return { config, weights, ...(engine ? { engine } : {}), ...(session ? { session } : {}) };
+  }
+}
+
+interface Settings {
+  readonly config: MadformerConfig;
+  readonly weights: Readonly<Record<string, Float32Array>>;
+  readonly engine?: EngineName;
+  readonly session?: SessionOptions;
+}
+
+/** A program of the sampler: shapes of its inputs, and its function. */
+interface Definition<Inputs, Outputs> {
+  readonly inputs: Inputs;
+  readonly run: (p: Parameters, inputs: Tensors<Inputs>) => Outputs;
+}
+
+/** Compiled programs of one kind, by name. */
+class Programs<Inputs extends Tree<TensorSpec>, Outputs extends Tree<tf.Tensor>> implements AsyncDisposable {
+  private readonly programs = new Map<string, Promise<Program<Inputs, Outputs, Record<string, TensorSpec>>>>();
+
+  /** A program, compiled when it is first asked for. */
+  get(name: string, { inputs, run }: Definition<Inputs, Outputs>, { config, weights, ...options }: Settings) {
     let program = this.programs.get(name);
     if (!program) {
-      const { engine, session } = this.options;
-      const specs = madformerSpecs(this.config);
+      const specs = madformerSpecs(config);
       const state: Record<string, TensorSpec> = Object.fromEntries(
-        Object.entries(specs).map(([key, { shape }]) => [key, spec(shape)]),
+        Object.entries(specs).flatMap(([key, { shape }]) => (key in weights ? [[key, spec(shape)]] : [])),
       );
-      const traced = (params: Parameters, inputs: unknown) => ({
-        outputs: run(params, inputs as never) as Record<string, tf.Tensor>,
-      });
       program = compile(
-        traced as never,
-        { state, inputs: inputs as never },
-        {
-          name: `sampler: ${name}`,
-          constants: this.weights,
-          ...(engine ? { engine } : {}),
-          ...(session ? { session } : {}),
-        },
+        (p: Parameters, inputs: Tensors<Inputs>) => ({ outputs: run(p, inputs) }),
+        { state, inputs },
+        { name: `sampler: ${name}`, constants: weights, ...options },
       );
       this.programs.set(name, program);
       program.catch(() => this.programs.delete(name)); // there is nothing to dispose
     }
     return program;
   }
+
+  /** Those that there are. */
+  async compiled(): Promise<[string, Program<Inputs, Outputs, Record<string, TensorSpec>>][]> {
+    return Promise.all([...this.programs].map(async ([name, program]) => [name, await program] as const));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const program of this.programs.values()) await (await program).dispose();
+    this.programs.clear();
+  }
+}
+
+/** Room for programs as a function makes them. */
+function programsOf<Inputs extends Tree<TensorSpec>, Outputs extends Tree<tf.Tensor>>(
+  _make: (...args: never[]) => Definition<Inputs, Outputs>,
+) {
+  return new Programs<Inputs, Outputs>();
+}
+
+/** Those of some outputs that a program has: a branch without leaves is none. */
+function presentOutputs<Name extends string>(program: Pick<Program, "outputs">, names: readonly Name[]): Name[] {
+  return names.filter((wanted) => program.outputs.some(({ name }) => name === wanted || name.startsWith(`${wanted}/`)));
 }
 
 /** Added to the score of a key that is not there. */
 const HIDDEN = -1e30;
-
-interface ContextResult {
-  readonly condition?: Float32Array;
-  readonly keys?: Record<string, Float32Array>;
-  readonly values?: Record<string, Float32Array>;
-}
-
-interface DenoiseResult extends ContextResult {
-  readonly noise: Float32Array;
-  readonly next: Float32Array;
-  readonly data: Float32Array<ArrayBuffer>;
-}
-
-function appendAll(
-  cache: KeyValueCache,
-  keys: Record<string, Float32Array> = {},
-  values: Record<string, Float32Array> = {},
-): void {
-  for (const [layer, k] of Object.entries(keys)) cache.append(Number(layer), { k, v: values[layer] as Float32Array });
-}
 
 /** One block of every image: (N, T, size) -> (N, size) */
 function gatherBlock(data: Float32Array, N: number, T: number, block: number, size: number): Float32Array {

@@ -10,7 +10,8 @@ import { trainSignature, trainStep } from "./train-step.js";
 
 type Weights = Record<string, Float32Array>;
 
-// Gradients are clipped, by a norm that only the whole sum has; clear clean has parameters without gradients, which decay.
+// Gradients are clipped, by a norm that only the whole sum has; clear clean has parameters without gradients, which
+// decay.
 test.each(["default", "clear clean"] as const)("three parts make the step of the whole batch (%s)", async (mode) => {
   const config = tiny(MODES[mode]);
   const [PARTS, N] = [3, 2];
@@ -44,14 +45,14 @@ test.each(["default", "clear clean"] as const)("three parts make the step of the
     const losses = (await gradients.run(batch)) as Weights;
     for (const [name, [value]] of Object.entries(losses)) means[name] = (means[name] ?? 0) + (value as number) / PARTS;
   }
-  const { sum } = gradients.state.readAll() as { sum: Weights };
+  const { sum } = (await gradients.state.readAll()) as { sum: Weights };
   const { gradNorm } = (await update.run({ gradients: sum, scalars })) as Weights;
 
   expect(expected["gradNorm"]?.[0]).toBeGreaterThan(0.5); // it is clipped
   expectClose(gradNorm as Float32Array, expected["gradNorm"] as Float32Array, TOLERANCE.network, "gradNorm");
   for (const name of ["loss", "image", "hidden", "clean"])
     expectClose([means[name] as number], expected[name] as Float32Array, TOLERANCE.network, name);
-  const [ours, theirs] = [update.state.readAll(), whole.state.readAll()] as Record<string, Weights>[];
+  const [ours, theirs] = [await update.state.readAll(), await whole.state.readAll()] as Record<string, Weights>[];
   for (const part of ["params", "m", "v", "ema"])
     for (const key of Object.keys(madformerSpecs(config)))
       expectClose(

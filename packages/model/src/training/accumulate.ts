@@ -7,15 +7,17 @@ import { applyGradients, lossGradients, trainSignature, type TrainingState } fro
 type Tensors = Record<string, tf.Tensor>;
 
 /**
- * Gradient accumulation: a step over a batch that is too large for one run, as two programs. `gradientStep` runs once for each
- * part of the batch and adds its share of the gradients to a sum; `updateStep` then takes the sum and makes one update:
+ * Gradient accumulation: a step over a batch that is too large for one run, as two programs. `gradientStep` runs once
+ * for each part of the batch and adds its share of the gradients to a sum; `updateStep` then takes the sum and makes
+ * one update:
  *
  *     sum' = sum + share · g        share = 1 / parts: the mean over equal parts is that of the whole batch
  *
  * Departs from the released code, which keeps the gradients of the last part alone (spec section 16.5).
  *
  * @param share What a part's gradients are multiplied with.
- * @returns `({ params, sum }, batch) -> { state: { sum }, outputs: { loss, image, hidden, clean } }`, losses those of the part.
+ * @returns `({ params, sum }, batch) -> { state: { sum }, outputs: { loss, image, hidden, clean } }`, losses those of
+ *   the part.
  */
 export function gradientStep(config: MadformerConfig, loss: LossConfig, share: number) {
   return (state: { readonly params: Tensors; readonly sum: Tensors }, batch: TrainingBatch) => {

@@ -2,7 +2,8 @@ import * as tf from "@tensorflow/tfjs-core";
 import { z } from "zod";
 import type { MadformerConfig } from "../config.js";
 import { addNoise } from "../diffusion/add-noise.js";
-import { forward, type OutputName } from "../madformer.js";
+import { forward } from "../madformer.js";
+import type { OutputName } from "../needs.js";
 import type { Parameters } from "../parameters.js";
 
 /** Weights of the loss' terms; the image term has weight 1. */

@@ -22,8 +22,8 @@ export const STEP_SCALARS = ["keep", "stepSize", "rootScale", "emaDecay", "emaSh
  * @param step 1-based.
  * @param learningRate Of this update.
  * @param emaDecay Of this update, in [0, 1].
- * @returns (5) float32: what decay leaves of a parameter; rate / (1 - β₁^k); 1 / sqrt(1 - β₂^k); the average's decay, and the
- *   parameter's share in it.
+ * @returns (5) float32: what decay leaves of a parameter; rate / (1 - β₁^k); 1 / sqrt(1 - β₂^k); the average's decay,
+ *   and the parameter's share in it.
  */
 export function stepScalars(
   { beta1, beta2, weightDecay }: OptimizerConfig,
@@ -38,8 +38,8 @@ export function stepScalars(
 
 /** 2-norm over all gradients together. */
 export function globalNorm(gradients: readonly tf.Tensor[]): tf.Scalar {
-  // Sums of squares of one rank are joined without being reshaped: a graph of hundreds of small tensors is short of nothing
-  // but operations.
+  // Sums of squares of one rank are joined without being reshaped: in a graph of hundreds of small tensors, the number
+  // of operations is what costs.
   const byRank = new Map<number, tf.Tensor[]>();
   for (const g of gradients) byRank.set(g.rank, [...(byRank.get(g.rank) ?? []), tf.sum(tf.square(g), undefined, true)]);
   const sums = [...byRank].map(([rank, squares]) => tf.sum(rank === 0 ? tf.stack(squares) : tf.concat(squares, 0)));
@@ -68,8 +68,8 @@ export interface ParameterState {
  *
  * Source: Loshchilov & Hutter 2019, arXiv:1711.05101; spec section 9, steps 8 and 9.
  *
- * @param gradient Like the value; none where the loss does not depend on the parameter: an exact zero, so that the moments
- *   decay and weight decay applies.
+ * @param gradient Like the value; none where the loss does not depend on the parameter: an exact zero, so that the
+ *   moments decay and weight decay applies.
  * @param clip c, a scalar or 1.
  * @param scalars (5) float32, as `stepScalars` gives them.
  */

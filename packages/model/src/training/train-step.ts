@@ -30,8 +30,8 @@ export function lossGradients(
 ): LossGradients {
   const names = Object.keys(params);
   const terms: Omit<Losses, "loss">[] = [];
-  // As tf.valueAndGrads, but a parameter that the loss does not depend on is no error. What the function makes besides its
-  // result is freed when it returns: the terms are kept by name.
+  // As tf.valueAndGrads, but a parameter that the loss does not depend on is no error. What the function makes besides
+  // its result is freed when it returns: the terms are kept by name.
   const { value, grads } = tf.engine().gradients(
     () => {
       const { loss: total, image, hidden, clean } = trainingLoss(params, config, batch, loss);
@@ -73,12 +73,14 @@ export function trainSignature(config: MadformerConfig, batchImages: number) {
 }
 
 /**
- * One training step as a pure function: noise is added, losses and gradients taken, gradients clipped by their norm, then
- * AdamW and the moving average, for all parameters. Compile it with `trainSignature`; `stepScalars` makes its `scalars`.
+ * One training step as a pure function: noise is added, losses and gradients taken, gradients clipped by their norm,
+ * then AdamW and the moving average, for all parameters. Compile it with `trainSignature`; `stepScalars` makes its
+ * `scalars`.
  *
  * Source: spec section 9, with float32 throughout.
  *
- * @returns `(state, inputs) -> { state, outputs: { loss, image, hidden, clean, gradNorm } }`; the norm is that before clipping.
+ * @returns `(state, inputs) -> { state, outputs: { loss, image, hidden, clean, gradNorm } }`; the norm is that before
+ *   clipping.
  */
 export function trainStep(config: MadformerConfig, loss: LossConfig, optimizer: OptimizerConfig) {
   return (state: TrainingState, inputs: TrainingBatch & { readonly scalars: tf.Tensor1D }) => {
@@ -89,7 +91,8 @@ export function trainStep(config: MadformerConfig, loss: LossConfig, optimizer: 
 }
 
 /**
- * What follows the gradients in a training step: clipping by their norm, AdamW and the moving average, for all parameters.
+ * What follows the gradients in a training step: clipping by their norm, AdamW and the moving average, for all
+ * parameters.
  *
  * @param gradients By key; null is a gradient of exactly 0.
  * @param scalars (5) float32, as `stepScalars` gives them.

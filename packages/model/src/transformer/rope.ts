@@ -43,7 +43,9 @@ export function ropeAngles(length: number, width: number, exponents: "inclusive"
 
 /** What rotates queries and keys: `x ∘ cos + (x R) ∘ sin`. */
 export interface RopeTables {
-  /** (L, D) float32, cosines of each token's angles: the row's in the first half of a head, the column's in the second. */
+  /**
+   * (L, D) float32, cosines of each token's angles: the row's in the first half of a head, the column's in the second.
+   */
   readonly cos: tf.Tensor2D;
   readonly sin: tf.Tensor2D;
   /** (D, D), entries 0, 1 and -1: takes each dimension to its partner's place. */
@@ -74,9 +76,9 @@ export function ropeValues(config: MadformerConfig): { readonly cos: Float32Arra
 /**
  * Tables of two-dimensional rotary embeddings for all tokens of an image, block after block. Positions are global.
  *
- * Source: Su et al. 2021, arXiv:2104.09864, for one axis; spec section 8.
- * Departs from it under the quirk `ropePairs: "across-axes"`: the halves of the whole head are each other's partners, so a
- * dimension turned by its row's angle is paired with one turned by its column's.
+ * Source: Su et al. 2021, arXiv:2104.09864, for one axis; spec section 8. Departs from it under the quirk
+ * `ropePairs: "across-axes"`: the halves of the whole head are each other's partners, so a dimension turned by its
+ * row's angle is paired with one turned by its column's.
  */
 export function ropeTables(config: MadformerConfig): RopeTables {
   const { T, M, D } = geometryOf(config);

@@ -9,13 +9,13 @@ export type Visible = Readonly<Record<Tower, readonly [start: number, end: numbe
 const NONE = [0, 0] as const;
 
 /**
- * Which blocks the tokens of one block see in one layer. Whatever is allowed is a contiguous range of either tower, so no
- * mask is ever applied: keys outside the ranges are not looked at.
+ * Which blocks the tokens of one block see in one layer. Whatever is allowed is a contiguous range of either tower, so
+ * no mask is ever applied: keys outside the ranges are not looked at.
  *
  *     clean i   sees clean 0..i            noised j  sees clean 0..j-1 and itself
  *
- * and with `denoisingMlp` each block sees itself alone in the diffusion layers. Under `clearClean` there are noised tokens
- * alone, and block j sees the blocks 0..j.
+ * and with `denoisingMlp` each block sees itself alone in the diffusion layers. Under `clearClean` there are noised
+ * tokens alone, and block j sees the blocks 0..j.
  *
  * Source: spec section 7.
  *
@@ -63,8 +63,8 @@ const blocksOf = (tower: Tower, start: number, end: number): [Tower, number][] =
   Array.from({ length: Math.max(end - start, 0) }, (_, i) => [tower, start + i]);
 
 /**
- * The training mask of a layer as the reference has it: all clean tokens, then all noised ones; under `clearClean` the noised
- * ones alone. For showing and for tests: attention itself needs no mask.
+ * The training mask of a layer as the reference has it: all clean tokens, then all noised ones; under `clearClean` the
+ * noised ones alone. For showing and for tests: attention itself needs no mask.
  */
 export function trainingMask(config: MadformerConfig, layer: number): Mask {
   const { T } = geometryOf(config);
@@ -73,8 +73,8 @@ export function trainingMask(config: MadformerConfig, layer: number): Mask {
 }
 
 /**
- * The mask of a layer while a block is sampled: queries are the clean block before it and the block, keys the clean blocks
- * before it and the block; under `clearClean` queries are the block, keys all blocks up to it.
+ * The mask of a layer while a block is sampled: queries are the clean block before it and the block, keys the clean
+ * blocks before it and the block; under `clearClean` queries are the block, keys all blocks up to it.
  */
 export function samplingMask(config: MadformerConfig, layer: number, block: number): Mask {
   if (config.clearClean)

@@ -33,7 +33,8 @@ export function downLevels({ channels, layers, attention }: UNetConfig): LevelPl
 
 /**
  * The way up, coarsest level first. Each residual block takes what comes from below and one state of the way down, last
- * state first; the last block of a level gets the state that the level's side was halved from, or the first convolution's.
+ * state first; the last block of a level gets the state that the level's side was halved from, or the first
+ * convolution's.
  */
 export function upLevels({ channels, layers, attention }: UNetConfig): LevelPlan[] {
   const levels = channels.length;

@@ -103,7 +103,8 @@ export function embed(p: Scope, state: tf.Tensor4D): tf.Tensor4D {
  * @param h (N, side, side, C) float32.
  * @param shifts For R = 1 or N points in time, of the upsampler.
  * @param states What `downsample` gave for the same blocks.
- * @returns (N, side', side', latent channels) float32, without a normalization or activation before the last convolution.
+ * @returns (N, side', side', latent channels) float32, without a normalization or activation before the last
+ *   convolution.
  */
 export function upsample(
   p: Scope,

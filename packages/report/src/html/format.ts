@@ -1,4 +1,6 @@
-/** How numbers, sizes and times read on the page. All are functions of their argument alone: no locale, no time zone. */
+/**
+ * How numbers, sizes and times read on the page. All are functions of their argument alone: no locale, no time zone.
+ */
 
 /** `12345.678` -> `12,345.7`: grouped by thousands; fractions to so many significant digits, whole numbers whole. */
 export function formatNumber(value: number, digits = 4): string {

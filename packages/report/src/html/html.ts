@@ -7,12 +7,14 @@ export class Html {
   }
 }
 
-/** What may stand in a hole: markup as it is, text and numbers escaped, lists one after the other, nothing for nothing. */
+/**
+ * What may stand in a hole: markup as it is, text and numbers escaped, lists one after the other, nothing for nothing.
+ */
 export type Content = Html | string | number | false | null | undefined | readonly Content[];
 
 /**
- * Markup from a template. All that is not itself `Html` is escaped, for text as for attributes in double quotes: no other
- * place (unquoted attributes, scripts, styles, URLs) may hold what comes from data.
+ * Markup from a template. All that is not itself `Html` is escaped, for text as for attributes in double quotes: no
+ * other place (unquoted attributes, scripts, styles, URLs) may hold what comes from data.
  *
  * @example
  *     html`<p title="${key}">${key}</p>`

@@ -51,10 +51,10 @@ export function summary(run: Run): Html {
     html`<strong>${score.metric} ${formatScore(score.final ?? group.distance)}</strong>${
         group.samples ? ` over ${count(group.samples, "sample")}` : ""
       }${score.referenceImages ? ` against ${count(score.referenceImages, "image")} of the data` : ""}. `;
-  return html`${scored}${drawn(run, sampler && mainGroup(sampler.groups)) ?? (!scored && made(run))}`;
+  return html`${scored}${sampledWith(run, sampler && mainGroup(sampler.groups)) ?? (!scored && made(run))}`;
 }
 
-function drawn(
+function sampledWith(
   { sampler, exported }: Run,
   group: NonNullable<Run["sampler"]>["groups"][number] | undefined,
 ): string | undefined {

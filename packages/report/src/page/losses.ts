@@ -6,7 +6,9 @@ import { pointsOf, smooth, thin } from "../plot/curve.js";
 import { plot } from "../plot/figure.js";
 import { columnKind, type ColumnKind, type LossTable } from "../read/losses.js";
 
-/** Points of a curve are drawn in so many buckets: more than the page has pixels for them would be bytes for nothing. */
+/**
+ * Points of a curve are drawn in so many buckets: more than the page has pixels for them would be bytes for nothing.
+ */
 const BUCKETS = 400;
 
 /** What of a table is drawn, and how. */

@@ -16,8 +16,8 @@ import { STYLE } from "./style.js";
 import { codecSection, dataSection, networkSection, trainingSection } from "./training.js";
 
 /**
- * The page about a run: one HTML document that asks for nothing, allowed by its own policy to show what is inside it and
- * nothing else. Equal arguments give equal text; no clock is read.
+ * The page about a run: one HTML document that asks for nothing, allowed by its own policy to show what is inside it
+ * and nothing else. Equal arguments give equal text; no clock is read.
  *
  * @param runStarted ISO time at which the run began, if anything shall be said about what was reused in it.
  */

@@ -4,8 +4,8 @@ import type { Run } from "../run.js";
 
 /**
  * Images as large as they can be seen well, by rules of style made for their widths: small ones are enlarged by whole
- * factors with hard pixels, and shrunk smoothly only where not even their own size has room. On dense screens halves and
- * thirds are whole numbers of the screen's pixels too.
+ * factors with hard pixels, and shrunk smoothly only where not even their own size has room. On dense screens halves
+ * and thirds are whole numbers of the screen's pixels too.
  */
 
 /** Sides of samples and examples, CSS pixels: at a desk and on a phone. */

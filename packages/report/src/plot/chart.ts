@@ -94,7 +94,8 @@ function dots(
     ${places.map(([px, py], k) => {
       const next = places[k + 1];
       const falling = next !== undefined && next[1] - py > (next[0] - px) / 3;
-      const anchor = next === undefined ? "end" : falling ? "start" : "middle"; // beside a curve that falls to the right
+      // Beside a curve that falls to the right.
+      const anchor = next === undefined ? "end" : falling ? "start" : "middle";
       return html`<circle class="${s}" cx="${px}" cy="${py}" r="3.5" />
         ${roomy && html`<text x="${px + (falling ? 7 : 0)}" y="${py - (falling ? 5 : 10)}" text-anchor="${anchor}">${label((points[k] as Point)[1])}</text>`}`;
     })}

@@ -2,8 +2,8 @@
 export type Point = readonly [x: number, y: number];
 
 /**
- * Means of a curve around each of its points, weighted exponentially to both sides, so that the means lie where the curve
- * does (weights to one side alone would lag behind it):
+ * Means of a curve around each of its points, weighted exponentially to both sides, so that the means lie where the
+ * curve does (weights to one side alone would lag behind it):
  *
  *     s_i = Σ_k w^|k| y_(i+k) / Σ_k w^|k|,  w = exp(-1 / window)
  *

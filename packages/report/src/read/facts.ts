@@ -2,8 +2,8 @@ import { type Artifact, DataError } from "@madformer/artifacts";
 import { z } from "zod";
 
 /**
- * The facts that the page speaks about, by stage. Fields that are missing are not spoken of, further ones are left for the
- * table of facts; a field of the wrong kind is an error, since the number could not be believed.
+ * The facts that the page speaks about, by stage. Fields that are missing are not spoken of, further ones are left for
+ * the table of facts; a field of the wrong kind is an error, since the number could not be believed.
  */
 const Count = z.number().nonnegative();
 const Group = z.object({ name: z.string(), step: z.number().nullish(), images: Count.nullish() });

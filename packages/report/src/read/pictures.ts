@@ -36,7 +36,10 @@ export async function readPicture(artifact: Artifact, file: string, maxSide: num
   }
 }
 
-/** Pixels as a PNG in the page, reduced by a whole factor if the longer side exceeds `maxSide`. (height, width, 3) uint8. */
+/**
+ * Pixels as a PNG in the page, reduced by a whole factor if the longer side exceeds `maxSide`. (height, width, 3)
+ * uint8.
+ */
 export async function pictureOfPixels(
   pixels: Uint8Array,
   width: number,

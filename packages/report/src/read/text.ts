@@ -2,7 +2,8 @@ import { readFile } from "node:fs/promises";
 import { type Artifact, DataError } from "@madformer/artifacts";
 
 /**
- * The bytes of a file of an artifact, unless it is larger than a page could use: what stands in a manifest may be anything.
+ * The bytes of a file of an artifact, unless it is larger than a page could use: what stands in a manifest may be
+ * anything.
  *
  * @throws {DataError} If it has more than `maxBytes` bytes.
  */

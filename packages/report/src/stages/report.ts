@@ -6,7 +6,9 @@ import { renderPage } from "../page/page.js";
 import { readRun } from "../run.js";
 import { mainGroup } from "../read/facts.js";
 
-/** When `npm run reproduce` began, ISO 8601: with it the page says which stages were computed since, and which reused. */
+/**
+ * When `npm run reproduce` began, ISO 8601: with it the page says which stages were computed since, and which reused.
+ */
 export const RUN_STARTED = "MADFORMER_RUN_STARTED";
 
 /**
@@ -16,8 +18,8 @@ export const RUN_STARTED = "MADFORMER_RUN_STARTED";
  *         vae: losses.jsonl, reconstructions.png; net: losses.jsonl; shards: the first images
  * Writes  <out>/index.html
  *
- * The page is a function of the inputs' manifests and records, the config, and `MADFORMER_RUN_STARTED`. The last decides
- * one column and one sentence, which name the run they speak of; without it nothing is said about reuse.
+ * The page is a function of the inputs' manifests and records, the config, and `MADFORMER_RUN_STARTED`. The last
+ * decides one column and one sentence, which name the run they speak of; without it nothing is said about reuse.
  *
  * @throws {DataError} If there is no input, or one holds what its stage would not write.
  */

@@ -1,10 +1,11 @@
 import { join } from "node:path";
 import { imageGrid, readRgb, writeNpz, writePng, type RgbImage } from "@madformer/artifacts";
+import { SOLVER_NAMES, solverPlan, type SolverName } from "@madformer/model";
 import { defineStage, type StageContext } from "@madformer/stage";
-import { chosenCheckpoints, openCheckpoint, type Checkpoint, type KeptWeights } from "../checkpoint.js";
+import { chosenCheckpoints, openTrainedModel, type TrainedModel, type KeptWeights } from "../checkpoint.js";
 import { SampleConfig } from "../config.js";
 import { orderPicture } from "../order.js";
-import { imageSide, ImageSampler, planOf, type SampledImage } from "../sample.js";
+import { imageSide, ImageSampler, type SampledImage } from "../sample.js";
 import { parseSeeds } from "../seeds.js";
 
 /**
@@ -12,8 +13,8 @@ import { parseSeeds } from "../seeds.js";
  *
  * Reads   checkpoint: config.json, {ema,weights}.safetensors, codec.json, codec.safetensors, checkpoints/
  * Writes  images/<seed>.png, one per seed; grid.png; order.png (blocks in their order); samples.npz (ADM's layout);
- *         where several checkpoints are asked for, that is the newest of them, and steps/step-<n>/images/<seed>.png has each
- *         other one
+ *         where several checkpoints are asked for, that is the newest of them, and each other one is
+ *         steps/step-<n>/images/<seed>.png
  *
  * A seed fixes its image, whatever the batch size. What an earlier attempt finished, and is whole, is not made again.
  */
@@ -29,10 +30,10 @@ export const stage = defineStage({
     },
   },
   idle: ({ solver }): Record<string, string> =>
-    solver === "ddim" ? {} : { clip: `with the solver "${solver}", only with "ddim"` },
+    canClip(solver) ? {} : { clip: `with the solver "${solver}", only with ${CLIPPING}` },
   free: ["batchImages"],
   async run(config, inputs, context) {
-    const checkpoint = await openCheckpoint(inputs.checkpoint);
+    const checkpoint = await openTrainedModel(inputs.checkpoint);
     const seeds = parseSeeds(config.seeds);
     const chosen = chosenCheckpoints(checkpoint, config.checkpoints);
     const { final } = checkpoint;
@@ -62,11 +63,19 @@ export const stage = defineStage({
   },
 });
 
+function canClip(solver: SolverName): boolean {
+  return solverPlan(solver, 1, { clip: true }).clip;
+}
+
+const CLIPPING = SOLVER_NAMES.filter(canClip)
+  .map((name) => `"${name}"`)
+  .join(", ");
+
 const fileOf = (folder: string, seed: number): string => `${folder}/${String(seed).padStart(8, "0")}.png`;
 
 /** Makes those images of a checkpoint that are not finished yet; of the main one the overviews too. */
 async function makeImages(
-  checkpoint: Checkpoint,
+  checkpoint: TrainedModel,
   { folder, isMain, ...kept }: KeptWeights & { readonly folder: string; readonly isMain: boolean },
   seeds: readonly number[],
   config: SampleConfig,
@@ -79,8 +88,9 @@ async function makeImages(
   if (missing.length === 0 && !needsGrid && !needsOrder) return;
 
   const weights = await kept.load(config.weights);
+  const plan = solverPlan(config.solver, config.steps, { clip: config.clip });
   const batchImages = Math.min(config.batchImages, Math.max(seeds.length, 1));
-  await using sampler = await ImageSampler.create(checkpoint, weights, planOf(config), batchImages);
+  await using sampler = await ImageSampler.create(checkpoint, weights, plan, batchImages);
   const side = imageSide(checkpoint);
   const shown = new Set(needsGrid ? seeds.slice(0, config.gridImages) : []);
   const ordered = new Set(needsOrder ? seeds.slice(0, config.orderImages) : []);

@@ -15,6 +15,7 @@ import {
   madformerSpecs,
   parameterCount,
   pixelsPerLatent,
+  SOLVER_NAMES,
   torchFileOf,
   unlikeReference,
 } from "@madformer/model";
@@ -39,6 +40,7 @@ export const ExportConfig = z
       .default(true)
       .describe("Write the sampler's programs as programs/*.onnx, with the averaged weights in them"),
     programImages: z.int().positive().default(1).describe("Images that the programs generate together"),
+    sampleSolver: z.enum(SOLVER_NAMES).default(SOLVER_NAMES[0]).describe("The solver that they are for"),
     sampleSteps: z.int().positive().default(25).describe("Steps of the solver that programs/tables.safetensors is for"),
   })
   .readonly();
@@ -61,8 +63,9 @@ const TrainedConfig = z.object({
  * Writes  config.json, codec.json, codec.safetensors: as they were
  *         weights.safetensors, ema.safetensors: of the last step, by the reference's keys
  *         checkpoints/step-*\/{weights,ema}.safetensors: of every kept checkpoint, the last one included
- *         checkpoint.pt: the reference's layout; checkpoint.sound.pt in its place for a model with other switches than the
- *         released code's, with a warning: there it loads as well, and computes something else; programs/*.onnx, programs/tables.safetensors: the sampler
+ *         checkpoint.pt: the reference's layout; checkpoint.sound.pt in its place for a model with other switches
+ *         than the released code's, with a warning: there it loads as well, and computes something else
+ *         programs/*.onnx, programs/tables.safetensors: the sampler
  *
  * What an earlier attempt finished is not made again.
  */
@@ -73,7 +76,7 @@ export const stage = defineStage({
   inputs: { train: { summary: "A training run (stage train)", stages: ["train"] } },
   idle({ programs }): Record<string, string> {
     const why = "without programs";
-    return programs ? {} : { programImages: why, sampleSteps: why };
+    return programs ? {} : { programImages: why, sampleSolver: why, sampleSteps: why };
   },
   run: async (config, { train }, { out, files, signal, log }) => {
     const { training, images, step } = await readConfig(train);
@@ -129,7 +132,7 @@ export const stage = defineStage({
       log.info("writing the sampler's programs");
       await using file = await openSafetensors(await train.path(`${last}/ema.safetensors`));
       const weights = fromStateDict(madformerSpecs(model), await file.readAllWeights());
-      const options = { images: config.programImages, steps: config.sampleSteps, signal };
+      const options = { images: config.programImages, solver: config.sampleSolver, steps: config.sampleSteps, signal };
       programs = await saveSamplerPrograms(model, weights, options, tmp);
       for (const name of programs) await files.add(join(tmp, `${name}.onnx`), `programs/${name}.onnx`);
       await files.add(join(tmp, "tables.safetensors"), TABLES, programs); // last

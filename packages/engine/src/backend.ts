@@ -1,0 +1,96 @@
+import type { Graph, TensorData } from "./ir/graph.js";
+import type { PassReport } from "./passes/index.js";
+import type { TensorField } from "./signature.js";
+import type { TensorFunction } from "./trace/trace.js";
+
+/** What a program's tensors are called, and what they are. */
+export interface ProgramFields {
+  readonly state: readonly TensorField[];
+  readonly inputs: readonly TensorField[];
+  readonly outputs: readonly TensorField[];
+  /** Names of the state that a run changes; the rest stays as it is. */
+  readonly updated: ReadonlySet<string>;
+}
+
+/** One tensor in a backend's memory, which may lie on a device. Only its backend looks inside. */
+export interface Memory {
+  /** A copy of its elements, for the host. */
+  read(): Promise<TensorData>;
+  /** Gives it back. Called once, when nothing refers to it any more. */
+  release(): void;
+}
+
+/** Whether a value lies in a backend's memory. */
+export function isMemory(value: TensorData | Memory): value is Memory {
+  return !ArrayBuffer.isView(value);
+}
+
+/**
+ * Runs one program: the part that engines differ in. It owns the memory of state and of outputs, and nobody else writes there.
+ * Nothing here is checked: names, sizes and order of calls are the `Program`'s business.
+ */
+export interface Executor {
+  readonly fields: ProgramFields;
+  /**
+   * One run: reads inputs and state, writes outputs and next state.
+   *
+   * @param inputs A value for every input. Borrowed until the run ends.
+   * @param kept Names of the outputs that `keepOutput` will ask for.
+   */
+  run(inputs: ReadonlyMap<string, TensorData | Memory>, kept: ReadonlySet<string>): Promise<void>;
+  /** Makes the next state the state. */
+  commit(): void;
+  /** A copy of a result of the last `run`. */
+  readOutput(name: string): Promise<TensorData>;
+  /** A result of the last `run`, which was told to keep it, and its memory: the caller's from now on. Once for each run. */
+  keepOutput(name: string): Memory;
+  /** The elements of a result or of next state as the last `run` made it, before `commit`. Borrowed: only to be looked at. */
+  look(what: "output" | "next", name: string): Promise<TensorData>;
+  /** A copy of a state tensor. */
+  readState(name: string): Promise<TensorData>;
+  /** Replaces a state tensor by a copy of the elements. */
+  writeState(name: string, data: TensorData): Promise<void>;
+  /**
+   * Makes memory the state: it is borrowed until the state is replaced, by one of these or by a run that changes it, and is
+   * never written to.
+   *
+   * @returns Whether it is borrowed; else it had to be copied.
+   */
+  adoptState(name: string, memory: Memory): Promise<boolean>;
+  /** Makes a state tensor zero. */
+  clearState(name: string): Promise<void>;
+  /**
+   * A state tensor's memory as it is now: it stays so through the next `run`, until the one after it begins, or until it is
+   * written to. It stays the executor's.
+   */
+  shareState(name: string): Memory;
+  /** Ends the profile that its session was told to write; returns its path. */
+  endProfiling?(): string;
+  /** Frees everything but the outputs that were kept. Called once, with no run under way. */
+  dispose(): Promise<void>;
+}
+
+/** What a backend makes a program of. */
+export interface CompileRequest<Session> {
+  readonly name: string;
+  readonly fn: TensorFunction;
+  /** What was traced; the backend has it optimized for itself. */
+  readonly traced: Graph;
+  readonly fields: ProgramFields;
+  /** State that never changes and is known now. */
+  readonly constants: readonly (readonly [TensorField, TensorData])[];
+  /** Settings of the backend's own. */
+  readonly session: Session;
+}
+
+/** A program that is ready to be loaded. */
+export interface Prepared {
+  /** What runs, and what each pass did; none where the function is called as it is. */
+  readonly optimized: { readonly graph: Graph; readonly report: readonly PassReport[] } | undefined;
+  readonly load: () => Promise<Executor>;
+}
+
+/** A way to run programs: a folder of `backends/`, which knows nothing of the others. */
+export interface Backend<Session> {
+  prepare(request: CompileRequest<Session>): Prepared;
+}
