@@ -1,6 +1,6 @@
 /**
- * How files begin that are often found among images, or in the place of others, and are not read: at which byte, with one
- * of which texts in Latin-1.
+ * How files begin that are often found among images, or in the place of others, and are not read: at which byte, with
+ * one of which texts in Latin-1.
  */
 const BEGINNINGS: readonly (readonly [kind: string, at: number, ...texts: string[]])[] = [
   ["JPEG 2000", 0, "\0\0\0\x0cjP  ", "\xff\x4f\xff\x51"],

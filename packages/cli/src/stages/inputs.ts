@@ -51,7 +51,7 @@ export async function openInput(folder: string, flag: string, input: InputSpec):
   }
 }
 
-/** A folder that no stage made or finished, which says what may have been meant when a file is asked for that it has not. */
+/** A folder that no stage made or finished: asked for a file that it has not, it says what may have been meant. */
 function withHint(artifact: Artifact, hasNo: string, hint: () => Promise<string>): Artifact {
   const path = async (file: string): Promise<string> => {
     if (artifact.files.includes(file)) return artifact.path(file);

@@ -132,7 +132,7 @@ function stateDictsOf({ path, tensors }: Dict): StateDictFound[] {
 const NAMED_KEYS = 20;
 
 /**
- * What of a state dict does not fit a network, all keys in one list: missing, unexpected, of another shape or a foreign type.
+ * What of a state dict does not fit a network, all keys in one list: missing, unexpected, of another shape or type.
  *
  * @returns undefined if everything fits.
  */

@@ -20,7 +20,7 @@ export function entryName({ name, pax }: Header): EntryName {
   }
 }
 
-/** The name of a file with holes, as GNU tar writes it in the format of POSIX: its entry has another. Empty if it has none. */
+/** The name of a file with holes in a tar of POSIX by GNU tar, where its entry has another. Empty if it has none. */
 export function sparseName({ pax }: Header): string | undefined {
   const records = (pax ?? {}) as Readonly<Record<string, string>>;
   if (!Object.keys(records).some((key) => key.startsWith("GNU.sparse."))) return undefined;
