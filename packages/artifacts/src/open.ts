@@ -1,4 +1,5 @@
 import { ByteSource } from "./file/byte-source.js";
+import { foreignKind } from "./images/foreign.js";
 import { NpyFile } from "./numpy/npy.js";
 import { NpzFile } from "./numpy/npz.js";
 import { SafetensorsFile } from "./safetensors/read.js";
@@ -43,5 +44,8 @@ export async function openArtifactFrom(source: ByteSource): Promise<DataFile> {
   if (await torchStart(source)) return { kind: "torch", file: await TorchFile.from(source) }; // before 1.6
   // A length, then JSON: if the file is cut short, its reader says so.
   if (start[8] === "{") return { kind: "safetensors", file: await SafetensorsFile.from(source) };
-  throw source.error("it is none of: safetensors, PyTorch (.pt), numpy (.npy, .npz)");
+  const kinds = "safetensors, PyTorch (.pt), numpy (.npy, .npz)";
+  if (source.size === 0) throw source.error(`it is empty, expected one of: ${kinds}`);
+  const foreign = foreignKind(await source.read(0, Math.min(source.size, 64)));
+  throw source.error(foreign === undefined ? `it is none of: ${kinds}` : `it is ${foreign}, expected one of: ${kinds}`);
 }

@@ -2,7 +2,7 @@ import { openDataFile } from "./open.js";
 import type { FormatError } from "./format-error.js";
 import { quote } from "./format-error.js";
 import { notFinite } from "./tensor/finite.js";
-import type { StoredDType } from "./tensor/dtype.js";
+import { isDType, type StoredDType } from "./tensor/dtype.js";
 import type { TorchTensor } from "./torch/tensor.js";
 
 /** An open file of named weights, whatever its format is. */
@@ -64,7 +64,10 @@ function ofTorch(
     names: [...tensors.keys()],
     tensor: (name) => find(name),
     async readWeights(name) {
-      const weights = await find(name).readFloat32();
+      const tensor = find(name);
+      if (!isDType(tensor.dtype))
+        throw file.error(`tensor ${quote(name)} is of ${tensor.dtype}, which is not read here`);
+      const weights = await tensor.readFloat32();
       const problem = notFinite(weights);
       if (problem !== undefined) throw file.error(`tensor ${quote(name)} is not finite: ${problem}`);
       return weights;

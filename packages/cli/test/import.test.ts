@@ -1,5 +1,5 @@
 /** Checkpoints as people have them, from the released code's file on. */
-import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Writable } from "node:stream";
@@ -59,6 +59,17 @@ async function expectWeights(name: string, file: string, part: "model" | "ema"):
   for (const [key, { data }] of expected) expect(await opened.readFloat32(key)).toEqual(data);
 }
 
+/** A safetensors file whose tensor says that it is of another type. */
+function withDtype(file: Uint8Array, key: string, dtype: string): Uint8Array {
+  const bytes = Buffer.from(file);
+  const end = 8 + Number(bytes.readBigUInt64LE());
+  const header = JSON.parse(bytes.toString("utf8", 8, end)) as Record<string, object>;
+  const text = Buffer.from(JSON.stringify({ ...header, [key]: { ...header[key], dtype } }));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(text.length));
+  return Buffer.concat([length, text, bytes.subarray(end)]);
+}
+
 test("the released code's file becomes what export writes, and is sampled", async () => {
   const { code, out, err } = await imported(RELEASED, "released", ...TINY);
   expect([code, err]).toEqual([0, expect.not.stringContaining("nothing in the file says")]);
@@ -86,6 +97,8 @@ test("bare state dicts, prefixes of wrappers and nests of trainers are the same 
     bare: named(""),
     ddp: { model: named("module.") },
     compiled: { state_dict: named("_orig_mod.module."), epoch: 3 },
+    bf16: named(""), // whose name says no step
+    step_40: named(""),
     inside: { state_dict: named("net.", inside) },
     averaged: {
       ema_model: new Map([...named("module."), ["n_averaged", torchTensor({ shape: [], data: Float32Array.of(7) })]]),
@@ -96,8 +109,10 @@ test("bare state dicts, prefixes of wrappers and nests of trainers are the same 
   for (const [name, value] of Object.entries(files)) {
     const path = join(folder, "files", `${name}.pt`);
     await writeTorch(path, value as never);
-    const { code, err } = await imported(path, name, ...told);
+    const { code, out, err } = await imported(path, name, ...told);
     expect([name, code, err]).toEqual([name, 0, expect.not.stringContaining("Cannot")]);
+    expect(err).toMatch(/warning: there is one set of weights, in .*: it stands for raw and for averaged ones/);
+    expect([name, JSON.parse(out)]).toEqual([name, expect.objectContaining({ step: name === "step_40" ? 40 : 0 })]);
     await expectWeights(name, "weights.safetensors", "ema");
     await expectWeights(name, "ema.safetensors", "ema");
   }
@@ -127,6 +142,15 @@ test("keys that do not fit stand in one list, and what nothing says is named", a
       "1 missing: upsampler.conv_out.bias; 1 unexpected: head.weight; 1 of another shape: blocks.1.mlp_list.0.up_proj.weight (2), expected (40, 24)",
     ),
   ]);
+  const safe = join(folder, "foreign.safetensors");
+  const key = "upsampler.conv_out.bias";
+  const as = (dtype: "uint8", shape: readonly number[]) => ({ dtype, shape, data: new Uint8Array(shape[0]!) });
+  await writeSafetensors(safe, { ...Object.fromEntries(ema), [key]: as("uint8", [4]) });
+  await writeFile(safe, withDtype(await readFile(safe), key, "F8_E4M3"));
+  const told = [...TINY, "--blocks", "4", "--ar-layers", "1"];
+  expect((await imported(safe, "foreign", ...told)).err).toContain(
+    `: 1 of a type that is not read here: ${key} (F8_E4M3)`,
+  );
   expect((await imported(RELEASED, "assumed")).err).toContain("nothing in the file says unetGroups = 8, unetHeads = 8");
   await writeTorch(path, { state_dict: { w: torchTensor({ shape: [1], data: Float32Array.of(1) }) } });
   expect((await imported(path, "none")).err).toContain("no part of it is a MADFormer: no tensor is called boi_block");

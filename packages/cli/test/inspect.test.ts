@@ -183,6 +183,12 @@ none     int32    (0,)            0
       out: "",
       err: 'Cannot read "./text": it is none of: safetensors, PyTorch (.pt), numpy (.npy, .npz)\n',
     });
+    await writeFile(at("page"), "<!DOCTYPE html><title>403</title>");
+    await writeFile(at("empty"), "");
+    expect((await madformer("inspect", at("page"))).err).toContain(
+      "it is an HTML page, expected one of: safetensors, PyTorch (.pt), numpy (.npy, .npz)",
+    );
+    expect((await madformer("inspect", at("empty"))).err).toContain("it is empty, expected one of: safetensors,");
     const missing = await madformer("inspect", at("missing"));
     expect(missing).toEqual({ code: 1, out: "", err: 'Cannot open "./missing": there is no such file\n' });
     const debug = await madformer("inspect", at("missing"), "--debug");

@@ -43,9 +43,17 @@ describe("parseConfig() says of", () => {
       { lr: 3 },
       'there is no field "lr", expected one of: solver, steps, schedule, quirks',
     ],
-    ["a number that is none", { steps: "many" }, "steps: Invalid input: expected number, received string"],
+    ["a field that is nothing", { steps: null }, "steps: found null, expected number"],
+    ["a number that is none", { steps: "many" }, 'steps: found "many", expected number'],
   ])("%s what it could be", (_, input, message) => {
     expect(() => parseConfig(stage, input)).toThrow(message);
+  });
+
+  test("a field that is missing what it is", () => {
+    const schema = z.strictObject({ from: z.strictObject({ path: z.string().describe("The folder") }) });
+    expect(() => parseConfig({ name: "s", config: schema }, { from: {} })).toThrow(
+      /: from\.path: it is missing, expected string: The folder$/,
+    );
   });
 
   test("a config with several forms that says none which there are", () => {

@@ -46,6 +46,11 @@ function problemsOf(
   }
   const words = wordsOf(field);
   const isChoice = ["invalid_union", "invalid_type", "invalid_value"].includes(issue.code);
+  if (words.length === 0 && issue.code === "invalid_type" && path.length > 0) {
+    const { expected } = issue;
+    if (found !== undefined) return say(`found ${shown(found)}, expected ${expected}`);
+    return say(`it is missing, expected ${expected}${field.description === undefined ? "" : `: ${field.description}`}`);
+  }
   if (words.length === 0 || !isChoice) return say(issue.message);
   const near = typeof found === "string" ? nearest(found, words) : undefined;
   const hint = near === undefined ? "" : `; did you mean ${near}?`;

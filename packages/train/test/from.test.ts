@@ -123,6 +123,12 @@ describe("stage train goes on from", () => {
     expect(context.warnings).toEqual([]);
     expect(JSON.parse(await readFile(join(context.out, "config.json"), "utf8"))).toMatchObject({ model });
 
+    // A checkpoint alone says its shapes, and not what is computed with them.
+    const alone = trainStage.run(config, { latents, from: parents.checkpoint }, await contextIn(newOut()));
+    await expect(alone).rejects.toThrow(
+      "Cannot go on from a checkpoint alone: its files do not say its model; name the training run that it is of, or the model",
+    );
+
     const quirks = { ...model.quirks, ropePairs: "across-axes" };
     const { warnings } = await run(parents.run, { steps: 7, model: { ...PLAIN_MODEL, quirks } });
     expect(warnings).toEqual([

@@ -1,4 +1,7 @@
-/** How files begin that are often found among images and are not decoded: at which byte, with one of which texts in Latin-1. */
+/**
+ * How files begin that are often found among images, or in the place of others, and are not read: at which byte, with
+ * one of which texts in Latin-1.
+ */
 const BEGINNINGS: readonly (readonly [kind: string, at: number, ...texts: string[]])[] = [
   ["JPEG 2000", 0, "\0\0\0\x0cjP  ", "\xff\x4f\xff\x51"],
   ["JPEG XL", 0, "\xff\x0a", "\0\0\0\x0cJXL "],
@@ -15,6 +18,7 @@ const BEGINNINGS: readonly (readonly [kind: string, at: number, ...texts: string
   ["PDF", 0, "%PDF"],
   ["compressed by gzip", 0, "\x1f\x8b"],
   ["a ZIP archive", 0, "PK\x03\x04"],
+  ["a pointer of Git LFS, for which git lfs pull brings the file", 0, "version https://git-lfs"],
 ];
 /** Icons and cursors, with up to 255 pictures. */
 const ICONS = ["\0\0\x01\0", "\0\0\x02\0"];

@@ -146,6 +146,7 @@ describe("readRgb()", () => {
     ["PFM, of floats", "Pf\n1 1\n-1\n"],
     ["compressed by gzip", "\x1f\x8b\x08"],
     ["an HTML page", "\n<!DOCTYPE html><title>404</title>"],
+    ["a pointer of Git LFS, for which git lfs pull brings the file", "version https://git-lfs.github.com/spec/v1\n"],
   ])("calls a file what it is: %s", async (kind, start) => {
     await expect(readRgb(Buffer.from(start, "latin1"), "a.png")).rejects.toThrow(
       `Cannot read a.png: it is ${kind}, expected one of JPEG, PNG, WebP, GIF, TIFF, AVIF, BMP, PBM, PGM or PPM`,
@@ -168,6 +169,15 @@ describe("readRgb()", () => {
     const greys = tiffOf(8, 1, { bands: 2, extra: [1] });
     await expect(readRgb(greys, "a.tif")).rejects.toThrow("a TIFF of greys times alpha, of which PIL's pixels are not");
     expect(await readRgb(greys, "a.tif", "srgb")).toMatchObject({ width: 8, height: 8 });
+  });
+
+  test("takes no fourth sample for alpha that says nothing of itself, by either rule", async () => {
+    const colors = (extra: readonly number[]) => tiffOf(8, 1, { photometric: 2, bands: 4, extra });
+    for (const rule of PIXEL_RULES) {
+      const { pixels } = await readRgb(colors([0]), "a.tif", rule);
+      expect([pixels.length, ...new Set(pixels)]).toEqual([8 * 8 * 3, 0]);
+    }
+    expect([...new Set((await readRgb(colors([2]), "a.tif", "srgb")).pixels)]).toEqual([255]);
   });
 
   test("says where PIL cuts greys that would be white", async () => {

@@ -6,6 +6,7 @@ import { fileProblem, kindProblem } from "./kinds.js";
 import { pilPixels } from "./pil-pixels.js";
 import { plainImage } from "./plain.js";
 import type { RgbImage } from "./rgb-image.js";
+import { hasUnknownSample } from "./tiff-tags.js";
 
 /** Of an image that is read whole: 16,384 x 16,384. */
 const MAX_PIXELS = 2 ** 28;
@@ -58,16 +59,17 @@ export async function readRgb(
   const open = (options: SharpOptions): Sharp =>
     sharp(bytes, { failOn: "error", limitInputPixels: MAX_PIXELS, ...options });
   try {
-    return rule === "pil" ? await pilPixels(bytes, metadata, open) : await srgbPixels(open);
+    return rule === "pil" ? await pilPixels(bytes, metadata, open) : await srgbPixels(bytes, open);
   } catch (cause) {
     if (cause instanceof RangeError) throw problem(cause.message, cause);
     throw problem(`its ${format} data is damaged or ends early`, cause);
   }
 }
 
-async function srgbPixels(open: (options: SharpOptions) => Sharp): Promise<RgbImage> {
-  const image = open({}).autoOrient().flatten({ background: "white" }).raw();
-  const { data, info } = await image.toBuffer({ resolveWithObject: true });
+async function srgbPixels(file: Uint8Array, open: (options: SharpOptions) => Sharp): Promise<RgbImage> {
+  const upright = open({}).autoOrient();
+  const image = hasUnknownSample(file) ? upright.removeAlpha() : upright.flatten({ background: "white" });
+  const { data, info } = await image.raw().toBuffer({ resolveWithObject: true });
   return { width: info.width, height: info.height, pixels: new Uint8Array(data) };
 }
 

@@ -39,3 +39,11 @@ export function tiffTags(file: Uint8Array): ReadonlyMap<number, number> {
   }
   return tags;
 }
+
+/**
+ * Whether a file is a TIFF with a sample besides its colours of which it says no meaning. sharp takes it for alpha; PIL,
+ * and what wrote such files, do not.
+ *
+ * @param file The file's bytes. Borrowed.
+ */
+export const hasUnknownSample = (file: Uint8Array): boolean => tiffTags(file).get(EXTRA_SAMPLES) === 0;

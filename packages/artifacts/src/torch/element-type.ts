@@ -10,6 +10,9 @@ export const FOREIGN_BYTES = {
   float8_e5m2: 1,
   float8_e5m2fnuz: 1,
   float8_e8m0fnu: 1,
+  qint8: 1,
+  quint8: 1,
+  qint32: 4,
 } as const;
 
 /** What elements of a tensor can be. */

@@ -3,7 +3,7 @@ import { OrderedDict } from "../pickle/ordered-dict.js";
 import { FOREIGN_BYTES, type ElementType } from "./element-type.js";
 import { TorchStorage } from "./storage.js";
 import { MAX_DIMS, TorchTensor } from "./tensor.js";
-import type { Namespace, TorchDType } from "./value.js";
+import type { Foreign, Namespace, TorchDType } from "./value.js";
 
 type Call = (args: readonly unknown[]) => unknown;
 
@@ -21,6 +21,9 @@ export const STORAGE_DTYPES: Readonly<Record<string, ElementType>> = {
   "torch.BoolStorage": "bool",
   "torch.ComplexFloatStorage": "complex64",
   "torch.ComplexDoubleStorage": "complex128",
+  "torch.QInt8Storage": "qint8",
+  "torch.QUInt8Storage": "quint8",
+  "torch.QInt32Storage": "qint32",
   "torch.UntypedStorage": "uint8",
   "torch.storage.UntypedStorage": "uint8",
   "torch.storage._UntypedStorage": "uint8",
@@ -50,6 +53,10 @@ function rebuildTensor(args: readonly unknown[], dtypeAt?: number): TorchTensor 
   if (typeof requiresGrad !== "boolean" || !DTYPES.includes(dtype as ElementType)) return undefined;
   return new TorchTensor(storage, dtype as ElementType, offset, shape, strides, requiresGrad);
 }
+
+/** `_rebuild_qtensor(storage, offset, size, stride, quantizer, requires_grad, hooks)`: whole numbers with a scale. */
+const rebuildQuantized: Call = ([storage, offset, shape, strides, , requiresGrad]) =>
+  rebuildTensor([storage, offset, shape, strides, requiresGrad]);
 
 function parameter([tensor, requiresGrad = true]: readonly unknown[]): TorchTensor | undefined {
   if (!(tensor instanceof TorchTensor) || typeof requiresGrad !== "boolean") return undefined;
@@ -83,6 +90,19 @@ const text: Call = ([value]) => (typeof value === "string" ? value : undefined);
 const path: Call = (parts) =>
   parts.every((part) => typeof part === "string") ? parts.join("/").replace(/^\/\//, "/") : undefined;
 
+/** What checkpoints hold beside weights and has no use here. Of a value only the name of what makes it is kept. */
+const FOREIGN: readonly string[] = [
+  "torch._utils._rebuild_sparse_tensor",
+  ...["numpy.core.multiarray", "numpy._core.multiarray"].flatMap((module) =>
+    ["scalar", "_reconstruct"].map((name) => `${module}.${name}`),
+  ),
+  "numpy.dtype",
+  ...["date", "datetime", "timedelta"].map((name) => `datetime.${name}`),
+];
+
+const foreign = (name: string): PickleGlobal =>
+  new PickleGlobal(name, () => ({ kind: "foreign", name }) satisfies Foreign);
+
 /**
  * Every function and class that a file may call, by name, and what it stands for here. All else is an error that names
  * it. The second name of a pair is what Python 2, and so protocol 2, calls the module.
@@ -91,6 +111,7 @@ const CALLS: Readonly<Record<string, Call>> = {
   "torch._utils._rebuild_tensor": (args) => rebuildTensor(args),
   "torch._utils._rebuild_tensor_v2": (args) => rebuildTensor(args),
   "torch._utils._rebuild_tensor_v3": (args) => rebuildTensor(args, 6),
+  "torch._utils._rebuild_qtensor": rebuildQuantized,
   "torch._utils._rebuild_parameter": parameter,
   "torch._utils._rebuild_parameter_with_state": parameter,
   // (function, type, its arguments, state): for tensors that were given attributes; these are left out.
@@ -127,14 +148,17 @@ const CALLS: Readonly<Record<string, Call>> = {
 
 /** What may be named but not called: `args.type = int`, the type of a rebuilt tensor. */
 const NAMES: readonly string[] = [
-  ...["int", "float", "str", "bool", "list", "tuple", "object"].map((name) => `builtins.${name}`),
+  // In protocol 2, int is called long, and str unicode.
+  ...["int", "long", "float", "str", "unicode", "bool", "list", "tuple", "object"].map((name) => `builtins.${name}`),
   ...["torch.Tensor", "torch._tensor.Tensor", "torch.nn.parameter.Parameter", "torch.nn.parameter.Buffer"],
+  ...["torch.per_tensor_affine", "torch.per_channel_affine", "numpy.ndarray"],
   ...Object.keys(STORAGE_DTYPES),
 ];
 
 const GLOBALS: ReadonlyMap<string, unknown> = new Map<string, unknown>([
   ...NAMES.map((name) => [name, new PickleGlobal(name)] as const),
   ...Object.entries(CALLS).map(([name, call]) => [name, new PickleGlobal(name, call)] as const),
+  ...FOREIGN.map((name) => [name, foreign(name)] as const),
   ...DTYPES.map((name) => [`torch.${name}`, { kind: "dtype", name } satisfies TorchDType] as const),
 ]);
 
@@ -143,8 +167,12 @@ export function findTorchGlobal(module: string, name: string): unknown {
   return GLOBALS.get(`${module === "__builtin__" ? "builtins" : module}.${name}`);
 }
 
-/** Sets the state of what is made without it: a Namespace's fields, the attributes of an OrderedDict. */
+/**
+ * Sets the state of what is made without it: a Namespace's fields, the attributes of an OrderedDict. What is foreign has
+ * none.
+ */
 export function buildTorchObject(object: unknown, state: unknown): boolean {
+  if ((object as Foreign | null)?.kind === "foreign") return true;
   if (!(state instanceof Map) || ![...(state as Map<unknown, unknown>).keys()].every((key) => typeof key === "string"))
     return false;
   const attributes = state as Map<string, unknown>;

@@ -325,7 +325,7 @@ describe("openTorch() refuses", () => {
       [tensor("FloatStorage", 4, 0, Array<number>(65).fill(1), Array<number>(65).fill(1))],
       "arguments that it does not take",
     ],
-    ["another storage", [tensor("QUInt8Storage", 1, 0, [1], [1])], '"torch.QUInt8Storage", which is not allowed'],
+    ["another storage", [tensor("QUInt4x2Storage", 1, 0, [1], [1])], '"torch.QUInt4x2Storage", which is not allowed'],
     ["what is no storage class", [tensor("Tensor", 1, 0, [1], [1])], "a storage of the class torch.Tensor"],
   ];
   test.each(attacks)("%s", async (_, pickle, message) => {
@@ -341,6 +341,38 @@ describe("openTorch() refuses", () => {
     const value = file.value as TorchTensor;
     expect([value.dtype, value.shape, value.elementBytes]).toEqual(["complex64", [2], 8]);
     await expect(value.read()).rejects.toThrow("a tensor of shape (2,) is of complex64, which cannot be read here");
+  });
+
+  test("what is not weights, when it is used: quantized and sparse tensors, numpy's numbers, dates", async () => {
+    const quantized = tensor("QInt8Storage", 4, 0, [2, 2], [2, 1])
+      .replace("_rebuild_tensor_v2", "_rebuild_qtensor")
+      .replace(/\x89\}tR$/, `(ctorch\nper_tensor_affine\nK\x01K\0t\x89}tR`);
+    const sparse = `ctorch._utils\n_rebuild_sparse_tensor\n(ctorch.serialization\n_get_layout\n(${text("torch.sparse_coo")}tR)tR`;
+    const dtype = `cnumpy\ndtype\n(${text("f8")}\x89\x88tR(K\x03${text("<")}NNNJ${u32(2 ** 32 - 1)}J${u32(2 ** 32 - 1)}K\0tb`;
+    const scalar = (module: string): string =>
+      `c${module}\nscalar\n(${dtype}c_codecs\nencode\n(${text("12345678")}${text("latin1")}tRtR`;
+    const array = `cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\0t${text("b")}tR(K\x01(K\x01t${dtype}\x89${text("12345678")}tb`;
+    const date = `cdatetime\ndatetime\n(${text("0123456789")}tR`;
+    const entries = {
+      ...{ w: tensor("FloatStorage", 1, 0, [1], [1]), quantized, sparse, array, date },
+      ...{ scalar: scalar("numpy.core.multiarray"), scalar2: scalar("numpy._core.multiarray") },
+    };
+    const pickle = ["}", ...Object.entries(entries).map(([name, value]) => `${text(name)}${value}s`)];
+    await using file = await openPickle(pickle, { "x/data/0": Buffer.alloc(16) });
+    expect((await (file.get("w") as TorchTensor).read()).data).toEqual(Float32Array.of(0));
+    const whole = file.get("quantized") as TorchTensor;
+    expect([whole.dtype, whole.shape]).toEqual(["qint8", [2, 2]]);
+    await expect(whole.read()).rejects.toThrow("is of qint8, which cannot be read here");
+    expect(["sparse", "array", "date", "scalar", "scalar2"].map((name) => file.get(name))).toEqual(
+      [
+        ...["torch._utils._rebuild_sparse_tensor", "numpy.core.multiarray._reconstruct", "datetime.datetime"],
+        ...["numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar"],
+      ].map((name) => ({ kind: "foreign", name })),
+    );
+    // int and str, as protocol 2 calls them.
+    const types = ["(c__builtin__\nlong\nc__builtin__\nunicode\nt"];
+    expect((await openPickle(types)).value).toMatchObject([{ name: "builtins.long" }, { name: "builtins.unicode" }]);
+    await expect(openPickle(["cnumpy\nload\n", text("x"), 0x85, "R"])).rejects.toThrow('"numpy.load"');
   });
 
   test("a small file that expands to a huge tensor, when it is read", async () => {

@@ -7,19 +7,19 @@ import type { TorchTensor } from "./tensor.js";
 /**
  * What a PyTorch file holds.
  *
- * | Python | here |
- * | ------------------------- | ---------------------------------------------------------------------------------------
- * |
- * | None, bool, str, float | null, boolean, string, number |
- * | int | number, or bigint past 2⁵³ |
- * | bytes, bytearray | Uint8Array |
- * | list; tuple, torch.Size | array; frozen array |
- * | dict; OrderedDict | Map; OrderedDict, a Map |
- * | set, frozenset | Set |
- * | argparse.Namespace | { kind: "namespace", fields } |
- * | tensor, Parameter | TorchTensor |
- * | device, dtype, layout | { kind: "device" \| "dtype" \| "layout", ... } |
- * | complex; a class's name | { kind: "complex", re, im }; { kind: "global", name } |
+ * | Python                    | here                                                                 |
+ * | ------------------------- | -------------------------------------------------------------------- |
+ * | None, bool, str, float    | null, boolean, string, number                                        |
+ * | int                       | number, or bigint past 2⁵³                                           |
+ * | bytes, bytearray          | Uint8Array                                                           |
+ * | list; tuple, torch.Size   | array; frozen array                                                  |
+ * | dict; OrderedDict         | Map; OrderedDict, a Map                                              |
+ * | set, frozenset            | Set                                                                  |
+ * | argparse.Namespace        | { kind: "namespace", fields }                                        |
+ * | tensor, Parameter         | TorchTensor                                                          |
+ * | device, dtype, layout     | { kind: "device" \| "dtype" \| "layout", ... }                       |
+ * | complex; a class's name   | { kind: "complex", re, im }; { kind: "global", name }                |
+ * | numpy's values, sparse    | { kind: "foreign", name }: what makes them, nothing of what they are |
  */
 export type TorchValue =
   | null
@@ -39,6 +39,7 @@ export type TorchValue =
   | TorchDType
   | TorchLayout
   | Complex
+  | Foreign
   | PickleGlobal;
 
 /** A key of a dict: nearly always a string or a number. */
@@ -73,4 +74,10 @@ export interface Complex {
   readonly kind: "complex";
   readonly re: number;
   readonly im: number;
+}
+
+/** A value that is only said to be there: `numpy.core.multiarray.scalar`. */
+export interface Foreign {
+  readonly kind: "foreign";
+  readonly name: string;
 }

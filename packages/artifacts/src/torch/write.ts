@@ -9,7 +9,7 @@ import { ZipWriter } from "../zip/write.js";
 import { STORAGE_DTYPES } from "./globals.js";
 import { TorchStorage } from "./storage.js";
 import { TorchTensor } from "./tensor.js";
-import type { Complex, Namespace, TorchDevice, TorchDType, TorchLayout } from "./value.js";
+import type { Complex, Foreign, Namespace, TorchDevice, TorchDType, TorchLayout } from "./value.js";
 
 /** A tensor to write. Two with the same array, or the same function, share their memory when they are loaded. */
 export interface TorchTensorInput extends TensorInput {
@@ -42,6 +42,7 @@ export type TorchInput =
   | TorchDType
   | TorchLayout
   | Complex
+  | Foreign
   | PickleGlobal
   | PyFloat
   | { readonly [key: string]: TorchInput };
@@ -137,7 +138,7 @@ function pickleOf(value: TorchInput, storages: Storage[]): Uint8Array {
       writer.global(object.name);
       return true;
     }
-    const known = object as TorchTensorInput | Namespace | TorchDevice | TorchDType | TorchLayout | Complex;
+    const known = object as TorchTensorInput | Namespace | TorchDevice | TorchDType | TorchLayout | Complex | Foreign;
     switch (known.kind) {
       case "tensor": {
         const input = checkInput(writer.path.map(String).join("."), known);
@@ -170,6 +171,8 @@ function pickleOf(value: TorchInput, storages: Storage[]): Uint8Array {
           [known.re, known.im].map((value) => ({ kind: "float", value })),
         );
         return true;
+      case "foreign":
+        throw new TypeError(`Cannot write a value that ${known.name} made: only that was read`);
       default:
         if (object instanceof TorchStorage) throw new TypeError("Cannot write a storage without a tensor");
         return false;

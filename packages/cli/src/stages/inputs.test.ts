@@ -69,8 +69,12 @@ describe("openInput()", () => {
     );
   });
 
-  test("takes what an interrupted run has left where the stage does", async () => {
-    expect((await open("runs/begun-train", FROM)).manifest.stage).toBe("folder");
+  test("takes what an interrupted run has left where the stage does, and says how far it came", async () => {
+    const begun = await open("runs/begun-train", FROM);
+    expect(begun.manifest.stage).toBe("folder");
+    await expect(begun.path("config.json")).rejects.toThrow(
+      /begun-train" has no file "config.json", which stage "train" did not come to/,
+    );
     await expect(open("runs/begun", FROM)).rejects.toThrow('expected what "train" or "export" makes');
   });
 });

@@ -39,7 +39,9 @@ export async function openInput(folder: string, flag: string, input: InputSpec):
   }
   try {
     const artifact = await openFolder(folder);
-    return stage === undefined ? withHint(artifact, what, () => hint(root, input)) : artifact;
+    if (made !== undefined) return artifact;
+    const whose = begun === undefined ? "and no stage made it" : `which stage "${begun}" did not come to`;
+    return withHint(artifact, `${what} has no file`, async () => `, ${whose}${await hint(root, input)}`);
   } catch (error) {
     if (status.isDirectory()) throw error;
     throw new DataError(
@@ -49,11 +51,11 @@ export async function openInput(folder: string, flag: string, input: InputSpec):
   }
 }
 
-/** A folder that no stage made, which says what may have been meant when a file is asked for that it has not. */
-function withHint(artifact: Artifact, what: string, hint: () => Promise<string>): Artifact {
+/** A folder that no stage made or finished: asked for a file that it has not, it says what may have been meant. */
+function withHint(artifact: Artifact, hasNo: string, hint: () => Promise<string>): Artifact {
   const path = async (file: string): Promise<string> => {
     if (artifact.files.includes(file)) return artifact.path(file);
-    throw new DataError(`${what} has no file ${JSON.stringify(file)}, and no stage made it${await hint()}`);
+    throw new DataError(`${hasNo} ${JSON.stringify(file)}${await hint()}`);
   };
   return { ...artifact, path };
 }

@@ -1,4 +1,11 @@
-import { isNamespace, TorchTensor, type StoredDType, type TensorValue, type TorchValue } from "@madformer/artifacts";
+import {
+  isDType,
+  isNamespace,
+  TorchTensor,
+  type StoredDType,
+  type TensorValue,
+  type TorchValue,
+} from "@madformer/artifacts";
 import { fileShape, type ParameterSpecs } from "@madformer/model";
 
 /** A tensor of a checkpoint, not yet read. */
@@ -125,7 +132,7 @@ function stateDictsOf({ path, tensors }: Dict): StateDictFound[] {
 const NAMED_KEYS = 20;
 
 /**
- * What of a state dict does not fit a network, all keys in one list: missing, unexpected, of another shape.
+ * What of a state dict does not fit a network, all keys in one list: missing, unexpected, of another shape or type.
  *
  * @returns undefined if everything fits.
  */
@@ -137,10 +144,14 @@ export function misfit(specs: ParameterSpecs, { tensors }: StateDictFound): stri
     if (shape === undefined || shape.join() === expected.join()) return [];
     return [`${key} (${shape.join(", ")}), expected (${expected.join(", ")})`];
   });
+  const foreign = [...tensors].flatMap(([key, { dtype }]) =>
+    Object.hasOwn(specs, key) && !isDType(dtype) ? [`${key} (${dtype})`] : [],
+  );
   const lists = [
     ["missing", missing],
     ["unexpected", unexpected],
     ["of another shape", other],
+    ["of a type that is not read here", foreign],
   ] as const;
   const named = lists
     .filter(([, keys]) => keys.length > 0)

@@ -54,6 +54,40 @@ describe("locate, here", () => {
       expect(await failureOf(folder, join(folder, "none.pt"))).toBe(
         'Cannot import "FOLDER/none.pt": there is no such file',
       );
+      expect(await failureOf(folder, "some/model")).toBe(
+        'Cannot import "some/model": there is no such file; on Hugging Face it is "hf:some/model"',
+      );
+    }));
+});
+
+describe("locate", () => {
+  test("refuses what a stage made, of which one file is not all", () =>
+    inFolder(async (folder) => {
+      await writeFile(join(folder, "weights.safetensors"), NEW);
+      await writeFile(join(folder, "manifest.json"), '{"name":"somebody else\'s"}');
+      expect(await locatedIn(folder, folder)).toMatchObject({ bytes: NEW });
+      await writeFile(join(folder, "manifest.json"), '{"format":1,"stage":"export","facts":{},"files":{}}');
+      expect(await failureOf(folder, folder)).toBe(
+        'Cannot import "FOLDER": it is what stage "export" made, expected somebody else\'s checkpoint; sample, and train with --from, ' +
+          "take an export or a training run as it is",
+      );
+    }));
+
+  test("refuses a part of a model, and the list of parts, whether named or found", () =>
+    inFolder(async (folder) => {
+      for (const i of [1, 2]) await writeFile(join(folder, `model-0000${i}-of-00002.safetensors`), NEW);
+      await writeFile(join(folder, "model.safetensors.index.json"), "{}");
+      await writeFile(join(folder, "model-00001-of-00001.safetensors"), OLD);
+      const said = "expected one file; in Python, load_file of safetensors.torch reads each part";
+      for (const source of [folder, join(folder, "model-00002-of-00002.safetensors")])
+        expect(await failureOf(folder, source)).toContain(
+          `: "model-00002-of-00002.safetensors" is one of 2 parts of a model, ${said}`,
+        );
+      expect(await failureOf(folder, join(folder, "model.safetensors.index.json"))).toContain(
+        `: "model.safetensors.index.json" lists the parts of a model, ${said}`,
+      );
+      const only = join(folder, "model-00001-of-00001.safetensors");
+      expect(await locatedIn(folder, only)).toMatchObject({ bytes: OLD });
     }));
 });
 

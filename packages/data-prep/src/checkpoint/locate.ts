@@ -1,6 +1,6 @@
 import { readdir, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { DataError, digestFile, download, reasonOf } from "@madformer/artifacts";
+import { DataError, digestFile, download, readManifest, reasonOf } from "@madformer/artifacts";
 import type { StageContext } from "@madformer/stage";
 import { globPattern } from "../dataset/glob.js";
 import { hubFiles } from "../dataset/hub.js";
@@ -57,12 +57,20 @@ export async function locate(from: CheckpointSource, tmp: string, context: Stage
 
 async function fileHere({ source, file }: CheckpointSource): Promise<string> {
   let names: string[];
+  let made: string | undefined;
   try {
-    if ((await stat(source)).isFile()) return source;
+    if ((await stat(source)).isFile()) return whole(source, source);
     names = await readdir(source);
+    made = (await readManifest(source).catch(() => undefined))?.stage; // somebody else's says nothing
   } catch (cause) {
-    throw new DataError(`Cannot import ${JSON.stringify(source)}: ${reasonOf(cause)}`, { cause });
+    const hint = /^[\w-][\w.-]*\/[\w-][\w.-]*$/.test(source) ? `; on Hugging Face it is "hf:${source}"` : "";
+    throw new DataError(`Cannot import ${JSON.stringify(source)}: ${reasonOf(cause)}${hint}`, { cause });
   }
+  if (made !== undefined)
+    throw new DataError(
+      `Cannot import ${JSON.stringify(source)}: it is what stage "${made}" made, expected somebody else's checkpoint; sample, and train with ` +
+        "--from, take an export or a training run as it is",
+    );
   const fits = globPattern(file);
   return join(
     source,
@@ -117,8 +125,19 @@ function newest(fitting: readonly string[], all: readonly string[], source: stri
   const number = (name: string): number => Number(/(\d{1,15})\D*$/.exec(basename(name))?.[1] ?? -1);
   const sorted = [...fitting].sort((a, b) => number(a) - number(b) || (a < b ? -1 : 1));
   const last = sorted.at(-1);
-  if (last !== undefined) return last;
+  if (last !== undefined) return whole(last, source);
   throw new DataError(
     `Cannot import ${JSON.stringify(source)}: none of its ${all.length} files is a checkpoint${all.length > 0 ? `, such as ${JSON.stringify(all[0])}` : ""}`,
+  );
+}
+
+/** @throws {DataError} If a file is one of several that make a model together, or says which they are. */
+function whole(name: string, source: string): string {
+  const [, parts] = /-\d{5}-of-(\d{5})\.[a-z]+$/i.exec(name) ?? [];
+  if ((parts === undefined || Number(parts) < 2) && !/\.index\.json$/i.test(name)) return name;
+  const what = parts === undefined ? "lists the parts of a model" : `is one of ${Number(parts)} parts of a model`;
+  throw new DataError(
+    `Cannot import ${JSON.stringify(source)}: ${JSON.stringify(basename(name))} ${what}, expected one file; in Python, load_file ` +
+      "of safetensors.torch reads each part, and save_file writes the dicts of all as one",
   );
 }

@@ -81,9 +81,17 @@ export async function readWeights(
 /**
  * Copies a codec's files from an artifact.
  *
- * @throws As `readCodec`: nothing is copied that cannot be used.
+ * @param kind What it must be. Default: anything.
+ * @throws As `readCodec`: nothing is copied that cannot be used. {DataError} If it is of another kind.
  */
-export async function copyCodec(from: Artifact, files: StageFiles): Promise<void> {
-  await readCodec((name) => from.path(name));
+export async function copyCodec(from: Artifact, files: StageFiles, kind?: CodecConfig["kind"]): Promise<void> {
+  if (!from.files.includes("codec.json") && from.files.includes("config.json"))
+    throw new DataError(
+      `Cannot use a folder with ${from.files.slice(0, 3).join(", ")} as a codec, expected ${CODEC_FILES.join(" and ")}: of what diffusers ` +
+        'wrote, the stage vae makes them (source "import")',
+    );
+  const { codec } = await readCodec((name) => from.path(name));
+  if (kind !== undefined && codec.kind !== kind)
+    throw new DataError(`Cannot use a codec of the kind "${codec.kind}", expected "${kind}"`);
   for (const file of CODEC_FILES) await files.write(file, await readFile(await from.path(file)));
 }

@@ -1,5 +1,5 @@
-import { readFile, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { readdir, readFile, stat } from "node:fs/promises";
+import { join, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 import { DataError, digestFile, download, reasonOf } from "@madformer/artifacts";
 import {
@@ -35,6 +35,8 @@ export function filesHere({ from, weights }: AutoencoderSource): Outside[] {
 
 /** The largest config.json that is read. */
 const MAX_CONFIG_BYTES = 1 << 20;
+/** Of a folder that lacks a file, how many are looked at. */
+const MAX_NAMES = 100;
 
 /**
  * Imports an autoencoder that diffusers saved: `config.json` and weights, with today's or older names.
@@ -91,10 +93,39 @@ async function fileOf(
     return path;
   }
   const path = join(from, name);
+  await requireFile(from, name);
   if (sha256 !== undefined) {
     const { sha256: found } = await digestFile(path);
     if (found !== sha256)
       throw new DataError(`Cannot import ${JSON.stringify(path)}: its SHA-256 is ${found}, expected ${sha256}`);
   }
   return path;
+}
+
+/** @throws {DataError} If a folder has no such file: names those that may have been meant, also in the folders in it. */
+async function requireFile(folder: string, name: string): Promise<void> {
+  const isThere = await stat(join(folder, name)).then(
+    (status) => status.isFile(),
+    () => false,
+  );
+  if (isThere) return;
+  const names = await readdir(folder).catch((cause: NodeJS.ErrnoException) => {
+    const [, repo] = /^(?:hf:)?([\w-][\w.-]*\/[\w-][\w.-]*)$/.exec(folder) ?? [];
+    const hint = repo === undefined ? "" : `; on Hugging Face it is "https://huggingface.co/${repo}/resolve/main"`;
+    const reason =
+      cause.code === "ENOTDIR" ? "it is a file, expected the folder of it and of config.json" : reasonOf(cause) + hint;
+    throw new DataError(`Cannot import ${JSON.stringify(folder)}: ${reason}`, { cause });
+  });
+  const below = await Promise.all(
+    names.slice(0, MAX_NAMES).map((other) => readdir(join(folder, other)).catch((): string[] => [])),
+  );
+  const isAlike = (other: string): boolean =>
+    name.endsWith(".json") ? other === name : /\.(safetensors|bin)$/.test(other);
+  const alike = [
+    ...names.filter(isAlike),
+    ...below.flatMap((inside, i) => inside.filter(isAlike).map((other) => `${names[i]!}${sep}${other}`)),
+  ].sort();
+  throw new DataError(
+    `Cannot import ${JSON.stringify(folder)}: it has no ${JSON.stringify(name)}${alike.length === 0 ? "" : `, but ${alike.slice(0, 5).join(", ")}`}`,
+  );
 }

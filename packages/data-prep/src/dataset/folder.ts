@@ -140,6 +140,11 @@ export async function imagesBelow(
     const such = `such as ${JSON.stringify(others[0]!.path)}`;
     log.warn(`passed over ${others.length} files that are no images (${kindsOf(others)}), ${such}`);
   }
+  const tars = others.filter(({ path }) => /\.tar$/i.test(path)).length;
+  if (tars > 0 && others.length === files.length)
+    throw new DataError(
+      `Cannot use ${JSON.stringify(folder)}: it holds ${tars} tars and no image; the source webdataset takes tars, such as ${JSON.stringify(join(folder, "**/*.tar"))}`,
+    );
   const images = files
     .filter(({ path }) => imageExtension(path) !== undefined)
     .map(({ path, fullPath, sizeBytes, modifiedMs }) => ({

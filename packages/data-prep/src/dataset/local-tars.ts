@@ -22,8 +22,13 @@ export interface LocalTar {
  */
 export async function findTars(patterns: readonly string[], log: Pick<StageLog, "warn">): Promise<LocalTar[]> {
   const found = new Map<string, LocalTar>();
-  for (const pattern of patterns)
+  for (const pattern of patterns) {
+    if (/^(?:pipe:|[a-z][a-z\d+.-]*:\/\/)/i.test(pattern))
+      throw new DataError(
+        `Cannot read ${JSON.stringify(pattern)}: it is no path on this machine; the sources huggingface and s3 take tars from elsewhere`,
+      );
     for (const tar of isGlob(pattern) ? await match(pattern, log) : [await tarAt(pattern)]) found.set(tar.path, tar);
+  }
   return [...found.values()];
 }
 
@@ -48,6 +53,10 @@ async function tarAt(path: string): Promise<LocalTar> {
   const status = await stat(path).catch((cause: unknown) => {
     throw new DataError(`Cannot read ${JSON.stringify(path)}: ${reasonOf(cause)}`, { cause });
   });
+  if (status.isDirectory())
+    throw new DataError(
+      `Cannot read ${JSON.stringify(path)}: it is a folder, expected a tar, or a pattern such as ${JSON.stringify(join(path, "**/*.tar"))}`,
+    );
   if (!status.isFile()) throw new DataError(`Cannot read ${JSON.stringify(path)}: it is no file`);
   return { path: resolve(path), sizeBytes: status.size, modifiedMs: status.mtimeMs };
 }

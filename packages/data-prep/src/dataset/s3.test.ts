@@ -53,7 +53,7 @@ describe("stage dataset, from S3", () => {
 
   test("takes tars as they are, where there are some, going on where one was cut", async () => {
     const [a, b] = [await tarOf(0), await tarOf(1)];
-    const objects = { "b.tar": b, "x/a.tar": a, "x/y.png": "an image beside" };
+    const objects = { "b.TAR": b, "x/a.tar": a, "x/y.png": "an image beside" };
     await inFolder((out) => {
       const path = join(out, "tmp", "00000.tar.part");
       return withS3({ objects, cut: { 1: { bytes: 1000, path }, 2: { bytes: 6000, path } } }, async (requests) => {
@@ -143,7 +143,7 @@ describe("stage dataset, from S3", () => {
       "Cannot read s3://other/x at HOST: The specified bucket does not exist (NoSuchBucket, 404)",
     );
     expect(await failure({ objects: { "a.txt": "a" } })).toBe(
-      'Cannot use "s3://bucket": none of its 1 objects is a tar or an image',
+      'Cannot use "s3://bucket": none of its 1 objects is a tar or an image (1 of txt)',
     );
     const objects = { "a.png": "first", "b.png": "second" };
     const changing = { ...objects };

@@ -15,7 +15,7 @@ import {
   type NetworkLimits,
 } from "@madformer/artifacts";
 import type { StageLog } from "@madformer/stage";
-import { imageExtension, type ImageFile } from "./pack.js";
+import { imageExtension, kindsOf, type ImageFile } from "./pack.js";
 import type { TarSource } from "./tars.js";
 
 export interface S3Options {
@@ -66,11 +66,11 @@ export async function openS3(uri: string, options: S3Options): Promise<S3Source 
   const { bucket, objects, close } = await listS3(uri, options);
   const { log } = options;
   try {
-    const tars = objects.filter(({ path }) => path.endsWith(".tar"));
+    const tars = objects.filter(({ path }) => /\.tar$/i.test(path));
     const images = objects.filter(({ path }) => imageExtension(path) !== undefined);
     if (tars.length + images.length === 0)
       throw new DataError(
-        `Cannot use ${JSON.stringify(uri)}: none of its ${objects.length} objects is a tar or an image`,
+        `Cannot use ${JSON.stringify(uri)}: none of its ${objects.length} objects is a tar or an image${objects.length > 0 ? ` (${kindsOf(objects)})` : ""}`,
       );
     sayWhatIsLeft(objects, tars, images, log);
     if (tars.length > 0)

@@ -1,4 +1,4 @@
-import { fileProblem, kindProblem, plainImage, resizePil } from "@madformer/artifacts";
+import { fileProblem, hasUnknownSample, kindProblem, plainImage, resizePil } from "@madformer/artifacts";
 import sharp, { type Metadata } from "sharp";
 import type { Memory } from "./memory.js";
 
@@ -89,10 +89,9 @@ async function attempt<T>(reason: string, step: () => Promise<T>): Promise<T> {
 async function decode(file: Uint8Array, options: SquareOptions): Promise<RgbBytes> {
   // sRGB in bytes, and the first frame, are what sharp gives where nothing else is asked for.
   // A file that ends early or holds impossible values is broken; one that merely draws a warning is common.
-  const upright = sharp(file, { failOn: "error", limitInputPixels: options.maxPixels })
-    .autoOrient()
-    .flatten({ background: options.background });
-  const { data, info } = await upright.raw().toBuffer({ resolveWithObject: true });
+  const upright = sharp(file, { failOn: "error", limitInputPixels: options.maxPixels }).autoOrient();
+  const opaque = hasUnknownSample(file) ? upright.removeAlpha() : upright.flatten({ background: options.background });
+  const { data, info } = await opaque.raw().toBuffer({ resolveWithObject: true });
   return { data, width: info.width, height: info.height, channels: info.channels };
 }
 

@@ -382,7 +382,16 @@ describe("stage dataset, from tars on this machine", () => {
         /none\.tar": there is no such file/,
       );
       await expect(run({ ...source, tars: join(folder, "*.tar") }, out)).rejects.toThrow(/\*\.tar": no file fits it/);
-      await expect(run({ ...source, tars: folder }, out)).rejects.toThrow("it is no file");
+      await expect(run({ ...source, tars: folder }, out)).rejects.toThrow(
+        `it is a folder, expected a tar, or a pattern such as ${JSON.stringify(join(folder, "**/*.tar"))}`,
+      );
+      for (const tars of ["https://example.org/{0..3}.tar", "pipe:cat a.tar"])
+        await expect(run({ ...source, tars }, out)).rejects.toThrow(
+          "it is no path on this machine; the sources hugging",
+        );
+      await expect(run({ kind: "folder", path: join(folder, "in") }, out)).rejects.toThrow(
+        `it holds 1 tars and no image; the source webdataset takes tars, such as ${JSON.stringify(join(folder, "in/**/*.tar"))}`,
+      );
       expect(await digestsOf(out)).toEqual({});
       expect(await readdir(join(out, "tmp"))).toEqual([]);
       await writeFile(path, whole);

@@ -154,6 +154,11 @@ export const stage = defineStage({
       context.log.warn(
         `nothing in the file says ${assumed.join(", ")}: taken from the released code's model; options name others`,
       );
+    const { raw: trained, ema: averaged } = layout;
+    if (!trained || !averaged)
+      context.log.warn(
+        `there is one set of weights, in ${(trained ?? averaged)!.where}: it stands for raw and for averaged ones`,
+      );
     await takeCodec(config, codec, model, tmp, context);
     const step = await takeState(opened, config, layout, model, located, tmp, context);
     const [raw, ema] = [layout.raw ?? layout.ema!, layout.ema ?? layout.raw!];
@@ -299,7 +304,8 @@ async function takeState(
   tmp: string,
   { files, log }: StageContext,
 ): Promise<number> {
-  const named = Number(/(\d{1,15})\.[a-z]+$/i.exec(located.name)?.[1] ?? 0);
+  // 0010000.pt, step_1000.pt; not bf16.pt
+  const named = Number(/(?:^|[^a-z\d])(\d{1,15})\.[a-z]+$/i.exec(located.name)?.[1] ?? 0);
   if (opened.kind !== "torch" || opened.file.get("opt") === undefined || !raw || !ema) return named;
   let checkpoint;
   try {
@@ -319,16 +325,22 @@ async function takeState(
     );
   const inputs = (dict: StateDictFound) =>
     new Map(Object.keys(madformerSpecs(model)).map((key) => [key, dict.tensors.get(key)! as never]));
-  await writeTorchCheckpoint(join(tmp, name), {
-    model: inputs(raw),
-    ema: inputs(ema),
-    opt: {
-      moments: new Map([...opt.moments].map(([key, moment]) => [raw.rename(key), moment])),
-      groups: opt.groups.map((group) => ({ ...group, params: group.params.map(raw.rename) })),
-    },
-    lrs,
-    args,
-  });
+  try {
+    await writeTorchCheckpoint(join(tmp, name), {
+      model: inputs(raw),
+      ema: inputs(ema),
+      opt: {
+        moments: new Map([...opt.moments].map(([key, moment]) => [raw.rename(key), moment])),
+        groups: opt.groups.map((group) => ({ ...group, params: group.params.map(raw.rename) })),
+      },
+      lrs,
+      args,
+    });
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error; // what is foreign among the arguments
+    log.warn(`the optimizer's state is left out: ${error.message}`);
+    return step;
+  }
   await files.add(join(tmp, name), name, { of: await located.sha256 });
   return step;
 }

@@ -1,6 +1,6 @@
-import { readdir, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { LatentShards, type Artifact } from "@madformer/artifacts";
+import { LatentShards, openFolder, type Artifact } from "@madformer/artifacts";
 import {
   AutoencoderConfig,
   autoencoderSpecs,
@@ -226,6 +226,17 @@ describe("stage latents", () => {
       const odd = [[shardImage(0, SIDE)], [shardImage(1, 12)]];
       await expect(run(await shardsOf(join(folder, "odd"), odd), {})).rejects.toThrow(
         'Cannot use image "image-1": it is 12 x 12 pixels, expected 16 x 16',
+      );
+      await stage.run(PCA, { shards, vae: undefined }, await contextIn(join(folder, "pca")));
+      const pca = await openFolder(join(folder, "pca"));
+      await expect(run(shards, { codec: "autoencoder-kl" }, pca)).rejects.toThrow(
+        'Cannot use a codec of the kind "patch-pca", expected "autoencoder-kl"',
+      );
+      await mkdir(join(folder, "diffusers"));
+      await writeFile(join(folder, "diffusers", "config.json"), "{}");
+      const diffusers = await openFolder(join(folder, "diffusers"));
+      await expect(run(shards, { codec: "autoencoder-kl" }, diffusers)).rejects.toThrow(
+        "Cannot use a folder with config.json as a codec, expected codec.safetensors and codec.json: of what diffusers wrote, the stage vae",
       );
       const vae = await vaeIn(join(folder, "vae"));
       await writeFile(join(folder, "vae", "codec.json"), '{"kind":"patch-pca"}');

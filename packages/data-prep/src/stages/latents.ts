@@ -137,7 +137,7 @@ async function makeCodec(
       throw new DataError(
         'Cannot encode with the codec "autoencoder-kl": there is no input "vae", expected one; "patch-pca" needs none',
       );
-    return copyCodec(vae, files);
+    return copyCodec(vae, files, "autoencoder-kl");
   }
   let fit: PatchPcaFit | undefined;
   for await (const image of someImages(shards, fitImages, signal)) {

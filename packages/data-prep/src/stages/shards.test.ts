@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { pixelsOfImage, readImageShards, resizePil, type ShardImage } from "@madformer/artifacts";
+import { openFolder, pixelsOfImage, readImageShards, resizePil, type ShardImage } from "@madformer/artifacts";
 import sharp from "sharp";
 import { contextIn, datasetOf, digestsOf, inFolder, type Files } from "../testing.js";
 import { runShards, ShardsConfig, stage } from "./shards.js";
@@ -42,18 +42,19 @@ async function shardsOf(samples: Readonly<Record<string, Files>>, fields: Partia
  *
  * @param sampleFormat 1 unsigned, 2 signed, 3 float.
  */
-function tiffOf(bits: number, sampleFormat: number, bands = 1): Uint8Array {
+function tiffOf(bits: number, sampleFormat: number, bands = 1, extra: readonly number[] = []): Uint8Array {
   const tags = [
     [256, 8],
     [257, 8],
     [258, bits], // given once, which for several bands means the same for all
     [259, 1],
-    [262, bands === 3 ? 2 : 1],
+    [262, bands > 2 ? 2 : 1],
     [273, 512],
     [277, bands],
     [278, 8],
     [279, 8 * bits * bands],
     [284, 1],
+    ...extra.map((value) => [338, value] as const),
     [339, sampleFormat],
   ] as const;
   const file = Buffer.alloc(512 + 8 * bits * bands);
@@ -286,6 +287,11 @@ describe("stage shards", () => {
     expect([...(await pixelsFrom(file, { side: 1 }))]).toEqual([224, 224, 224]);
   });
 
+  test("takes no fourth sample of a TIFF for alpha that says nothing of itself", async () => {
+    expect([...(await pixelsFrom(tiffOf(8, 1, 4, [0]), { side: 1 }))]).toEqual([0, 0, 0]);
+    expect([...(await pixelsFrom(tiffOf(8, 1, 4, [2]), { side: 1 }))]).toEqual([255, 255, 255]);
+  });
+
   test("compresses without loss", async () => {
     for (const [format, stored] of [
       ["png", "png"],
@@ -492,6 +498,13 @@ describe("stage shards, an image that cannot be used", () => {
       'Cannot make shards: none of 2 images can be used; of the first, "a": it is of the format svg',
     );
     await expect(shardsOf({})).rejects.toThrow("the data set has no samples, expected tars of images");
+    await inFolder(async (folder) => {
+      await writeFile(join(folder, "a.PNG"), await pngOf(8, 8));
+      const run = stage.run(config(), { dataset: await openFolder(folder) }, await contextIn(join(folder, "out")));
+      await expect(run).rejects.toThrow(
+        "expected tars of images; it holds 1 image files, of which the stage dataset makes tars (source folder)",
+      );
+    });
   });
 
   test("leaves no shard where all of its images are skipped", () =>

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { DataError, ImageShardWriter, type Artifact } from "@madformer/artifacts";
 import { defineStage, type StageContext, type StageFiles } from "@madformer/stage";
 import { z } from "zod";
+import { imageExtension } from "../dataset/pack.js";
 import { Memory } from "../shards/memory.js";
 import { mapOrdered } from "../shards/ordered.js";
 import { IMAGE_FILES, imagesOf } from "../shards/image-kinds.js";
@@ -114,7 +115,7 @@ export async function runShards(
   }
   const images = blocks.reduce((sum, { images }) => sum + images, 0);
   const skipped = blocks.flatMap((block) => block.skipped);
-  if (images === 0) throw new DataError(`Cannot make shards: ${whyNone(seen, skipped)}`);
+  if (images === 0) throw new DataError(`Cannot make shards: ${whyNone(seen, skipped, dataset)}`);
   sayLostJson(blocks, log);
   if (skipped.length > 0) log.warn(`${skipped.length} of ${seen} images were skipped; skipped.jsonl says why`);
   await files.write("skipped.jsonl", skipped.map((line) => `${JSON.stringify(line)}\n`).join(""));
@@ -294,8 +295,11 @@ async function classesOf(dataset: Artifact): Promise<number | undefined> {
   return z.array(z.string()).parse(JSON.parse(text)).length;
 }
 
-function whyNone(seen: number, skipped: Done["skipped"]): string {
-  if (seen === 0) return "the data set has no samples, expected tars of images";
+function whyNone(seen: number, skipped: Done["skipped"], { files }: Artifact): string {
+  const loose = files.filter((file) => imageExtension(file) !== undefined).length;
+  const hint =
+    loose === 0 ? "" : `; it holds ${loose} image files, of which the stage dataset makes tars (source folder)`;
+  if (seen === 0) return `the data set has no samples, expected tars of images${hint}`;
   const first = skipped[0]!;
   return `none of ${seen} images can be used; of the first, ${JSON.stringify(first.key)}: ${first.reason}`;
 }

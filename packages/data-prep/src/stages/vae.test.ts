@@ -419,9 +419,18 @@ describe("stage vae, import", () => {
       await expect(run({ sha256: "0".repeat(64) })).rejects.toThrow(
         new RegExp(`its SHA-256 is ${source.sha256}, expected 0{64}$`),
       );
-      await expect(run({ from: join(folder, "nowhere") })).rejects.toThrow(
-        /Cannot import ".*config\.json": .*no such/i,
+      await expect(run({ from: join(folder, "nowhere") })).rejects.toThrow(/Cannot import ".*nowhere": .*no such/i);
+      await expect(run({ from: "hf:some/vae" })).rejects.toThrow(
+        /no such file.*; on Hugging Face it is "https:\/\/huggingface\.co\/some\/vae\/resolve\/main"$/,
       );
+      await expect(run({ from: join(folder, "vae", "config.json") })).rejects.toThrow(
+        /config\.json": it is a file, expected the folder of it and of config\.json$/,
+      );
+      await writeFile(join(folder, "vae", "model.fp16.safetensors"), "");
+      await expect(run({ weights: "model.bin" })).rejects.toThrow(
+        /^Cannot import ".*vae": it has no "model\.bin", but diffusion_pytorch_model\.safetensors, model\.fp16\.safetensors$/,
+      );
+      await expect(run({ from: folder })).rejects.toThrow(/: it has no "config\.json", but vae\/config\.json$/);
       await expect(run(await diffusersIn(join(folder, "vq"), { _class_name: "VQModel" }))).rejects.toThrow(
         /Cannot import ".*config\.json": The autoencoder's config .* _class_name/,
       );

@@ -20,6 +20,13 @@ export function entryName({ name, pax }: Header): EntryName {
   }
 }
 
+/** The name of a file with holes in a tar of POSIX by GNU tar, where its entry has another. Empty if it has none. */
+export function sparseName({ pax }: Header): string | undefined {
+  const records = (pax ?? {}) as Readonly<Record<string, string>>;
+  if (!Object.keys(records).some((key) => key.startsWith("GNU.sparse."))) return undefined;
+  return records["GNU.sparse.name"] ?? "";
+}
+
 /** What becomes of a name: key and extension, or why it is passed over, or why its tar is refused. */
 export type SplitName =
   | { readonly kind: "file"; readonly key: string; readonly extension: string; readonly renamed: boolean }

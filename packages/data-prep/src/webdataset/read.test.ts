@@ -155,6 +155,16 @@ describe("readSamples()", () => {
     },
   );
 
+  test("passes over sparse files, of which GNU tar keeps parts under other names, and says so", async () => {
+    const pax = { "GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "1.png" };
+    const tar = await tarOf([{ name: "GNUSparseFile.7/1.png", pax, content: "1\n0\n" }, { name: "2.png" }]);
+    const [samples, said] = await readOddly(tar);
+    expect(samples).toEqual([["2", { png: "" }]]);
+    expect(said).toEqual([
+      'passed over 1 entries of "some.tar" that are sparse, with only parts of them in it, such as "1.png"',
+    ]);
+  });
+
   test("keeps extensions with more dots by their last part, and others by what they begin with", async () => {
     const tar = await tarOf([
       { name: "1.v2.png", content: "x" },

@@ -2,7 +2,7 @@ import { createReadStream } from "node:fs";
 import { addAbortSignal, Readable } from "node:stream";
 import { FormatError, reasonOf } from "@madformer/artifacts";
 import { extract, type Header } from "tar-stream";
-import { entryName, splitName } from "./name.js";
+import { entryName, sparseName, splitName } from "./name.js";
 import { otherThanTar } from "./no-tar.js";
 import type { OnOdd } from "./oddities.js";
 import type { WebDatasetSample } from "./sample.js";
@@ -92,9 +92,13 @@ export async function* readSamples(
       if (!Number.isSafeInteger(size)) throw problem(name, file, "its size is no number");
       end = byteOffset(entry.header) + Math.ceil(size / BLOCK_BYTES) * BLOCK_BYTES;
       const isFile = type === "file" || type === "contiguous-file";
+      const sparse = sparseName(entry.header);
       const split = splitName(file);
       if (type === "directory" || (isFile && file.endsWith("/"))) entry.resume();
-      else if (split.kind === "refused") throw problem(name, file, split.why);
+      else if (sparse !== undefined) {
+        onOdd("passed over", "that are sparse, with only parts of them in it", sparse || file);
+        entry.resume();
+      } else if (split.kind === "refused") throw problem(name, file, split.why);
       else if (!isFile || split.kind === "passed") {
         const why = split.kind === "passed" ? split.why : `that are no files (${type ?? "of unknown type"})`;
         onOdd("passed over", why, file);

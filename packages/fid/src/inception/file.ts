@@ -1,45 +1,25 @@
-import { extname } from "node:path";
-import { openSafetensors, openTorch } from "@madformer/artifacts";
+import { openWeights } from "@madformer/artifacts";
 import type { InceptionDims } from "./units.js";
 import { readInceptionWeights, type InceptionWeights, type TensorSource } from "./weights.js";
 
 /**
- * Reads the network's weights from a file: `.safetensors`, or a state dict that PyTorch saved (`.pth`, `.pt`, `.bin`).
+ * Reads the network's weights from a file: `.safetensors`, or a state dict that PyTorch saved (`.pth`, `.pt`, `.bin`). Its
+ * content says which of them it is, not its name.
  *
  * @param dims Only what these features need is read. Default: all.
- * @throws {RangeError} If the file's name ends otherwise, a tensor is missing or has another shape.
- * @throws {FormatError} If the file is damaged.
+ * @throws {RangeError} If a tensor is missing or has another shape.
+ * @throws {FormatError} If the file is none of these or damaged, or a weight is not finite.
  *
  * @example
  * const weights = await openInceptionWeights("pt_inception.safetensors");
  */
 export async function openInceptionWeights(path: string, dims: InceptionDims = 2048): Promise<InceptionWeights> {
-  switch (extname(path)) {
-    case ".safetensors": {
-      await using file = await openSafetensors(path);
-      return await reading(path, dims, {
-        has: (name) => file.has(name),
-        read: async (name) => ({ shape: file.tensor(name).shape, data: await file.readFloat32(name) }),
-      });
-    }
-    case ".pth":
-    case ".pt":
-    case ".bin": {
-      await using file = await openTorch(path);
-      const tensors = file.tensors();
-      return await reading(path, dims, {
-        has: (name) => tensors.has(name),
-        read: async (name) => {
-          const tensor = tensors.get(name)!;
-          return { shape: tensor.shape, data: await tensor.readFloat32() };
-        },
-      });
-    }
-    default:
-      throw new RangeError(
-        `Cannot read Inception weights from "${path}": its name ends in "${extname(path)}", expected .safetensors, .pth, .pt or .bin`,
-      );
-  }
+  await using file = await openWeights(path);
+  const names = new Set(file.names);
+  return await reading(path, dims, {
+    has: (name) => names.has(name),
+    read: async (name) => ({ shape: file.tensor(name).shape, data: await file.readWeights(name) }),
+  });
 }
 
 /** Reads weights; what is wrong with them is said with the file's name. */

@@ -124,13 +124,17 @@ describe("openInceptionWeights()", () => {
     );
     for (const path of [safetensors, torch])
       await expect(openInceptionWeights(path, 64)).rejects.toThrow(
-        `"${path}": Cannot read Inception weights: "Conv2d_1a_3x3.bn.bias" is not finite: 32 of 32 elements, the first is NaN`,
+        `Cannot read "${path}": tensor "Conv2d_1a_3x3.bn.bias" is not finite: 32 of 32 elements, the first is NaN`,
       );
   });
 
-  test("refuses other files", async () => {
-    const path = join(folder, "weights.onnx");
-    await writeFile(path, "");
-    await expect(openInceptionWeights(path)).rejects.toThrow('its name ends in ".onnx", expected .safetensors');
+  test("goes by a file's content, and says what else it is", async () => {
+    const [path, page] = [join(folder, "renamed.pth"), join(folder, "page.pth")];
+    await writeSafetensors(path, all);
+    expect(await openInceptionWeights(path, 64)).toEqual(await readInceptionWeights(sourceOf(tensors), 64));
+    await writeFile(page, "<!DOCTYPE html><title>403</title>");
+    await expect(openInceptionWeights(page)).rejects.toThrow(
+      `Cannot read "${page}": it is an HTML page, expected one of: safetensors, PyTorch (.pt)`,
+    );
   });
 });

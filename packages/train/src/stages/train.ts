@@ -60,6 +60,10 @@ export const stage = defineStage({
     if (!from && settings.carry !== "all")
       throw new ConfigError(`Cannot train with carry "${settings.carry}": there is no input "from" to take weights of`);
     const parent = from && (await openParent(from));
+    if (parent && !parent.model && settings.model === undefined)
+      throw new ConfigError(
+        `Cannot go on from ${parent.name} alone: its files do not say its model; name the training run that it is of, or the model`,
+      );
     const config = withModel(settings, parent?.model);
     const shards = latents.files.filter((file) => /^latents-\d+\.arrow$/.test(file));
     if (shards.length === 0) throw new DataError('Cannot train: the input "latents" has no file latents-00000.arrow');
