@@ -2,8 +2,12 @@
  * Sweeps: many points of one pipeline, what they share, and what their numbers say.
  *
  * Reading order: `../plain/sweep-file.mjs` (the file and the points it means), `points.ts` (points as pipelines, checked),
- * `jobs.ts` (what they share).
+ * `jobs.ts` (what they share), `plan.ts`, `run.ts`.
  */
 export { readSweep, sweepNames, type Sweep } from "./sweep.js";
 export { labelOf, runsOf, type PointRun, type PointStage, type Source } from "./points.js";
 export { jobsOf, titleOf, type Job, type Owner } from "./jobs.js";
+export { knownJob, type KnownJob, type Knowing } from "./known.js";
+export { readRecords, secondsOf, type Records } from "./estimate.js";
+export { planOf, stagesOf, type PlannedJob, type PlannedStage } from "./plan.js";
+export { pointFolder, runJobs, type JobEnd, type SweepRun, type SweepRunOptions } from "./run.js";

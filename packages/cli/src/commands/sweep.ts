@@ -1,0 +1,71 @@
+import { ConfigError } from "@madformer/stage";
+import { planOf, stagesOf } from "@madformer/sweep";
+import { Command } from "commander";
+import { ExitCode } from "../exit.js";
+import type { Io } from "../program.js";
+import { knowingOf, openSweep } from "../sweeps/open.js";
+import { planText } from "../sweeps/plan.js";
+import { runSweep } from "../sweeps/run.js";
+
+const MAX_PARALLEL = 64;
+
+/** `madformer sweep plan|run`: many points of one pipeline. */
+export function sweepCommand(io: Io): Command {
+  const command = new Command("sweep")
+    .summary("run a pipeline at many settings, and compare them")
+    .description(
+      "Run a pipeline at all points of a sweep (sweeps/<name>.json), in which fields of its stages' configs take several values.\n" +
+        "Stages that points have in common run once; what was run before is reused.",
+    )
+    .helpCommand(false);
+  for (const one of [planCommand(io), runCommand(io)])
+    command.addCommand(
+      one
+        .option("--debug", "show where an error comes from (or set MADFORMER_DEBUG)")
+        .helpOption("-h, --help", "print this help"),
+    );
+  return command.helpOption("-h, --help", "print this help");
+}
+
+function planCommand(io: Io): Command {
+  return new Command("plan")
+    .summary("say how many stages would run, and how long that takes")
+    .description("Check a sweep, and say how many stages would run, are reused, and how long it takes. Runs nothing.")
+    .argument("<name>", "such as smoke-steps")
+    .option("--parallel <number>", "stages that would run at a time", "1")
+    .option("--json", "print JSON for programs")
+    .action(async (name: string, options: { readonly parallel: string; readonly json?: boolean }) => {
+      const parallel = parallelOf(options.parallel);
+      const open = await openSweep(name);
+      const planned = await planOf(open.jobs, await knowingOf(open.jobs));
+      if (options.json !== true) return io.out(planText(open, planned, parallel));
+      const points = open.runs.map(({ name, values }) => ({ name, values }));
+      io.out(`${JSON.stringify({ sweep: open.sweep.name, points, stages: stagesOf(planned) }, null, 2)}\n`);
+    });
+}
+
+function runCommand(io: Io): Command {
+  return new Command("run")
+    .summary("run what is not there yet")
+    .description(
+      "Run all points, whatever of them is not there yet. If one fails, the others go on; it is named at the end. The same\n" +
+        "command again goes on where it was interrupted.",
+    )
+    .argument("<name>", "such as smoke-steps")
+    .option("--parallel <number>", "stages that run at a time; each uses all cores", "1")
+    .option("--point <name>", "only this point")
+    .addHelpText("after", "\nExit codes: 0 done, 1 a point failed, 2 wrong usage or sweep, 130 interrupted by Ctrl-C.")
+    .action(async (name: string, options: { readonly parallel: string; readonly point?: string }) => {
+      const parallel = parallelOf(options.parallel);
+      const open = await openSweep(name);
+      const { made, reused, failed } = await runSweep(open, { parallel, point: options.point }, io);
+      io.out(`${made} made, ${reused} reused: ${open.folder}\n`);
+      if (failed.length > 0) throw new ExitCode(1);
+    });
+}
+
+function parallelOf(text: string): number {
+  const parallel = Number(text);
+  if (Number.isInteger(parallel) && parallel >= 1 && parallel <= MAX_PARALLEL) return parallel;
+  throw new ConfigError(`--parallel is ${JSON.stringify(text)}, expected a number from 1 to ${MAX_PARALLEL}`);
+}
