@@ -2,7 +2,8 @@
  * Sweeps: many points of one pipeline, what they share, and what their numbers say.
  *
  * Reading order: `../plain/sweep-file.mjs` (the file and the points it means), `points.ts` (points as pipelines, checked),
- * `jobs.ts` (what they share), `plan.ts`, `run.ts`.
+ * `jobs.ts` (what they share), `plan.ts`, `run.ts`, `results.ts`,
+ * `table.ts`, `format.ts`, `plot.ts`.
  */
 export { readSweep, sweepNames, type Sweep } from "./sweep.js";
 export { labelOf, runsOf, type PointRun, type PointStage, type Source } from "./points.js";
@@ -11,3 +12,7 @@ export { knownJob, type KnownJob, type Knowing } from "./known.js";
 export { readRecords, secondsOf, type Records } from "./estimate.js";
 export { planOf, stagesOf, type PlannedJob, type PlannedStage } from "./plan.js";
 export { pointFolder, runJobs, type JobEnd, type SweepRun, type SweepRunOptions } from "./run.js";
+export { coordinateAt, isComplete, numberAt, resultsOf, totalSeconds, type PointResult } from "./results.js";
+export { paretoFront, spreadOf, type Spread } from "./spread.js";
+export { tableOf, type Cell, type Heading, type Table } from "./table.js";
+export { EXTENSIONS, FORMATS, formatTable, noteOf, spreadText, type Format } from "./format.js";

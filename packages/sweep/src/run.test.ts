@@ -26,18 +26,17 @@ async function bench(fail: (stage: string, point: string) => boolean = () => fal
   const store = new Store(join(root, "store"));
   const ran: string[] = [];
   const program = async (uses: string): Promise<BundleDigest> => ({ sha256: sha256(uses), externals: [] });
-  const load = async (uses: string): Promise<Stage<never>> =>
-    ({
-      ...(STAGES[uses] as Stage<never>),
-      run: async (config: unknown, inputs: Record<string, Artifact | undefined>, { files }: never) => {
-        const before = Object.values(inputs).map((input) => input?.digest);
-        await (files as { write(name: string, text: string): Promise<void> }).write(
-          "all",
-          JSON.stringify([config, before]),
-        );
-        return { ok: 1 };
-      },
-    }) as never;
+  const load = async (uses: string): Promise<Stage<never>> => ({
+    ...(STAGES[uses] as Stage<never>),
+    run: async (config: unknown, inputs: Record<string, Artifact | undefined>, { files }: never) => {
+      const before = Object.values(inputs).map((input) => input?.digest);
+      await (files as { write(name: string, text: string): Promise<void> }).write(
+        "all",
+        JSON.stringify([config, before]),
+      );
+      return { ok: 1 };
+    },
+  });
   const controller = new AbortController();
   const stream = { write: () => true } as never;
   const options: SweepRunOptions = {

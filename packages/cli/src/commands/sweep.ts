@@ -6,10 +6,11 @@ import type { Io } from "../program.js";
 import { knowingOf, openSweep } from "../sweeps/open.js";
 import { planText } from "../sweeps/plan.js";
 import { runSweep } from "../sweeps/run.js";
+import { sweepTable, tableText } from "../sweeps/table.js";
 
 const MAX_PARALLEL = 64;
 
-/** `madformer sweep plan|run`: many points of one pipeline. */
+/** `madformer sweep plan|run|table`: many points of one pipeline. */
 export function sweepCommand(io: Io): Command {
   const command = new Command("sweep")
     .summary("run a pipeline at many settings, and compare them")
@@ -18,7 +19,7 @@ export function sweepCommand(io: Io): Command {
         "Stages that points have in common run once; what was run before is reused.",
     )
     .helpCommand(false);
-  for (const one of [planCommand(io), runCommand(io)])
+  for (const one of [planCommand(io), runCommand(io), tableCommand(io)])
     command.addCommand(
       one
         .option("--debug", "show where an error comes from (or set MADFORMER_DEBUG)")
@@ -61,6 +62,20 @@ function runCommand(io: Io): Command {
       const { made, reused, failed } = await runSweep(open, { parallel, point: options.point }, io);
       io.out(`${made} made, ${reused} reused: ${open.folder}\n`);
       if (failed.length > 0) throw new ExitCode(1);
+    });
+}
+
+function tableCommand(io: Io): Command {
+  return new Command("table")
+    .summary("print its numbers: mean and spread over seeds, the best in bold")
+    .description(
+      "Print the table that the sweep's file asks for, of what has run: mean and spread over seeds, the best in bold.",
+    )
+    .argument("<name>", "such as smoke-steps")
+    .option("--format <markdown|csv|latex|json>", "how it is written", "markdown")
+    .action(async (name: string, { format }: { readonly format: string }) => {
+      const { table } = await sweepTable(await openSweep(name));
+      io.out(tableText(table, format));
     });
 }
 
