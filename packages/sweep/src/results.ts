@@ -1,5 +1,5 @@
 import type { Made, StageRecord } from "@madformer/artifacts";
-import { ConfigError, entryDigest, outputFolder, readChecked, readOutput, upTo } from "@madformer/stage";
+import { ConfigError, entryDigest, outputFolder, readChecked, readOutput } from "@madformer/stage";
 import { placeOf, type Json, type ValuePlace } from "../plain/sweep-file.mjs";
 import type { PointRun } from "./points.js";
 import { pointFolder } from "./run.js";
@@ -87,10 +87,4 @@ function numbersOf({ manifest, record }: Made): string[] {
   };
   const facts = Object.entries(manifest.facts).flatMap(([word, value]) => below(value as Json, word));
   return [...facts, ...OF_RECORD].map((place) => `${record.stage}.${place}`);
-}
-
-/** The time that a stage of a point and all before it took, in seconds. */
-export function totalSeconds({ point, made }: PointResult, stage: string): number {
-  const all = upTo(point.stages, stage);
-  return all.reduce((sum, { name }) => sum + (made.get(name)?.record.seconds ?? 0), 0);
 }

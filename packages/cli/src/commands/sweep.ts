@@ -1,16 +1,18 @@
+import { resolve } from "node:path";
 import { ConfigError } from "@madformer/stage";
 import { planOf, stagesOf } from "@madformer/sweep";
 import { Command } from "commander";
 import { ExitCode } from "../exit.js";
 import type { Io } from "../program.js";
 import { knowingOf, openSweep } from "../sweeps/open.js";
+import { writeSweep } from "../sweeps/page.js";
 import { planText } from "../sweeps/plan.js";
 import { runSweep } from "../sweeps/run.js";
 import { sweepTable, tableText } from "../sweeps/table.js";
 
 const MAX_PARALLEL = 64;
 
-/** `madformer sweep plan|run|table`: many points of one pipeline. */
+/** `madformer sweep plan|run|table|plot`: many points of one pipeline. */
 export function sweepCommand(io: Io): Command {
   const command = new Command("sweep")
     .summary("run a pipeline at many settings, and compare them")
@@ -19,7 +21,7 @@ export function sweepCommand(io: Io): Command {
         "Stages that points have in common run once; what was run before is reused.",
     )
     .helpCommand(false);
-  for (const one of [planCommand(io), runCommand(io), tableCommand(io)])
+  for (const one of [planCommand(io), runCommand(io), tableCommand(io), plotCommand(io)])
     command.addCommand(
       one
         .option("--debug", "show where an error comes from (or set MADFORMER_DEBUG)")
@@ -60,7 +62,11 @@ function runCommand(io: Io): Command {
       const parallel = parallelOf(options.parallel);
       const open = await openSweep(name);
       const { made, reused, failed } = await runSweep(open, { parallel, point: options.point }, io);
-      io.out(`${made} made, ${reused} reused: ${open.folder}\n`);
+      if (options.point === undefined) {
+        const { files, table } = await writeSweep(open);
+        io.out(`\n${tableText(table, "markdown")}\n`);
+        io.out(`${made} made, ${reused} reused\nPage: ${resolve(files[0] ?? "")}\n`);
+      }
       if (failed.length > 0) throw new ExitCode(1);
     });
 }
@@ -76,6 +82,20 @@ function tableCommand(io: Io): Command {
     .action(async (name: string, { format }: { readonly format: string }) => {
       const { table } = await sweepTable(await openSweep(name));
       io.out(tableText(table, format));
+    });
+}
+
+function plotCommand(io: Io): Command {
+  return new Command("plot")
+    .summary("write its plots as SVG, its tables, and a page with all of it")
+    .description(
+      "Write what has run so far into sweeps/out/<name>: the plot that the sweep's file asks for and the score against network\n" +
+        "evaluations and time as SVG, the table in all forms, and index.html, a page with all of it, samples, and links to reports.",
+    )
+    .argument("<name>", "such as smoke-steps")
+    .action(async (name: string) => {
+      const { files } = await writeSweep(await openSweep(name));
+      io.out(`${files.join("\n")}\n`);
     });
 }
 
