@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { ConfigError } from "@madformer/stage";
 import { Command, CommanderError } from "commander";
+import { compareCommand } from "./commands/compare.js";
 import { explainCommand } from "./commands/explain.js";
 import { gcCommand } from "./commands/gc.js";
 import { inspectCommand } from "./commands/inspect.js";
@@ -31,6 +32,7 @@ export type MakeCommand = (io: Io) => Command;
 /** All subcommands that are no stages, in the order of `--help`. */
 const COMMANDS: readonly MakeCommand[] = [
   sweepCommand,
+  compareCommand,
   explainCommand,
   pullCommand,
   pushCommand,

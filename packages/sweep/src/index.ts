@@ -3,7 +3,7 @@
  *
  * Reading order: `../plain/sweep-file.mjs` (the file and the points it means), `points.ts` (points as pipelines, checked),
  * `jobs.ts` (what they share), `plan.ts`, `run.ts`, `results.ts`,
- * `table.ts`, `format.ts`, `plot.ts`.
+ * `table.ts`, `format.ts`, `plot.ts`; `compare.ts` for runs of any pipelines.
  */
 export { readSweep, sweepNames, type Sweep } from "./sweep.js";
 export { labelOf, runsOf, type PointRun, type PointStage, type Source } from "./points.js";
@@ -17,3 +17,13 @@ export { paretoFront, spreadOf, type Spread } from "./spread.js";
 export { tableOf, type Cell, type Heading, type Table } from "./table.js";
 export { EXTENSIONS, FORMATS, formatTable, noteOf, spreadText, type Format } from "./format.js";
 export { computingSeconds, frontsOf, plotOf, plotSpecOf, type Front, type Mark, type Plot } from "./plot.js";
+export {
+  causesOf,
+  differencesOf,
+  measuresOf,
+  runOfMade,
+  runOfPipeline,
+  type ComparedRun,
+  type Measure,
+  type StageDifference,
+} from "./compare.js";

@@ -87,7 +87,7 @@ export async function runsOf(
   for (const one of parsed.values()) {
     const stage = await load(one.entry.uses);
     try {
-      one.config = parseConfig(stage, one.entry.config, `"${one.entry.name}"`);
+      one.config = parseConfig(stage, one.entry.config, `the config of "${one.entry.name}"`);
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
       for (const point of one.points) problems.add(error.message, point);

@@ -1,73 +1,13 @@
 import { existsSync } from "node:fs";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { collectGarbage, sha256, Store, type Artifact, type Made } from "@madformer/artifacts";
-import {
-  entryDigest,
-  outputFolder,
-  parseConfig,
-  putOutput,
-  readOutput,
-  readPipeline,
-  runStage,
-  type BundleDigest,
-  type Stage,
-} from "@madformer/stage";
-import { jobsOf } from "./jobs.js";
+import { collectGarbage } from "@madformer/artifacts";
+import { outputFolder, readPipeline } from "@madformer/stage";
 import { planOf, stagesOf } from "./plan.js";
-import { runsOf } from "./points.js";
 import { pointFolder, runJobs, type SweepRunOptions } from "./run.js";
-import { SOURCE, STAGES, sweepOf } from "./testing.js";
-
-/** A folder with a store, in which stages run in this process and write down what ran. */
-async function bench(fail: (stage: string, point: string) => boolean = () => false) {
-  const root = await mkdtemp(join(tmpdir(), "sweep-run-"));
-  const store = new Store(join(root, "store"));
-  const ran: string[] = [];
-  const program = async (uses: string): Promise<BundleDigest> => ({ sha256: sha256(uses), externals: [] });
-  const load = async (uses: string): Promise<Stage<never>> => ({
-    ...(STAGES[uses] as Stage<never>),
-    run: async (config: unknown, inputs: Record<string, Artifact | undefined>, { files }: never) => {
-      const before = Object.values(inputs).map((input) => input?.digest);
-      await (files as { write(name: string, text: string): Promise<void> }).write(
-        "all",
-        JSON.stringify([config, before]),
-      );
-      return { ok: 1 };
-    },
-  });
-  const controller = new AbortController();
-  const stream = { write: () => true } as never;
-  const options: SweepRunOptions = {
-    ...{ store, load, program, folder: join(root, "out"), parallel: 1, signal: controller.signal },
-    execute: async (folder, name) => {
-      const point = folder.split("/").at(-1) ?? "";
-      ran.push(`${name} of ${point}`);
-      if (fail(name, point)) throw new Error("it was to fail");
-      const entry = readPipeline(folder).stages.find((one) => one.name === name);
-      if (entry === undefined) throw new Error("no such stage");
-      const stage = await load(entry.uses);
-      const made = async (need: string) => store.artifact((await readOutput(outputFolder(folder, need))) as Made);
-      const needs = Object.entries(entry.needs).map(async ([input, need]) => [input, await made(need)] as const);
-      const inputs = Object.fromEntries(await Promise.all(needs)) as never;
-      const code = await program(entry.uses);
-      const told = { program: code, store, signal: controller.signal, stream };
-      const result = await runStage(stage, parseConfig(stage, entry.config), inputs, told);
-      const { record, outside } = result;
-      const checked = { key: record.key, entry: entryDigest(entry), program: code.sha256, outside };
-      await putOutput(folder, name, result, checked, store);
-    },
-  };
-  return { root, store, ran, options, controller, [Symbol.asyncDispose]: () => rm(root, { recursive: true }) };
-}
+import { bench, jobsFor } from "./testing.js";
 
 const AXES = { axes: { "train.seed": [0, 1], "sample.steps": [1, 2] } };
-
-async function jobsFor(value: object, { load }: SweepRunOptions) {
-  const runs = await runsOf(sweepOf(value), SOURCE, load);
-  return { runs, jobs: jobsOf(runs) };
-}
 
 describe("runJobs()", () => {
   test("runs what points share once, shows it at each of them, and nothing the second time", async () => {

@@ -55,6 +55,8 @@ export interface SweepSamples {
 
 /** What the page of a sweep is about, all of it read and checked. */
 export interface SweepPage {
+  /** A sweep by default; or a comparison of runs of any pipelines. */
+  readonly kind?: "sweep" | "comparison";
   readonly title: string;
   readonly description: string;
   /** One sentence: what was varied, how much of it has run. */
@@ -66,5 +68,7 @@ export interface SweepPage {
   /** What is compared: the name of the number. */
   readonly value: string;
   readonly samples: { readonly seeds: readonly string[]; readonly rows: readonly SweepSamples[] };
+  /** In a comparison: what differs between runs. */
+  readonly changes?: readonly { readonly title: string; readonly lines: readonly string[] }[];
   readonly commands: string;
 }

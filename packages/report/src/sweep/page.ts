@@ -14,6 +14,7 @@ export function renderSweep(page: SweepPage): string {
     tableSection(page.table),
     plotSection(page.plots),
     samplesSection(page),
+    changesSection(page),
     pointsSection(page),
     commandsSection(page),
   ].filter((each) => each !== undefined);
@@ -23,19 +24,22 @@ export function renderSweep(page: SweepPage): string {
     STYLE + tilesRules(widths),
     html`<div class="page">
       <header>
-        <p class="eyebrow">MADFormer sweep</p>
+        <p class="eyebrow">MADFormer ${page.kind ?? "sweep"}</p>
         <h1>${page.title}</h1>
         ${page.description !== "" && html`<p class="lead">${page.description}</p>`}
         <p>${page.summary}</p>
-        <dl class="facts">
-          ${page.numbers.map(
-            ([name, value]) =>
-              html`<div>
-                <dt>${name}</dt>
-                <dd>${value}</dd>
-              </div>`,
-          )}
-        </dl>
+        ${
+          page.numbers.length > 0 &&
+          html`<dl class="facts">
+            ${page.numbers.map(
+              ([name, value]) =>
+                html`<div>
+                  <dt>${name}</dt>
+                  <dd>${value}</dd>
+                </div>`,
+            )}
+          </dl>`
+        }
         <nav class="contents" aria-label="Contents">
           <ul>
             ${sections.map(({ id, title }) => html`<li><a href="#${id}">${title}</a></li>`)}
@@ -44,7 +48,8 @@ export function renderSweep(page: SweepPage): string {
       </header>
       <main>${sections.map(section)}</main>
       <footer>
-        Written by <code>madformer sweep plot</code>. The page loads nothing; its links lead to the reports beside it.
+        Written by <code>madformer ${page.kind === "comparison" ? "compare" : "sweep plot"}</code>. The page loads
+        nothing${page.points.length > 0 && "; its links lead to the reports beside it"}.
       </footer>
     </div>`,
   );
@@ -134,7 +139,21 @@ function samplesSection({ samples }: SweepPage): Section | undefined {
   };
 }
 
-function pointsSection({ points, value }: SweepPage): Section {
+function changesSection({ changes = [] }: SweepPage): Section | undefined {
+  if (changes.length === 0) return undefined;
+  return {
+    id: "changes",
+    title: "What differs",
+    content: html`${changes.map(
+      ({ title, lines }) =>
+        html`<h3>${title}</h3>
+          ${lines.length > 0 && html`<pre><code>${lines.join("\n")}</code></pre>`}`,
+    )}`,
+  };
+}
+
+function pointsSection({ points, value }: SweepPage): Section | undefined {
+  if (points.length === 0) return undefined;
   return {
     id: "points",
     title: "Points",
