@@ -1,8 +1,9 @@
 /**
  * node tools/pipelines/stage.mjs [<pipeline> <stage>]
  *
- * Runs one stage of a pipeline with its bundle, which must be fresh. Nx names both in the environment
- * (`MADFORMER_PIPELINE`, `MADFORMER_STAGE`): no word of a file becomes part of a command line.
+ * Runs one stage of a pipeline, or of a pipeline's folder elsewhere (a sweep's point), with its bundle, which must be
+ * fresh. Nx names both in the environment (`MADFORMER_PIPELINE`, `MADFORMER_STAGE`): no word of a file becomes part of a
+ * command line.
  */
 import path from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -16,7 +17,7 @@ process.chdir(root);
 const [pipeline = process.env["MADFORMER_PIPELINE"] ?? "", stage = process.env["MADFORMER_STAGE"] ?? ""] =
   process.argv.slice(2);
 try {
-  const folder = `pipelines/${pipeline}`;
+  const folder = pipeline.includes("/") ? pipeline : `pipelines/${pipeline}`;
   const { stages } = readPipelineFile(folder);
   const entry = stages.find(({ name }) => name === stage);
   if (entry === undefined)

@@ -1,11 +1,13 @@
 import { readFileSync } from "node:fs";
 import { ConfigError } from "@madformer/stage";
 import { Command, CommanderError } from "commander";
+import { compareCommand } from "./commands/compare.js";
 import { explainCommand } from "./commands/explain.js";
 import { gcCommand } from "./commands/gc.js";
 import { inspectCommand } from "./commands/inspect.js";
 import { pullCommand } from "./commands/pull.js";
 import { pushCommand } from "./commands/push.js";
+import { sweepCommand } from "./commands/sweep.js";
 import { verifyCommand } from "./commands/verify.js";
 import { ExitCode } from "./exit.js";
 import { stageCommand } from "./stages/command.js";
@@ -29,6 +31,8 @@ export type MakeCommand = (io: Io) => Command;
 
 /** All subcommands that are no stages, in the order of `--help`. */
 const COMMANDS: readonly MakeCommand[] = [
+  sweepCommand,
+  compareCommand,
   explainCommand,
   pullCommand,
   pushCommand,
@@ -63,10 +67,9 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
     program.addCommand(name === asked ? stageCommand(await load(), io, args) : new Command(name).summary(summary));
   program.commandsGroup("Commands:");
   for (const make of COMMANDS) program.addCommand(make(io));
-  for (const command of [program, ...program.commands]) {
-    command
-      .exitOverride()
-      .showHelpAfterError(`(madformer ${command === program ? "" : `${command.name()} `}--help says more)`);
+  const below = program.commands.flatMap((command) => [command, ...command.commands]);
+  for (const command of [program, ...below]) {
+    command.exitOverride().showHelpAfterError(`(${pathOf(command)} --help says more)`);
     command.showSuggestionAfterError(false); // ours know more words
     command.configureOutput({
       writeOut: io.out,
@@ -89,6 +92,11 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
     io.err(`${describe(error, debug)}\n`);
     return error instanceof ConfigError ? EXIT.usage : EXIT.failed;
   }
+}
+
+/** `madformer sweep run` */
+function pathOf(command: Command): string {
+  return command.parent === null ? command.name() : `${pathOf(command.parent)} ${command.name()}`;
 }
 
 /** What commander says of a word that it does not know, with what may have been meant. */

@@ -1,6 +1,6 @@
 /** Every field of every stage's config can be set by an option. */
-import { configSchema, fieldAt, fieldsOf, type Schema } from "@madformer/stage";
-import { flagOf, optionsOf, withField } from "../src/stages/options.js";
+import { configSchema, fieldAt, fieldsOf, withField, type Schema } from "@madformer/stage";
+import { flagOf, optionsOf } from "../src/stages/options.js";
 import { STAGES } from "../src/stages/table.js";
 
 /** Paths of all fields that a JSON schema names anywhere, in whichever form. */

@@ -27,14 +27,15 @@ export {
   type Schema,
   type SchemaField,
 } from "./schema.js";
+export { meant, withField } from "./field.js";
 export { assertMadeBy, isMadeBy } from "./input.js";
 export { nearest } from "./nearest.js";
 export { findStage, runStage, stageKey, type BundleDigest, type RunOptions, type StageResult } from "./run.js";
 export { FINISHED_FILE, StageFiles, type Note } from "./files.js";
 export { lookOutside, outsideDigest, type Outside, type OutsideState } from "./outside.js";
 export { differ, runInFolder, STATE_FILE, type FolderOptions } from "./folder.js";
-export { isName, readPipeline, upTo, type Pipeline, type PipelineStage } from "./pipeline.js";
-export { entryDigest, outputFolder, putOutput, readOutput } from "./output.js";
+export { checkPipeline, isName, readPipeline, upTo, type Pipeline, type PipelineStage } from "./pipeline.js";
+export { entryDigest, outputFolder, putOutput, readChecked, readOutput } from "./output.js";
 export { pipelineStatus, stageStatus, type StageStatus, type StatusOptions } from "./status.js";
 export { StageRemote, rateMeter, type StageRemoteOptions } from "./remote.js";
 export { restorePipeline, type Restored, type RestoreOptions } from "./restore.js";

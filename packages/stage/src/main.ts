@@ -1,5 +1,5 @@
 import { appendFile, readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { DataError, registerRoot, sha256, Store, type Artifact, type Made } from "@madformer/artifacts";
 import { ConfigError, parseConfig } from "./config.js";
@@ -82,8 +82,14 @@ export async function show(
   const { record, outside } = made;
   const checked = { key: record.key, entry: entryDigest(entry), program: program.sha256, outside };
   // Before it is shown: nobody removes it.
-  await registerRoot(store, ".", { [`${pipeline}/${entry.name}`]: record.key });
+  await registerRoot(store, workspaceOf(folder), { [`${pipeline}/${entry.name}`]: record.key });
   await putOutput(folder, entry.name, made, checked, store);
+}
+
+/** The workspace that shows a pipeline's outputs, below its `pipelines`: this one, or a sweep's folder. */
+function workspaceOf(folder: string): string {
+  const above = dirname(resolve(folder));
+  return basename(above) === "pipelines" ? dirname(above) : ".";
 }
 
 /** The digest of a bundle, and the packages its first line names. */

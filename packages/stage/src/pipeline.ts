@@ -1,4 +1,10 @@
-import { PipelineError, readPipelineFile, type PipelineEntry, type PipelineFile } from "../plain/pipeline-file.mjs";
+import {
+  checkPipeline as check,
+  PipelineError,
+  readPipelineFile,
+  type PipelineEntry,
+  type PipelineFile,
+} from "../plain/pipeline-file.mjs";
 import { ConfigError } from "./config.js";
 
 export { isName, upTo } from "../plain/pipeline-file.mjs";
@@ -18,8 +24,22 @@ export interface Pipeline extends PipelineFile {
  *   circle.
  */
 export function readPipeline(folder: string): Pipeline {
+  return usable(() => ({ folder, ...readPipelineFile(folder) }));
+}
+
+/**
+ * The same of a value that such a file could hold.
+ *
+ * @param file What messages call it.
+ * @throws {ConfigError}
+ */
+export function checkPipeline(value: unknown, file: string, name: string): PipelineFile {
+  return usable(() => check(value, file, name));
+}
+
+function usable<T>(read: () => T): T {
   try {
-    return { folder, ...readPipelineFile(folder) };
+    return read();
   } catch (error) {
     if (!(error instanceof PipelineError)) throw error;
     throw new ConfigError(error.message, { cause: error });

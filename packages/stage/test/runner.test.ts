@@ -1,6 +1,6 @@
 /** Stages as processes: interrupted, killed, side by side, on a full disk. */
 import { execFileSync, spawn } from "node:child_process";
-import { lstat, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { lstat, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -49,10 +49,10 @@ const made = async (): Promise<string[]> =>
 const json = async (stage: string, file: string) =>
   JSON.parse(await readFile(join(workspace, "pipelines/p/out", stage, file), "utf8")) as Record<string, never>;
 
-function start(stage = "numbers", env: NodeJS.ProcessEnv = {}) {
+function start(stage = "numbers", env: NodeJS.ProcessEnv = {}, folder = "pipelines/p") {
   const child = spawn(
     process.execPath,
-    ["--no-warnings", "--import", "tsx", join(root, "test/runner-child.ts"), "numbers.mjs", "pipelines/p", stage],
+    ["--no-warnings", "--import", "tsx", join(root, "test/runner-child.ts"), "numbers.mjs", folder, stage],
     { cwd: workspace, env: { ...process.env, TSX_TSCONFIG_PATH: join(root, "tsconfig.json"), ...env } },
   );
   let err = "";
@@ -70,6 +70,22 @@ async function untilMade(count: number): Promise<void> {
 }
 
 describe("the runner", () => {
+  test("registers outputs for the workspace that shows them: a folder of pipelines elsewhere is one of its own", async () => {
+    await mkdir(join(workspace, "sweeps/out/s/pipelines/p"), { recursive: true });
+    await writeFile(join(workspace, "sweeps/out/s/pipelines/p/pipeline.json"), JSON.stringify({ numbers: {} }));
+    await pipeline({ numbers: {} });
+    const roots = join(workspace, ".madformer/store/roots");
+    const workspaces = async (): Promise<unknown[]> => {
+      const files = (await readdir(roots)).filter((name) => name.endsWith(".json"));
+      const texts = await Promise.all(files.map((name) => readFile(join(roots, name), "utf8")));
+      return texts.map((text) => (JSON.parse(text) as { workspace: string }).workspace);
+    };
+    expect((await start("numbers", {}, "sweeps/out/s/pipelines/p").end).code).toBe(0);
+    expect(await workspaces()).toEqual([join(workspace, "sweeps/out/s")]);
+    expect((await run()).err).toBe("numbers: found in the store\n");
+    expect((await workspaces()).sort()).toEqual([workspace, join(workspace, "sweeps/out/s")]);
+  });
+
   test("leaves a manifest, a record and links, and finds them in the store the next time", async () => {
     await pipeline({ numbers: {}, more: { uses: "numbers", needs: { before: "numbers" }, config: { files: 1 } } });
     expect(await run()).toMatchObject({ code: 0, err: expect.stringContaining("numbers: done in") as string });

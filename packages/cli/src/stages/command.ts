@@ -7,6 +7,7 @@ import {
   guarded,
   parseConfig,
   runInFolder,
+  withField,
   type Inputs,
   type InputSpecs,
   type Schema,
@@ -17,7 +18,7 @@ import { ExitCode } from "../exit.js";
 import type { Io } from "../program.js";
 import { guideText } from "./guide.js";
 import { openInput } from "./inputs.js";
-import { flagOf, optionsOf, valueOf, withField } from "./options.js";
+import { flagOf, optionsOf, valueOf } from "./options.js";
 import { commandDigest } from "./command-digest.js";
 
 /** Options of every stage, beside those of its config and its inputs. */

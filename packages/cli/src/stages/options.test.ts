@@ -1,6 +1,6 @@
-import { configSchema, defineStage, fieldAt } from "@madformer/stage";
+import { configSchema, defineStage, fieldAt, withField } from "@madformer/stage";
 import { z } from "zod";
-import { flagOf, optionsOf, valueOf, withField, type FieldOption } from "./options.js";
+import { flagOf, optionsOf, valueOf, type FieldOption } from "./options.js";
 
 const Deep = z.strictObject({ layers: z.int().default(100) });
 const stage = defineStage({

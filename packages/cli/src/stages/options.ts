@@ -1,4 +1,4 @@
-import { discriminator, fieldAt, fieldsOf, formsOf, kindOf, wordOf, type Schema } from "@madformer/stage";
+import { discriminator, fieldsOf, formsOf, kindOf, meant, wordOf, type Schema } from "@madformer/stage";
 import { Option } from "commander";
 
 /** A field of a config with the option that sets it. */
@@ -33,11 +33,6 @@ function optionsBelow(
     const below = optionsBelow(field, here, meant(word, field), named);
     return [...optionsAt(here, field, of, value).map((option) => ({ path: here, option })), ...below];
   });
-}
-
-/** What a value stands for: a preset's word for the preset, any other for itself. */
-function meant(value: unknown, { presets = {} }: Schema): unknown {
-  return typeof value === "string" && Object.hasOwn(presets, value) ? presets[value] : value;
 }
 
 /** `["optimizer", "weightDecay"]` -> `optimizer.weight-decay` */
@@ -77,42 +72,6 @@ export function valueOf(text: string | boolean, field: Schema): unknown {
     const key = discriminator(field);
     return key !== undefined && formsOf(field).some((form) => wordOf(form, key) === text) ? { [key]: text } : text;
   }
-}
-
-/**
- * A copy of a config with one field set. Where an object on the way is not given, it is what is there by default; a
- * word on the way is what it stands for, and JSON for a field with presets goes on top of that by default.
- *
- * @param preset What is there by default.
- */
-export function withField(
-  config: unknown,
-  path: readonly string[],
-  value: unknown,
-  field: Schema = {},
-  preset: unknown = field.default,
-): unknown {
-  const [first, ...rest] = path;
-  if (first === undefined) {
-    const base = meant(preset, field);
-    const bare = field.presets && isObject(base) && isObject(value) && !Object.hasOwn(value, "preset");
-    return bare ? onTopOf(base, value) : value;
-  }
-  const given = meant(config ?? preset, field);
-  const object = isObject(given) ? given : typeof given === "string" ? { preset: given } : {};
-  const named = meant(object["preset"], field);
-  const below = isObject(named) ? named[first] : undefined;
-  const next = fieldAt(field, [first]);
-  return { ...object, [first]: withField(object[first], rest, value, next, below ?? next.default) };
-}
-
-/** An object with another's fields in place of its own, and so with the objects in it. */
-function onTopOf(base: Readonly<Record<string, unknown>>, value: Readonly<Record<string, unknown>>): object {
-  const taken = Object.entries(value).map(([name, field]) => {
-    const below = base[name];
-    return [name, isObject(below) && isObject(field) ? onTopOf(below, field) : field] as const;
-  });
-  return { ...base, ...Object.fromEntries<unknown>(taken) };
 }
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {

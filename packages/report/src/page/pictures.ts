@@ -47,6 +47,11 @@ export function pictureRules(run: Run): string {
   ].join("\n");
 }
 
+/** The rules for tiles of these widths. */
+export function tilesRules(widths: readonly number[]): string {
+  return unique(widths).map(tileRules).join("\n");
+}
+
 function tileRules(width: number): string {
   return [
     `.tile-${width} { ${enlarged(width, TILE.desk)} }`,

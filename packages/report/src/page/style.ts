@@ -127,6 +127,9 @@ tr.main > * { font-weight: 650; }
 .grid line { stroke: var(--line); stroke-width: 1; }
 .base { stroke: var(--soft); stroke-width: 1; }
 .curve { fill: none; stroke-width: 2; stroke-linejoin: round; stroke-linecap: round; }
+.bar { fill: none; stroke-width: 1.25; opacity: 0.7; }
+circle.aim { fill: transparent; stroke: none; }
+circle.aim:hover { fill: var(--line); fill-opacity: 0.6; }
 .raw { fill: none; stroke-width: 1; stroke-linejoin: round; opacity: 0.32; }
 ${DASHES.map((dash, i) => `.s${i} { stroke: var(--c${i}); } .curve.s${i} { stroke-dasharray: ${dash}; } circle.s${i} { fill: var(--c${i}); stroke: var(--paper); stroke-width: 1.5; }`).join("\n")}
 
