@@ -54,14 +54,19 @@ export class Stopwatch implements AsyncDisposable {
     };
   }
 
+  /** Writes no more notes from now on: where they lie may be removed. */
+  async stop(): Promise<void> {
+    clearInterval(this.timer);
+    await this.writing;
+  }
+
   private note(): void {
     this.writing = this.writing.then(() => writeText(this.path, JSON.stringify(this.read()))).catch(() => undefined);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    clearInterval(this.timer);
     this.note();
-    await this.writing;
+    await this.stop();
   }
 }
 

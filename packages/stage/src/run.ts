@@ -140,6 +140,7 @@ export async function runStage<C, I extends InputSpecs>(
   const record = recordOf(manifest, watch, told);
   await lock.assertHeld();
   await store.remember({ manifest, record });
+  await watch.stop(); // a note that is written meanwhile would keep the folder from being removed
   await rm(work, { recursive: true, force: true });
   say(`done in ${duration(record.seconds)}`);
   await options.remote?.push({ manifest, record }, title);
