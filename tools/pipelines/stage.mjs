@@ -2,8 +2,8 @@
  * node tools/pipelines/stage.mjs [<pipeline> <stage>]
  *
  * Runs one stage of a pipeline, or of a pipeline's folder elsewhere (a sweep's point), with its bundle, which must be
- * fresh. Nx names both in the environment (`MADFORMER_PIPELINE`, `MADFORMER_STAGE`): no word of a file becomes part of a
- * command line.
+ * fresh. Nx names both in the environment (`MADFORMER_PIPELINE`, `MADFORMER_STAGE`): no word of a file becomes part
+ * of a command line.
  */
 import path from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";

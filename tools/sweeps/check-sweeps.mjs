@@ -1,9 +1,9 @@
 /**
  * npm run test:sweeps
  *
- * Runs the sweep smoke-steps in a copy of this workspace as people do: plan, interrupted by Ctrl-C, run again, with a point that
- * fails, its tables and page, a comparison, garbage collection. About two minutes on two idle cores. Prints what it checks; exits
- * with 1 if something is not as expected.
+ * Runs the sweep smoke-steps in a copy of this workspace as people do: plan, interrupted by Ctrl-C, run again, with a
+ * point that fails, its tables and page, a comparison, garbage collection. About two minutes on two idle cores.
+ * Prints what it checks; exits with 1 if something is not as expected.
  */
 import { spawn } from "node:child_process";
 import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";

@@ -1,6 +1,6 @@
 /**
- * Nx plugin: each sweep of `sweeps/<name>.json` is a project `sweep.<name>` with a target for each of its points, and one for all of
- * them. Names of pipelines have no dots, so no stage's project is called that.
+ * Nx plugin: each sweep of `sweeps/<name>.json` is a project `sweep.<name>` with a target for each of its points, and
+ * one for all of them. Names of pipelines have no dots, so no stage's project is called that.
  *
  * Nx does not cache them, as it does not cache stages: the store knows what each made.
  */

@@ -2,8 +2,9 @@
  * npm run sweep -- <name> [options]
  * npm run sweep -- plan|run|table|plot <name> [options]
  *
- * `madformer sweep`, built first if its sources have changed. Without Nx. In a sweep's Nx target the environment names the sweep and
- * the point (`MADFORMER_SWEEP`, `MADFORMER_POINT`): no word of a file becomes part of a command line.
+ * `madformer sweep`, built first if its sources have changed. Without Nx. In a sweep's Nx target the environment
+ * names the sweep and the point (`MADFORMER_SWEEP`, `MADFORMER_POINT`): no word of a file becomes part of a command
+ * line.
  */
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";

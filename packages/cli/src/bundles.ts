@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { ConfigError, digestOfBundle, type Pipeline, type BundleDigest, type Stage } from "@madformer/stage";
+import { ConfigError, digestOfBundle, type BundleDigest, type Stage } from "@madformer/stage";
 
 /** What of `tools/pipelines` is used: plain JavaScript, which is there before anything is built. */
 interface Tools {
@@ -19,7 +19,10 @@ export interface Bundles {
  *
  * @throws {ConfigError} If a pipeline uses a stage function that there is not. {Error} If one cannot be bundled.
  */
-export async function bundlesOf(root: string, pipelines: readonly Pipeline[]): Promise<Bundles> {
+export async function bundlesOf(
+  root: string,
+  pipelines: readonly { readonly stages: readonly { readonly uses: string }[] }[],
+): Promise<Bundles> {
   const load = async (name: string): Promise<unknown> =>
     await import(pathToFileURL(join(root, "tools/pipelines", name)).href);
   const tools = { ...((await load("bundles.mjs")) as object), ...((await load("stages.mjs")) as object) } as Tools;

@@ -1,4 +1,7 @@
-/** `madformer sweep` and `madformer compare`: what they refuse before anything runs. Whole sweeps run in `npm run test:sweeps`. */
+/**
+ * `madformer sweep` and `madformer compare`: what they refuse before anything runs. Whole sweeps run in `npm run
+ * test:sweeps`.
+ */
 import { cp, mkdir, mkdtemp, realpath, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -6,8 +6,8 @@ export function meant(value: unknown, { presets = {} }: Schema): unknown {
 }
 
 /**
- * A copy of a config with one field set. Where an object on the way is not given, it is what is there by default; a word on
- * the way is what it stands for, and JSON for a field with presets goes on top of that by default.
+ * A copy of a config with one field set. Where an object on the way is not given, it is what is there by default; a
+ * word on the way is what it stands for, and JSON for a field with presets goes on top of that by default.
  *
  * @param preset What is there by default.
  */

@@ -34,7 +34,15 @@ export { findStage, runStage, stageKey, type BundleDigest, type RunOptions, type
 export { FINISHED_FILE, StageFiles, type Note } from "./files.js";
 export { lookOutside, outsideDigest, type Outside, type OutsideState } from "./outside.js";
 export { differ, runInFolder, STATE_FILE, type FolderOptions } from "./folder.js";
-export { checkPipeline, isName, readPipeline, upTo, type Pipeline, type PipelineStage } from "./pipeline.js";
+export {
+  checkPipeline,
+  isName,
+  readPipeline,
+  upTo,
+  type Pipeline,
+  type PipelineStage,
+  type StageDefaults,
+} from "./pipeline.js";
 export { entryDigest, outputFolder, putOutput, readChecked, readOutput } from "./output.js";
 export { pipelineStatus, stageStatus, type StageStatus, type StatusOptions } from "./status.js";
 export { StageRemote, rateMeter, type StageRemoteOptions } from "./remote.js";

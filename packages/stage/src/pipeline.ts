@@ -4,10 +4,12 @@ import {
   readPipelineFile,
   type PipelineEntry,
   type PipelineFile,
+  type StageDefaults,
 } from "../plain/pipeline-file.mjs";
 import { ConfigError } from "./config.js";
 
 export { isName, upTo } from "../plain/pipeline-file.mjs";
+export type { StageDefaults } from "../plain/pipeline-file.mjs";
 
 /** One stage of a pipeline. */
 export type PipelineStage = PipelineEntry;
@@ -31,10 +33,11 @@ export function readPipeline(folder: string): Pipeline {
  * The same of a value that such a file could hold.
  *
  * @param file What messages call it.
+ * @param defaults What fields have that a config leaves out, for conditions.
  * @throws {ConfigError}
  */
-export function checkPipeline(value: unknown, file: string, name: string): PipelineFile {
-  return usable(() => check(value, file, name));
+export function checkPipeline(value: unknown, file: string, name: string, defaults: StageDefaults = {}): PipelineFile {
+  return usable(() => check(value, file, name, defaults));
 }
 
 function usable<T>(read: () => T): T {

@@ -1,6 +1,6 @@
 /**
- * The grammar of `sweeps/<name>.json`, and the points that it means: the one place where they are checked. Plain JavaScript
- * without a dependency, because Nx lists points before anything is built.
+ * The grammar of `sweeps/<name>.json`, and the points that it means: the one place where they are checked. Plain
+ * JavaScript without a dependency, because Nx lists points before anything is built.
  */
 import { createHash } from "node:crypto";
 import { readFileSync, statSync } from "node:fs";
@@ -277,8 +277,8 @@ function pointsOf(groups, seeds, isExcluded, problems) {
 }
 
 /**
- * Names say what a point is, as far as letters, digits and dashes can; where that is too long or says two things, a digest says
- * the rest. A name depends on no other point that has another one.
+ * Names say what a point is, as far as letters, digits and dashes can; where that is too long or says two things, a
+ * digest says the rest. A name depends on no other point that has another one.
  *
  * @param {readonly Omit<SweepPoint, "name">[]} points
  * @param {readonly Axis[]} axes Those that names mention.

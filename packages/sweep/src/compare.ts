@@ -18,8 +18,9 @@ export async function runOfPipeline(name: string, { folder, stages }: Pipeline):
 }
 
 /**
- * What was made on the way to an artifact, as far as the store knows: its records name the manifests of inputs. A stage function
- * that ran twice on the way, as `features` does, has the name of the input that it is for the second time.
+ * What was made on the way to an artifact, as far as the store knows: its records name the manifests of inputs. A
+ * stage function that ran twice on the way, as `features` does, has the name of the input that it is for the second
+ * time.
  */
 export async function runOfMade(name: string, last: Made, store: Store): Promise<ComparedRun> {
   const known = new Map<string, Made>();
@@ -112,8 +113,8 @@ const names = (runs: readonly ComparedRun[], uses: string): string[] => [
 export interface StageDifference {
   readonly stage: string;
   /**
-   * `same` bytes; `cause`: other bytes from the same inputs, or it has what the first one lacks; `follows`: other bytes, and so are
-   * its inputs; `missing`: it has not run here, or not there.
+   * `same` bytes; `cause`: other bytes from the same inputs, or it has what the first one lacks; `follows`: other
+   * bytes, and so are its inputs; `missing`: it has not run here, or not there.
    */
   readonly state: "same" | "cause" | "follows" | "missing";
   /** Fields, packages, source files and inputs that differ, one a line. */

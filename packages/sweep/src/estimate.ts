@@ -24,8 +24,8 @@ export async function readRecords(store: Store): Promise<Records> {
 }
 
 /**
- * About how long a job takes, in seconds: the median of the runs whose configs are nearest to its own, each stretched by how much
- * more work the job's config names (steps of training or of a solver).
+ * About how long a job takes, in seconds: the median of the runs whose configs are nearest to its own, each stretched
+ * by how much more work the job's config names (steps of training or of a solver).
  *
  * @returns Undefined if its stage has never run.
  */

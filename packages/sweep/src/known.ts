@@ -1,5 +1,12 @@
 import { type Artifact, type Made, type Store } from "@madformer/artifacts";
-import { lookOutside, outsideDigest, stageKey, type OutsideState, type BundleDigest, type Stage } from "@madformer/stage";
+import {
+  lookOutside,
+  outsideDigest,
+  stageKey,
+  type OutsideState,
+  type BundleDigest,
+  type Stage,
+} from "@madformer/stage";
 import type { Job } from "./jobs.js";
 
 /** What it takes to know whether the store has what a job would make. */

@@ -114,7 +114,9 @@ function seriesOf(
   return [...series].map(([name, own]) => ({ name, marks: own.sort((a, b) => a.x - b.x) }));
 }
 
-/** Axes that x follows from, such as `sample.steps` for `sample.nfe`: with all others fixed, each value has its own x. */
+/**
+ * Axes that x follows from, such as `sample.steps` for `sample.nfe`: with all others fixed, each value has its own x.
+ */
 function isAlong(
   x: string,
   marks: readonly { readonly x: number; readonly setting: Readonly<Record<string, Json>> }[],

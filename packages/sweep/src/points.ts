@@ -9,6 +9,7 @@ import {
   type PipelineStage,
   type Schema,
   type Stage,
+  type StageDefaults,
 } from "@madformer/stage";
 import { placeOf, textOf, type SweepPoint } from "../plain/sweep-file.mjs";
 import type { Sweep } from "./sweep.js";
@@ -19,6 +20,8 @@ export interface Source {
   readonly file: string;
   /** What it holds; was checked. */
   readonly value: Readonly<Record<string, unknown>>;
+  /** What `defaults.json` beside the pipelines says: conditions may ask for fields that a config leaves out. */
+  readonly defaults?: StageDefaults;
 }
 
 /** A stage of a point, with its complete config. */
@@ -38,8 +41,8 @@ export interface PointRun extends SweepPoint {
 const NAMED = 12;
 
 /**
- * The points of a sweep as pipelines. Everything that could be refused later is looked at: fields, values and combinations of
- * them by the stages' schemas, inputs, and the stages that table and plot take their numbers from.
+ * The points of a sweep as pipelines. Everything that could be refused later is looked at: fields, values and
+ * combinations of them by the stages' schemas, inputs, and the stages that table and plot take their numbers from.
  *
  * @param load The stage function by its name.
  * @throws {ConfigError} Naming all that is wrong, each with the points that it is wrong with.
@@ -51,11 +54,12 @@ export async function runsOf(
 ): Promise<PointRun[]> {
   const problems = new Problems(sweep.points.length);
   const last = sweep.stage ?? (isObject(source.value["report"]) ? "report" : undefined);
-  const base = checkPipeline(source.value, source.file, "base").stages;
+  const base = checkPipeline(source.value, source.file, "base", source.defaults).stages;
   const uses = new Map(base.map((entry) => [entry.name, entry.uses]));
   if (sweep.stage !== undefined && !uses.has(sweep.stage))
     problems.add(`"stage" is ${JSON.stringify(sweep.stage)}, ${expected(sweep.stage, [...uses.keys()])}`);
-  const fields = [...sweep.axes, ...sweep.seeds].sort((a, b) => a.path.length - b.path.length); // a whole before its part
+  // A whole before its part.
+  const fields = [...sweep.axes, ...sweep.seeds].sort((a, b) => a.path.length - b.path.length);
   const schemas = new Map<string, Schema>();
   for (const { place, stage } of fields) {
     const name = uses.get(stage);
@@ -70,7 +74,7 @@ export async function runsOf(
   const drafts = [];
   for (const point of sweep.points) {
     const value = withValues(source.value, point, fields, schemas);
-    const { stages } = checkPipeline(value, source.file, point.name);
+    const { stages } = checkPipeline(value, source.file, point.name, source.defaults);
     const wanted = last === undefined ? [...stages] : upTo(stages, last);
     const names = new Set(wanted.map(({ name }) => name));
     for (const { place, stage } of [...fields, ...valuesOf(sweep)])

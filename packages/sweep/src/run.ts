@@ -1,7 +1,7 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { makeFolder, registerRoot, type Made } from "@madformer/artifacts";
-import { entryDigest, outputFolder, putOutput, readChecked, readOutput } from "@madformer/stage";
+import { entryDigest, outputFolder, putOutput, readChecked, readOutput, type StageDefaults } from "@madformer/stage";
 import { titleOf, type Job } from "./jobs.js";
 import { knownJob, type Knowing } from "./known.js";
 import type { PointRun } from "./points.js";
@@ -11,6 +11,8 @@ export interface SweepRunOptions extends Knowing {
   readonly folder: string;
   /** Runs a stage of a pipeline's folder in a process of its own. Rejects with the reason if it fails. */
   readonly execute: (folder: string, stage: string, title: string) => Promise<void>;
+  /** What `defaults.json` beside the pipelines says: their folders have it beside them, too. */
+  readonly defaults?: StageDefaults | undefined;
   /** How many stages run at a time. */
   readonly parallel: number;
   readonly signal: AbortSignal;
@@ -33,8 +35,9 @@ export function pointFolder(folder: string, point: string): string {
 }
 
 /**
- * Runs the jobs of a sweep, and shows each one's output at all points that have it. What the store knows is only shown. A job that
- * fails takes those along that need it; all others go on. The same again goes on where it was interrupted.
+ * Runs the jobs of a sweep, and shows each one's output at all points that have it. What the store knows is only
+ * shown. A job that fails takes those along that need it; all others go on. The same again goes on where it was
+ * interrupted.
  *
  * @throws `signal.reason` if aborted, when what was running has ended.
  */
@@ -44,7 +47,9 @@ export async function runJobs(
   options: SweepRunOptions,
 ): Promise<SweepRun> {
   const { folder, parallel, signal, onJob } = options;
-  for (const { name, value } of runs) await writePipeline(folder, name, value);
+  const pipelines = await makeFolder(folder, "pipelines");
+  if (options.defaults) await writeJson(join(pipelines, "defaults.json"), options.defaults);
+  for (const { name, value } of runs) await writeJson(join(await makeFolder(pipelines, name), "pipeline.json"), value);
   const made = new Map<Job, Made>();
   const failed = new Map<Job, { readonly stage: string; readonly reason: string }>();
   const counts = { made: 0, reused: 0 };
@@ -141,8 +146,7 @@ async function show(
     );
 }
 
-async function writePipeline(folder: string, point: string, value: unknown): Promise<void> {
-  const path = join(await makeFolder(folder, `pipelines/${point}`), "pipeline.json");
+async function writeJson(path: string, value: unknown): Promise<void> {
   const text = `${JSON.stringify(value, null, 2)}\n`;
   if ((await readFile(path, "utf8").catch(() => undefined)) !== text) await writeFile(path, text);
 }

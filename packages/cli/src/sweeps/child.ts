@@ -5,10 +5,11 @@ import { createInterface } from "node:readline";
 const TAIL = 1;
 
 /**
- * Runs a stage of a pipeline's folder in a process of its own, whose lines are shown behind a title. Its process group is its own,
- * too: Ctrl-C on the terminal reaches this process alone, which passes it on once.
+ * Runs a stage of a pipeline's folder in a process of its own, whose lines are shown behind a title. Its process
+ * group is its own, too: Ctrl-C on the terminal reaches this process alone, which passes it on once.
  *
- * @throws With the stage's last line, if it fails; `signal.reason` if aborted, when the stage has saved what it needs to go on.
+ * @throws With the stage's last line, if it fails; `signal.reason` if aborted, when the stage has saved what it
+ *   needs to go on.
  */
 export async function runStageProcess(
   folder: string,

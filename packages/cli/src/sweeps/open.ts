@@ -1,11 +1,12 @@
 import { execFile } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { Store } from "@madformer/artifacts";
-import { ConfigError, digestOfBundle, readPipeline, type BundleDigest, type Stage } from "@madformer/stage";
+import { ConfigError, readPipeline, type BundleDigest, type Stage, type StageDefaults } from "@madformer/stage";
 import { jobsOf, readSweep, runsOf, type Job, type Knowing, type PointRun, type Sweep } from "@madformer/sweep";
-import { bundleOf, STAGES, type StageEntry } from "../stages/table.js";
+import { bundlesOf } from "../bundles.js";
+import { STAGES } from "../stages/table.js";
 import { pipelineNames, workspaceRoot } from "../workspace.js";
 
 /** The package whose bundle runs stages. */
@@ -16,6 +17,7 @@ export interface OpenSweep {
   readonly sweep: Sweep;
   readonly runs: readonly PointRun[];
   readonly jobs: readonly Job[];
+  readonly defaults: StageDefaults;
   /** Its folder of outputs, from the workspace's root, which is the current folder. */
   readonly folder: string;
 }
@@ -32,27 +34,33 @@ export async function openSweep(name: string): Promise<OpenSweep> {
   const folder = join("pipelines", sweep.pipeline);
   readPipeline(folder);
   const file = join(folder, "pipeline.json");
-  const value = JSON.parse(readFileSync(file, "utf8").replace(/^\uFEFF/, "")) as Record<string, unknown>;
-  const runs = await runsOf(sweep, { file, value }, loadStage);
-  return { sweep, runs, jobs: jobsOf(runs), folder: join("sweeps", "out", name) };
+  const value = readJson(file);
+  const defaults = readJson("pipelines/defaults.json") as StageDefaults; // readPipeline has looked at it
+  const runs = await runsOf(sweep, { file, value, defaults }, loadStage);
+  return { sweep, runs, jobs: jobsOf(runs), defaults, folder: join("sweeps", "out", name) };
+}
+
+function readJson(file: string): Record<string, unknown> {
+  if (!existsSync(file)) return {};
+  return JSON.parse(readFileSync(file, "utf8").replace(/^\uFEFF/, "")) as Record<string, unknown>;
 }
 
 /** What the store and the stages' programs, brought up to date, say about jobs. */
 export async function knowingOf(jobs: readonly Job[]): Promise<Knowing> {
-  const wanted = [...new Set(jobs.map(({ uses }) => uses))].map(entryOf);
-  for (const dir of new Set([RUNNER_PACKAGE, ...wanted.map(({ folder }) => folder)])) await bundle(dir);
-  const programs = new Map<string, BundleDigest>();
-  for (const entry of wanted) programs.set(entry.name, await digestOfBundle(bundleOf(entry)));
-  return { store: Store.at("."), load: loadStage, program: async (uses) => programs.get(uses) as BundleDigest };
+  await bundle(RUNNER_PACKAGE);
+  const { program, stage } = await bundlesOf(process.cwd(), [{ stages: jobs }]);
+  const digests = new Map<string, Promise<BundleDigest>>();
+  const once = (uses: string): Promise<BundleDigest> => {
+    const digest = digests.get(uses) ?? program(uses);
+    digests.set(uses, digest);
+    return digest;
+  };
+  return { store: Store.at("."), load: stage, program: once };
 }
 
 export async function loadStage(uses: string): Promise<Stage<never>> {
-  return await entryOf(uses).load();
-}
-
-function entryOf(uses: string): StageEntry {
   const entry = STAGES.find(({ name }) => name === uses);
-  if (entry) return entry;
+  if (entry) return await entry.load();
   throw new ConfigError(
     `There is no stage function "${uses}", expected one of: ${STAGES.map(({ name }) => name).join(", ")}`,
   );

@@ -1,4 +1,6 @@
-import { readdir } from "node:fs/promises";
+import { rmSync } from "node:fs";
+import { mkdtemp, readdir } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ConfigError, duration, guarded } from "@madformer/stage";
 import { planOf, runJobs, titleOf, type Job, type SweepRun } from "@madformer/sweep";
@@ -26,6 +28,10 @@ export async function runSweep(open: OpenSweep, { parallel, point }: RunOptions,
   const say = (line: string): void => io.err(`${line}\n`);
   let result: SweepRun | undefined;
   const work = async (signal: AbortSignal): Promise<void> => {
+    // What of the remote store does not work is said by one of the stages' processes.
+    const scratch = await mkdtemp(join(tmpdir(), "sweep-"));
+    process.once("exit", () => rmSync(scratch, { recursive: true, force: true }));
+    process.env["MADFORMER_REMOTE_TROUBLE"] = join(scratch, "trouble");
     const knowing = await knowingOf(jobs);
     const planned = await planOf(jobs, knowing);
     say(
@@ -36,7 +42,7 @@ export async function runSweep(open: OpenSweep, { parallel, point }: RunOptions,
     const progress = new Progress(planned, runs.length, parallel);
     result = await runJobs(runs, jobs, {
       ...knowing,
-      ...{ folder, parallel, signal },
+      ...{ folder, parallel, signal, defaults: open.defaults },
       execute: async (at, stage, title) =>
         await runStageProcess(at, stage, { signal, say: (line) => say(`[${pointsOf(title)}] ${line}`) }),
       onJob: (job, end) => {
@@ -69,8 +75,11 @@ function isOf(job: Job, point: string): boolean {
 
 /** Folders of points that the sweep's file does not name any more. */
 async function staleOf({ folder, runs }: OpenSweep): Promise<string[]> {
-  const there = await readdir(join(folder, "pipelines")).catch(() => [] as string[]);
-  return there.filter((name) => !runs.some((run) => run.name === name)).map((name) => join(folder, "pipelines", name));
+  const there = await readdir(join(folder, "pipelines"), { withFileTypes: true }).catch(() => []);
+  const folders = there.flatMap((entry) => (entry.isDirectory() ? [entry.name] : []));
+  return folders
+    .filter((name) => !runs.some((run) => run.name === name))
+    .map((name) => join(folder, "pipelines", name));
 }
 
 /** How far a sweep is, over all its points. */

@@ -3,7 +3,8 @@ import { Html, html, type Content } from "../html/html.js";
 import { SCRIPT } from "./script.js";
 
 /**
- * A whole page: one HTML document that asks for nothing, allowed by its own policy to show what is inside it and nothing else.
+ * A whole page: one HTML document that asks for nothing, allowed by its own policy to show what is inside it and
+ * nothing else.
  *
  * @param style Its rules; equal text has an equal hash in the policy.
  */

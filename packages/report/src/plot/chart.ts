@@ -136,7 +136,7 @@ function dots(
       // Beside a curve that falls to the right.
       const anchor = next === undefined ? "end" : falling ? "start" : "middle";
       return html`${dot(s, px, py, about?.get(points[k] as Point))}
-        ${roomy && html`<text x="${px + (falling ? 7 : 0)}" y="${py - (falling ? 5 : 10)}" text-anchor="${anchor}">${label((points[k] as Point)[1])}</text>`}`;
+      ${roomy && html`<text x="${px + (falling ? 7 : 0)}" y="${py - (falling ? 5 : 10)}" text-anchor="${anchor}">${label((points[k] as Point)[1])}</text>`}`;
     })}
   </g>`;
 }

@@ -8,7 +8,10 @@ import { plot } from "../plot/figure.js";
 import { chartsOf } from "./chart.js";
 import type { SweepPage, SweepPlot, SweepTable } from "./data.js";
 
-/** The page about a sweep: its table, its plots, samples side by side, and all its points. Equal data gives equal text. */
+/**
+ * The page about a sweep: its table, its plots, samples side by side, and all its points. Equal data gives equal
+ * text.
+ */
 export function renderSweep(page: SweepPage): string {
   const sections = [
     tableSection(page.table),
