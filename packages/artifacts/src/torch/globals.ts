@@ -168,8 +168,8 @@ export function findTorchGlobal(module: string, name: string): unknown {
 }
 
 /**
- * Sets the state of what is made without it: a Namespace's fields, the attributes of an OrderedDict. What is foreign has
- * none.
+ * Sets the state of what is made without it: a Namespace's fields, the attributes of an OrderedDict. What is foreign
+ * has none.
  */
 export function buildTorchObject(object: unknown, state: unknown): boolean {
   if ((object as Foreign | null)?.kind === "foreign") return true;

@@ -102,7 +102,7 @@ async function fileOf(
   return path;
 }
 
-/** @throws {DataError} If a folder has no such file: names those that may have been meant, also in the folders in it. */
+/** @throws {DataError} If a folder has no such file: names those that may have been meant, also in folders in it. */
 async function requireFile(folder: string, name: string): Promise<void> {
   const isThere = await stat(join(folder, name)).then(
     (status) => status.isFile(),

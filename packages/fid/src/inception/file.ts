@@ -3,8 +3,8 @@ import type { InceptionDims } from "./units.js";
 import { readInceptionWeights, type InceptionWeights, type TensorSource } from "./weights.js";
 
 /**
- * Reads the network's weights from a file: `.safetensors`, or a state dict that PyTorch saved (`.pth`, `.pt`, `.bin`). Its
- * content says which of them it is, not its name.
+ * Reads the network's weights from a file: `.safetensors`, or a state dict that PyTorch saved (`.pth`, `.pt`, `.bin`).
+ * Its content says which of them it is, not its name.
  *
  * @param dims Only what these features need is read. Default: all.
  * @throws {RangeError} If a tensor is missing or has another shape.
