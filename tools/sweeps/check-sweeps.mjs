@@ -62,12 +62,15 @@ check("collecting garbage keeps what its points show", /0 would run, 48 are reus
 const [first = "", second = ""] = readdirSync(path.join(out, "pipelines")).filter((name) =>
   name.endsWith("seeds-0-15"),
 );
-const compared = await madformer(["compare", `${SWEEP}/${first}`, `${SWEEP}/${second}`]);
+const compared = await madformer(["compare", `${SWEEP}/${first}`, `${SWEEP}/${second}`, "--out", "comparison"]);
 check(
   "compare says since which stage two points differ",
   /differs from .* since sample\n\* sample\n {4}config\./,
   compared,
 );
+
+const comparison = readFileSync(path.join(copy, "comparison/index.html"), "utf8");
+expect("its page has their samples side by side", /<th scope="col">seed 0<\/th>.*<img class="tile-/s.test(comparison));
 
 // A point that fails: there is no checkpoint of step 7.
 const broken = { pipeline: "smoke", stage: "score", axes: { "sample.checkpoints": ["7", "final"] } };

@@ -2,11 +2,13 @@
  * `madformer sweep` and `madformer compare`: what they refuse before anything runs. Whole sweeps run in `npm run
  * test:sweeps`.
  */
-import { cp, mkdir, mkdtemp, realpath, rm, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readFile, realpath, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { run } from "@madformer/cli";
+import { readSweep, runsOf } from "@madformer/sweep";
+import { STAGES } from "../src/stages/table.js";
 
 const workspace = fileURLToPath(new URL("../../..", import.meta.url));
 const from = process.cwd();
@@ -68,6 +70,17 @@ test("wrong words of the command are refused with what is expected", async () =>
     "expected one of: steps-1, steps-2",
   );
   expect((await madformer("sweep", "plott", "try")).code).toBe(2);
+});
+
+// Those that come with the project; whoever adds one of their own may leave it half-written.
+test.each(["smoke-steps"])("%s can run", async (name) => {
+  const sweep = await readSweep(workspace, name);
+  expect(sweep.description).not.toBe("");
+  const file = join(workspace, "pipelines", sweep.pipeline, "pipeline.json");
+  const json = async (path: string) => JSON.parse(await readFile(path, "utf8")) as Record<string, never>;
+  const defaults = await json(join(workspace, "pipelines/defaults.json"));
+  const load = async (uses: string) => await STAGES.find((stage) => stage.name === uses)!.load();
+  expect(await runsOf(sweep, { file, value: await json(file), defaults }, load)).toHaveLength(sweep.points.length);
 });
 
 test("a table of a sweep that has not run says so", async () => {

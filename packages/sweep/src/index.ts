@@ -8,9 +8,9 @@
 export { readSweep, sweepNames, type Sweep } from "./sweep.js";
 export { labelOf, runsOf, type PointRun, type PointStage, type Source } from "./points.js";
 export { jobsOf, titleOf, type Job, type Owner } from "./jobs.js";
-export { knownJob, type KnownJob, type Knowing } from "./known.js";
+export { keyedJob, knownJob, type KeyedJob, type KnownJob, type Knowing } from "./known.js";
 export { readRecords, secondsOf, type Records } from "./estimate.js";
-export { planOf, stagesOf, type PlannedJob, type PlannedStage } from "./plan.js";
+export { isRun, planOf, stagesOf, type PlannedJob, type PlannedStage } from "./plan.js";
 export { pointFolder, runJobs, type JobEnd, type SweepRun, type SweepRunOptions } from "./run.js";
 export { coordinateAt, isComplete, numberAt, resultsOf, type PointResult } from "./results.js";
 export { paretoFront, spreadOf, type Spread } from "./spread.js";

@@ -1,4 +1,4 @@
-import { type Artifact, type Made, type Store } from "@madformer/artifacts";
+import type { Artifact, Digest, Made, Store } from "@madformer/artifacts";
 import {
   lookOutside,
   outsideDigest,
@@ -25,16 +25,22 @@ export interface KnownJob {
   readonly program: BundleDigest;
 }
 
+/** A job by its key. */
+export interface KeyedJob extends Omit<KnownJob, "made"> {
+  readonly key: Digest;
+}
+
 /**
- * What a job would make, if the store has it whole.
+ * The key of a job.
  *
  * @param before What the jobs that it needs have made.
+ * @returns Undefined if one of them is not there.
  */
-export async function knownJob(
+export async function keyedJob(
   job: Job,
   before: ReadonlyMap<Job, Made>,
   { store, load, program }: Knowing,
-): Promise<KnownJob | undefined> {
+): Promise<KeyedJob | undefined> {
   const inputs: Record<string, Artifact> = {};
   for (const [input, need] of Object.entries(job.needs)) {
     const made = before.get(need);
@@ -43,7 +49,13 @@ export async function knownJob(
   }
   const [stage, code] = [await load(job.uses), await program(job.uses)];
   const outside = await lookOutside(stage.outside?.(job.config as never) ?? []);
-  const made = await store.lookup(stageKey(stage, code, job.config, inputs, outsideDigest(outside)));
+  return { key: stageKey(stage, code, job.config, inputs, outsideDigest(outside)), outside, program: code };
+}
+
+/** What was made under a job's key, if the store has it whole. */
+export async function knownJob(keyed: KeyedJob | undefined, { store }: Knowing): Promise<KnownJob | undefined> {
+  if (keyed === undefined) return undefined;
+  const made = await store.lookup(keyed.key);
   if (made === undefined || (await store.missing(made.manifest)).length > 0) return undefined;
-  return { made, outside, program: code };
+  return { made, outside: keyed.outside, program: keyed.program };
 }

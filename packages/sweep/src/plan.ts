@@ -1,30 +1,51 @@
-import type { Made } from "@madformer/artifacts";
+import type { Digest, Made } from "@madformer/artifacts";
 import { readRecords, secondsOf } from "./estimate.js";
 import type { Job } from "./jobs.js";
-import { knownJob, type Knowing } from "./known.js";
+import { keyedJob, knownJob, type Knowing } from "./known.js";
 
 /** What would become of a job. */
 export interface PlannedJob {
   readonly job: Job;
-  /** `waits`: something before it would run; it would too, unless that comes out as it was before. */
-  readonly state: "reused" | "runs" | "waits";
+  /**
+   * `fetched`: the remote store has it; `waits`: something before it would run; it would too, unless that comes out
+   * as it was before.
+   */
+  readonly state: "reused" | "fetched" | "runs" | "waits";
   /** About how long it takes, if it runs; unknown for a stage that never ran. */
   readonly seconds: number | undefined;
 }
 
-/** Looks what the store knows, and how long earlier runs took. Runs nothing. */
-export async function planOf(jobs: readonly Job[], knowing: Knowing): Promise<PlannedJob[]> {
+/**
+ * Looks what the store knows, and how long earlier runs took. Runs nothing.
+ *
+ * @param remote Asked for what the store does not know, by its key.
+ */
+export async function planOf(
+  jobs: readonly Job[],
+  knowing: Knowing,
+  remote?: { find(key: Digest): Promise<Made | undefined> },
+): Promise<PlannedJob[]> {
   const records = await readRecords(knowing.store);
   const made = new Map<Job, Made>();
   const planned: PlannedJob[] = [];
   for (const job of jobs) {
-    const known = await knownJob(job, made, knowing);
-    if (known) made.set(job, known.made);
+    const keyed = await keyedJob(job, made, knowing);
+    const known = await knownJob(keyed, knowing);
+    const there = known || !keyed ? undefined : await remote?.find(keyed.key);
+    const found = known?.made ?? there;
+    if (found) made.set(job, found);
     const waits = Object.values(job.needs).some((need) => !made.has(need));
-    planned.push({ job, state: known ? "reused" : waits ? "waits" : "runs", seconds: secondsOf(job, records) });
+    planned.push({
+      job,
+      state: known ? "reused" : there ? "fetched" : waits ? "waits" : "runs",
+      seconds: secondsOf(job, records),
+    });
   }
   return planned;
 }
+
+/** Whether a job is computed. */
+export const isRun = ({ state }: PlannedJob): boolean => state === "runs" || state === "waits";
 
 /** The jobs of one stage of the pipeline, together. */
 export interface PlannedStage {
@@ -46,7 +67,7 @@ export function stagesOf(planned: readonly PlannedJob[]): PlannedStage[] {
     .map((name) => {
       const own = planned.filter(({ job }) => job.owners[0]?.entry.name === name);
       const points = planned.flatMap(({ job }) => job.owners.filter(({ entry }) => entry.name === name));
-      const running = own.filter(({ state }) => state !== "reused");
+      const running = own.filter(isRun);
       return {
         name,
         points: points.length,

@@ -32,7 +32,7 @@ describe("runsOf()", () => {
       'trian.seed: there is no stage "trian", expected one of: data, more, train, sample; did you mean train?',
     ],
     [{ axes: { "sample.step": [1] } }, 'there is no field "step", did you mean "steps"?'],
-    [{ axes: { "sample.steps": [4, "8"] } }, "expected number, received string (steps-8)"],
+    [{ axes: { "sample.steps": [4, "8"] } }, 'steps: found "8", expected number (steps-8)'],
     [{ axes: { "sample.solver": ["dmp"] } }, 'found "dmp", expected one of: ddim, dpm; did you mean dpm?'],
     [
       { axes: { "train.model.width": [8, 9], "sample.steps": [1, 2] } },

@@ -133,4 +133,16 @@ describe("planOf()", () => {
     expect(seconds[2]! / seconds[0]!).toBeCloseTo(2, 6); // as many times the steps
     expect(seconds[4]! / seconds[0]!).toBeCloseTo(4, 6);
   });
+
+  test("asks the remote store for what this machine does not know, by its key", async () => {
+    await using on = await bench();
+    const { runs, jobs } = await jobsFor(AXES, on.options);
+    await runJobs(runs, jobs, on.options);
+    await using empty = await bench();
+    const remote = { find: (key: string) => on.store.lookup(key) };
+    const states = (planned: { readonly state: string }[]): string[] => planned.map(({ state }) => state);
+    expect(states(await planOf(jobs, empty.options, remote))).toEqual(jobs.map(() => "fetched"));
+    expect(states(await planOf(jobs, empty.options))).toEqual(["runs", ...jobs.slice(1).map(() => "waits")]);
+    expect(states(await planOf(jobs, on.options, remote))).toEqual(jobs.map(() => "reused"));
+  });
 });

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { makeFolder, registerRoot, type Made } from "@madformer/artifacts";
 import { entryDigest, outputFolder, putOutput, readChecked, readOutput, type StageDefaults } from "@madformer/stage";
 import { titleOf, type Job } from "./jobs.js";
-import { knownJob, type Knowing } from "./known.js";
+import { keyedJob, knownJob, type Knowing } from "./known.js";
 import type { PointRun } from "./points.js";
 
 export interface SweepRunOptions extends Knowing {
@@ -107,7 +107,7 @@ async function runJob(
   const { store, folder, signal } = options;
   const [first, ...others] = job.owners;
   if (first === undefined) throw new Error(`Job ${titleOf(job)} has no point`);
-  const known = await knownJob(job, before, options);
+  const known = await knownJob(await keyedJob(job, before, options), options);
   if (known) {
     const { made, outside, program } = known;
     await show(job.owners, made, { key: made.record.key, program: program.sha256, outside }, options);

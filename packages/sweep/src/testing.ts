@@ -73,6 +73,7 @@ export const load = async (uses: string): Promise<Stage<never>> => STAGES[uses] 
 /** A pipeline of them, with a stage that only one codec needs. */
 export const SOURCE = {
   file: "pipelines/small/pipeline.json",
+  defaults: { data: { codec: "pca" } },
   value: {
     data: {},
     more: { uses: "data", config: { count: 3 } },
@@ -106,6 +107,7 @@ export async function bench(fail: (stage: string, point: string) => boolean = ()
   const stream = { write: () => true } as never;
   const options: SweepRunOptions = {
     ...{ store, load, program, folder: join(root, "out"), parallel: 1, signal: controller.signal },
+    defaults: SOURCE.defaults,
     execute: async (folder, name) => {
       const point = folder.split("/").at(-1) ?? "";
       ran.push(`${name} of ${point}`);

@@ -22,9 +22,9 @@ export function gcCommand(io: Io): Command {
   return new Command("gc")
     .summary("remove from the store what nothing needs")
     .description(
-      "Remove from the store what no workspace that uses it shows as its output (pipelines/*/out) and what is older than some\n" +
-        "days, together with old work of interrupted stages and locks of dead processes. What is removed is made again when it\n" +
-        "is asked for.",
+      "Remove from the store what no workspace that uses it shows as its output (pipelines/*/out, points\n" +
+        "of sweeps) and what is older than some days, together with old work of interrupted stages and locks of dead\n" +
+        "processes. What is removed is made again when it is asked for.",
     )
     .option("--older-than <days>", "keep what was made within so many days, although no pipeline shows it", "7")
     .option("--dry-run", "only say what would be removed, and whose outputs are kept")

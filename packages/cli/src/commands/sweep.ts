@@ -1,12 +1,12 @@
 import { resolve } from "node:path";
 import { ConfigError } from "@madformer/stage";
-import { planOf, stagesOf } from "@madformer/sweep";
+import { stagesOf } from "@madformer/sweep";
 import { Command } from "commander";
 import { ExitCode } from "../exit.js";
 import type { Io } from "../program.js";
 import { knowingOf, openSweep } from "../sweeps/open.js";
 import { writeSweep } from "../sweeps/page.js";
-import { planText } from "../sweeps/plan.js";
+import { lookAhead, planText } from "../sweeps/plan.js";
 import { runSweep } from "../sweeps/run.js";
 import { sweepTable, tableText } from "../sweeps/table.js";
 
@@ -40,7 +40,7 @@ function planCommand(io: Io): Command {
     .action(async (name: string, options: { readonly parallel: string; readonly json?: boolean }) => {
       const parallel = parallelOf(options.parallel);
       const open = await openSweep(name);
-      const planned = await planOf(open.jobs, await knowingOf(open.jobs));
+      const planned = await lookAhead(open.jobs, await knowingOf(open.jobs), new AbortController().signal, io);
       if (options.json !== true) return io.out(planText(open, planned, parallel));
       const points = open.runs.map(({ name, values }) => ({ name, values }));
       io.out(`${JSON.stringify({ sweep: open.sweep.name, points, stages: stagesOf(planned) }, null, 2)}\n`);

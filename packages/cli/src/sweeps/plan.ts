@@ -1,6 +1,19 @@
-import { duration } from "@madformer/stage";
-import { stagesOf, type PlannedJob } from "@madformer/sweep";
+import { duration, StageRemote } from "@madformer/stage";
+import { isRun, planOf, stagesOf, type Job, type Knowing, type PlannedJob } from "@madformer/sweep";
+import type { Io } from "../program.js";
 import type { OpenSweep } from "./open.js";
+
+/** What would become of jobs, by the store and by the remote store, if there is one. */
+export async function lookAhead(
+  jobs: readonly Job[],
+  knowing: Knowing,
+  signal: AbortSignal,
+  io: Io,
+): Promise<PlannedJob[]> {
+  const told = { signal, title: "sweep", stream: io.stream ?? process.stderr };
+  await using remote = await StageRemote.open(".", knowing.store, told);
+  return await planOf(jobs, knowing, remote);
+}
 
 /** A plan in a few lines. */
 export function planText({ sweep, runs }: OpenSweep, planned: readonly PlannedJob[], parallel: number): string {
@@ -18,20 +31,22 @@ export function planText({ sweep, runs }: OpenSweep, planned: readonly PlannedJo
     row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0))).join("  "),
   );
   const [running, reused] = [stages.reduce((n, { runs }) => n + runs, 0), stages.reduce((n, s) => n + s.reused, 0)];
+  const remote = planned.filter(({ state }) => state === "fetched").length;
+  const fetched = remote === 0 ? "" : `, ${remote} of them fetched from the remote store`;
   const separate = runs.reduce((n, { stages }) => n + stages.length, 0);
   return [
     `${sweep.name}: ${count(runs.length, "point")} of ${sweep.pipeline}, ${count(separate, "stage")}, of which ${running + reused} are different`,
     "",
     ...lines.map((line) => line.trimEnd()),
     "",
-    `${running} would run, ${reused} ${reused === 1 ? "is" : "are"} reused. ${timeText(planned, parallel)}`,
+    `${running} would run, ${reused} ${reused === 1 ? "is" : "are"} reused${fetched}. ${timeText(planned, parallel)}`,
     "",
   ].join("\n");
 }
 
 /** How long what would run takes, as far as records of earlier runs say. */
 export function timeText(planned: readonly PlannedJob[], parallel: number): string {
-  const running = planned.filter(({ state }) => state !== "reused");
+  const running = planned.filter(isRun);
   if (running.length === 0) return "Nothing to do.";
   const known = running.filter(({ seconds }) => seconds !== undefined);
   const seconds = known.reduce((sum, { seconds = 0 }) => sum + seconds, 0) / parallel;

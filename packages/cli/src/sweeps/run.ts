@@ -3,12 +3,12 @@ import { mkdtemp, readdir } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ConfigError, duration, guarded } from "@madformer/stage";
-import { planOf, runJobs, titleOf, type Job, type SweepRun } from "@madformer/sweep";
+import { isRun, runJobs, titleOf, type Job, type PlannedJob, type SweepRun } from "@madformer/sweep";
 import { ExitCode } from "../exit.js";
 import type { Io } from "../program.js";
 import { runStageProcess } from "./child.js";
 import { knowingOf, type OpenSweep } from "./open.js";
-import { count, timeText } from "./plan.js";
+import { count, lookAhead, timeText } from "./plan.js";
 
 export interface RunOptions {
   readonly parallel: number;
@@ -33,7 +33,7 @@ export async function runSweep(open: OpenSweep, { parallel, point }: RunOptions,
     process.once("exit", () => rmSync(scratch, { recursive: true, force: true }));
     process.env["MADFORMER_REMOTE_TROUBLE"] = join(scratch, "trouble");
     const knowing = await knowingOf(jobs);
-    const planned = await planOf(jobs, knowing);
+    const planned = await lookAhead(jobs, knowing, signal, io);
     say(
       `${sweep.name}: ${count(runs.length, "point")}, ${count(jobs.length, "stage")}. ${timeText(planned, parallel)}`,
     );
@@ -88,7 +88,7 @@ class Progress {
   private readonly open: Set<Job>;
 
   constructor(
-    private readonly planned: Awaited<ReturnType<typeof planOf>>,
+    private readonly planned: readonly PlannedJob[],
     private readonly points: number,
     private readonly parallel: number,
   ) {
@@ -108,7 +108,7 @@ class Progress {
     const stages = `${this.planned.length - this.open.size} of ${count(this.planned.length, "stage")}`;
     const points = `${this.points - waiting.size} of ${count(this.points, "point")}`;
     if (this.isDone) return `${stages}, ${points}, in ${duration((performance.now() - this.begun) / 1000)}`;
-    const left = this.planned.filter(({ job, state }) => this.open.has(job) && state !== "reused");
+    const left = this.planned.filter((one) => this.open.has(one.job) && isRun(one));
     const known = left.filter(({ seconds }) => seconds !== undefined);
     const seconds = known.reduce((sum, { seconds = 0 }) => sum + seconds, 0) / this.parallel;
     const rest =
