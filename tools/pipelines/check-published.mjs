@@ -1,8 +1,8 @@
 /**
  * `npm run test:published [-- --step]`: imports a checkpoint of the published model's size, 1,300,243,844 parameters in
  * 797 tensors of bfloat16, which it writes first. Says seconds, bytes per second and peak memory, and how long a copy
- * of the file and its SHA-256 take. Fails above 1.2 times the weights, and below 0.15 gigabytes per second: about half of
- * what two cores reach today (the aim is 0.5). With `--step`, one denoising step of one image is sampled from it.
+ * of the file and its SHA-256 take. Fails above 1.2 times the weights, and below 0.15 gigabytes per second: about half
+ * of what two cores reach today (the aim is 0.5). With `--step`, one denoising step of one image is sampled from it.
  */
 import { spawn } from "node:child_process";
 import { copyFile, mkdtemp, open, readFile, rm, stat } from "node:fs/promises";
