@@ -6,23 +6,16 @@
  * `evaluation.json` and `evaluation.md`.
  */
 import { execFileSync } from "node:child_process";
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { constants, tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { $, chalk } from "zx";
 import { readPipelineFile, upTo } from "../../packages/stage/plain/pipeline-file.mjs";
-import { RUNNER } from "../pipelines/bundles.mjs";
+import { makeBundles, RUNNER, RUNNER_PACKAGE } from "../pipelines/bundles.mjs";
+import { shareModules } from "../pipelines/copy.mjs";
+import { findPipelines } from "../pipelines/stages.mjs";
 import { highestSeed, repeatedStages, sampledChain } from "./repeats.mjs";
 import { Evaluation, markdownOf } from "./result.mjs";
 import { MAX_REPEATS, MIN_REPEATS, noiseOf, verdictOf } from "./verdict.mjs";
@@ -138,7 +131,7 @@ function readOptions() {
   const count = Number(repeats);
   if (!Number.isInteger(count) || count < MIN_REPEATS || count > MAX_REPEATS)
     return stop(`--repeats is ${JSON.stringify(repeats)}, expected ${MIN_REPEATS} to ${MAX_REPEATS}`, EXIT.usage);
-  const pipelines = readdirSync(path.join(root, "pipelines"));
+  const pipelines = findPipelines(root);
   if (!pipelines.includes(pipeline))
     return stop(
       `there is no pipeline ${JSON.stringify(pipeline)}, expected one of: ${pipelines.join(", ")}`,
@@ -184,11 +177,7 @@ function checkOut(commit) {
     execFileSync("npm", ["ci", "--no-audit", "--no-fund"], { cwd: folder, stdio: ["ignore", "ignore", "inherit"] });
     return folder;
   }
-  for (const dir of ["", ...readdirSync(path.join(root, "packages")).map((name) => `packages/${name}`)]) {
-    const installed = path.join(root, dir, "node_modules");
-    if (existsSync(installed) && existsSync(path.join(folder, dir)))
-      symlinkSync(installed, path.join(folder, dir, "node_modules"));
-  }
+  shareModules(root, folder);
   return folder;
 }
 
@@ -220,7 +209,6 @@ async function reproduce(folder, stage) {
 
 /** The runner of the head, which reads manifests and records. */
 async function openStore() {
-  const { makeBundles, RUNNER_PACKAGE } = await import("../pipelines/bundles.mjs");
   await makeBundles(root, RUNNER_PACKAGE);
   const runner = await import(pathToFileURL(path.join(root, RUNNER)).href);
   return { runner, store: new runner.Store(process.env["MADFORMER_STORE"]) };

@@ -19,12 +19,23 @@ export function copyWorkspace(root) {
     mkdirSync(path.dirname(path.join(copy, file)), { recursive: true });
     cpSync(path.join(root, file), path.join(copy, file));
   }
-  for (const dir of ["", ...readdirSync(path.join(root, "packages")).map((name) => `packages/${name}/`)]) {
-    const installed = path.join(root, dir, "node_modules"); // where two packages want two versions, npm nests one
-    if (existsSync(installed)) symlinkSync(installed, path.join(copy, dir, "node_modules"));
-  }
+  shareModules(root, copy);
   execFileSync("git", ["init", "-q"], { cwd: copy }); // Nx reads .gitignore of a repository
   delete process.env["MADFORMER_STORE"];
   process.env["MADFORMER_REMOTE"] = "off"; // whoever tests it names one
   return copy;
+}
+
+/**
+ * Gives a copy of a workspace what npm installed for the original.
+ *
+ * @param {string} root
+ * @param {string} copy
+ */
+export function shareModules(root, copy) {
+  for (const dir of ["", ...readdirSync(path.join(root, "packages")).map((name) => `packages/${name}/`)]) {
+    const installed = path.join(root, dir, "node_modules"); // where two packages want two versions, npm nests one
+    if (existsSync(installed) && existsSync(path.join(copy, dir)))
+      symlinkSync(installed, path.join(copy, dir, "node_modules"));
+  }
 }
