@@ -3,8 +3,9 @@
  * dependency, because Nx reads pipelines before anything is built; the runner and the command line read them through
  * `src/pipeline.ts`.
  */
-import { readFileSync, statSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import path from "node:path";
+import { isObject, isShallow, kindOf, readJsonFile, sameJson, shown } from "./json.mjs";
 
 /** @typedef {import("./pipeline-file.mjs").PipelineEntry} PipelineEntry */
 /** @typedef {import("./pipeline-file.mjs").PipelineFile} PipelineFile */
@@ -17,7 +18,6 @@ const NAME_RULE = "expected up to 63 lower-case letters, digits and dashes, the 
 const PLACE = /^([a-z0-9][a-z0-9-]{0,62})\.([A-Za-z]\w{0,62})$/;
 /** Keys of the file that are no stages. */
 const WORDS = ["$schema", "description"];
-const MAX_BYTES = 2 ** 20;
 const MAX_STAGES = 1000;
 /** Objects in objects: configs have a few. */
 const MAX_DEPTH = 32;
@@ -46,26 +46,10 @@ export function readPipelineFile(folder) {
   const name = path.basename(path.resolve(folder));
   if (!isName(name))
     throw new PipelineError(`Cannot use ${shown(file)}: its folder is called ${shown(name)}, ${NAME_RULE}`);
-  /** @type {string} */
-  let text;
-  try {
-    const { size } = statSync(file);
-    if (size > MAX_BYTES) throw new RangeError(`it has ${size} bytes, expected ${MAX_BYTES} at most`);
-    text = readFileSync(file, "utf8").replace(/^\uFEFF/, "");
-  } catch (cause) {
-    const { code, message } = /** @type {NodeJS.ErrnoException} */ (cause);
-    const reason = code === "ENOENT" ? "there is no such file" : message;
-    throw new PipelineError(`Cannot read ${shown(file)}: ${reason}`, { cause });
-  }
-  /** @type {unknown} */
-  let value;
-  try {
-    value = JSON.parse(text);
-  } catch (cause) {
-    throw new PipelineError(`Cannot read ${shown(file)}: it is no JSON, ${/** @type {Error} */ (cause).message}`, {
-      cause,
-    });
-  }
+  const value = readJsonFile(
+    file,
+    (problem, cause) => new PipelineError(`Cannot read ${shown(file)}: ${problem}`, { cause }),
+  );
   return checkPipeline(value, file, name, readDefaults(path.join(folder, "../defaults.json")));
 }
 
@@ -221,20 +205,6 @@ function inOrder(stages, file) {
   return [...done];
 }
 
-/** @param {unknown} value @returns {value is Record<string, unknown>} */
-function isObject(value) {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-/** @param {unknown} value @param {number} depth @returns {boolean} */
-function isShallow(value, depth) {
-  return (
-    typeof value !== "object" ||
-    value === null ||
-    (depth > 0 && Object.values(value).every((item) => isShallow(item, depth - 1)))
-  );
-}
-
 /**
  * The one place where a condition is decided: the field has the value, in the pipeline's words or, where those leave it
  * out, by the stage's default. `null` is a value like others, and not what a missing field has.
@@ -255,29 +225,4 @@ function holds({ input, stage, field, value }, stages, defaults, file) {
     `Cannot use ${shown(file)}: "if" of ${shown(input)} asks for ${shown(`${stage}.${field}`)}, which the config of ` +
       `${shown(stage)} leaves out and no default is known of, expected a value there`,
   );
-}
-
-/** @param {unknown} a @param {unknown} b @returns {boolean} */
-function sameJson(a, b) {
-  if (Array.isArray(a) && Array.isArray(b)) return a.length === b.length && a.every((item, i) => sameJson(item, b[i]));
-  if (!isObject(a) || !isObject(b)) return a === b;
-  const keys = Object.keys(a);
-  return (
-    keys.length === Object.keys(b).length && keys.every((key) => Object.hasOwn(b, key) && sameJson(a[key], b[key]))
-  );
-}
-
-/** @param {unknown} value */
-function kindOf(value) {
-  if (value === null) return "null";
-  if (Array.isArray(value)) return "a list";
-  return typeof value === "string"
-    ? `the text ${shown(value)}`
-    : `${typeof value === "object" ? "an object" : `the ${typeof value} ${String(value)}`}`;
-}
-
-/** @param {unknown} value A value as messages show it: no control characters, not too long. */
-function shown(value) {
-  const text = JSON.stringify(value) ?? String(value);
-  return text.length > 100 ? `${text.slice(0, 97)}...` : text;
 }

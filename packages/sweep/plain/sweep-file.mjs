@@ -3,8 +3,8 @@
  * JavaScript without a dependency, because Nx lists points before anything is built.
  */
 import { createHash } from "node:crypto";
-import { readFileSync, statSync } from "node:fs";
 import path from "node:path";
+import { isObject, isShallow, kindOf as kindOfJson, readJsonFile, sameJson, shown } from "../../stage/plain/json.mjs";
 import { isName } from "../../stage/plain/pipeline-file.mjs";
 
 /**
@@ -19,7 +19,6 @@ import { isName } from "../../stage/plain/pipeline-file.mjs";
 const PLACE = /^([a-z0-9][a-z0-9-]{0,62})((?:\.(?:[A-Za-z][\w-]{0,62}|\d{1,6})){1,8})$/;
 const PLACE_RULE = "expected <stage>.<field>";
 const WORDS = ["$schema", "description", "pipeline", "stage", "axes", "zip", "exclude", "seeds", "table", "plot"];
-const MAX_BYTES = 2 ** 20;
 const MAX_AXES = 16;
 const MAX_VALUES = 1000;
 const MAX_POINTS = 1000;
@@ -50,25 +49,10 @@ export function readSweepFile(file) {
     throw new SweepError(
       `Cannot use ${shown(file)}: it is called ${shown(name)}, expected up to 63 lower-case letters, digits and dashes, the first of them no dash`,
     );
-  /** @type {string} */
-  let text;
-  try {
-    const { size } = statSync(file);
-    if (size > MAX_BYTES) throw new RangeError(`it has ${size} bytes, expected ${MAX_BYTES} at most`);
-    text = readFileSync(file, "utf8").replace(/^\uFEFF/, "");
-  } catch (cause) {
-    const { code, message } = /** @type {NodeJS.ErrnoException} */ (cause);
-    const reason = code === "ENOENT" ? "there is no such file" : message;
-    throw new SweepError(`Cannot read ${shown(file)}: ${reason}`, { cause });
-  }
-  /** @type {unknown} */
-  let value;
-  try {
-    value = JSON.parse(text);
-  } catch (cause) {
-    const { message } = /** @type {Error} */ (cause);
-    throw new SweepError(`Cannot read ${shown(file)}: it is no JSON, ${message}`, { cause });
-  }
+  const value = readJsonFile(
+    file,
+    (problem, cause) => new SweepError(`Cannot read ${shown(file)}: ${problem}`, { cause }),
+  );
   return checkSweep(value, file, name);
 }
 
@@ -409,42 +393,8 @@ function oneOf(axes) {
   return axes.size === 0 ? "and there are no axes" : `expected one of the axes: ${[...axes.keys()].join(", ")}`;
 }
 
-/** @param {unknown} value @returns {value is Record<string, unknown>} */
-function isObject(value) {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-/** @param {unknown} value @param {number} depth @returns {boolean} */
-function isShallow(value, depth) {
-  return (
-    typeof value !== "object" ||
-    value === null ||
-    (depth > 0 && Object.values(value).every((item) => isShallow(item, depth - 1)))
-  );
-}
-
-/** @param {unknown} a @param {unknown} b @returns {boolean} */
-function sameJson(a, b) {
-  if (Array.isArray(a) && Array.isArray(b)) return a.length === b.length && a.every((item, i) => sameJson(item, b[i]));
-  if (!isObject(a) || !isObject(b)) return a === b;
-  const keys = Object.keys(a);
-  return (
-    keys.length === Object.keys(b).length && keys.every((key) => Object.hasOwn(b, key) && sameJson(a[key], b[key]))
-  );
-}
-
 /** @param {unknown} value */
 function kindOf(value) {
   if (value === undefined) return "missing";
-  if (value === null) return "null";
-  if (Array.isArray(value)) return `the list ${shown(value)}`;
-  return typeof value === "string"
-    ? `the text ${shown(value)}`
-    : `${typeof value === "object" ? "an object" : `the ${typeof value} ${String(value)}`}`;
-}
-
-/** @param {unknown} value A value as messages show it: no control characters, not too long. */
-function shown(value) {
-  const text = JSON.stringify(value) ?? String(value);
-  return text.length > 100 ? `${text.slice(0, 97)}...` : text;
+  return Array.isArray(value) ? `the list ${shown(value)}` : kindOfJson(value);
 }
