@@ -2,7 +2,7 @@ import { count, formatDuration, formatNumber, formatScore } from "../html/format
 import { html, type Content, type Html } from "../html/html.js";
 import { mainGroup } from "../read/facts.js";
 import type { Run } from "../run.js";
-import type { Section } from "./section.js";
+import { contents, keyFacts, type Section } from "./section.js";
 
 /** Title, the run in one sentence, what does not fit, key numbers, and the way to the sections. */
 export function header(run: Run, title: string, sections: readonly Section[]): Html {
@@ -21,23 +21,7 @@ export function header(run: Run, title: string, sections: readonly Section[]): H
         </ul>
       </div>`
     }
-    ${
-      numbers.length > 0 &&
-      html`<dl class="facts">
-        ${numbers.map(
-          ([name, value]) =>
-            html`<div>
-              <dt>${name}</dt>
-              <dd>${value}</dd>
-            </div>`,
-        )}
-      </dl>`
-    }
-    <nav class="contents" aria-label="Contents">
-      <ul>
-        ${sections.map(({ id, title }) => html`<li><a href="#${id}">${title}</a></li>`)}
-      </ul>
-    </nav>
+    ${keyFacts(numbers)} ${contents(sections)}
   </header>`;
 }
 

@@ -2,7 +2,7 @@ import { formatDuration } from "../html/format.js";
 import { html, type Html } from "../html/html.js";
 import { documentOf } from "../page/document.js";
 import { tile, tilesRules } from "../page/pictures.js";
-import { digestCode, scrolling, section, type Section } from "../page/section.js";
+import { contents, digestCode, keyFacts, scrolling, section, type Section } from "../page/section.js";
 import { STYLE } from "../page/style.js";
 import { plot } from "../plot/figure.js";
 import { chartsOf } from "./chart.js";
@@ -31,23 +31,7 @@ export function renderSweep(page: SweepPage): string {
         <h1>${page.title}</h1>
         ${page.description !== "" && html`<p class="lead">${page.description}</p>`}
         <p>${page.summary}</p>
-        ${
-          page.numbers.length > 0 &&
-          html`<dl class="facts">
-            ${page.numbers.map(
-              ([name, value]) =>
-                html`<div>
-                  <dt>${name}</dt>
-                  <dd>${value}</dd>
-                </div>`,
-            )}
-          </dl>`
-        }
-        <nav class="contents" aria-label="Contents">
-          <ul>
-            ${sections.map(({ id, title }) => html`<li><a href="#${id}">${title}</a></li>`)}
-          </ul>
-        </nav>
+        ${keyFacts(page.numbers)} ${contents(sections)}
       </header>
       <main>${sections.map(section)}</main>
       <footer>
