@@ -1,7 +1,8 @@
 import { randomBytes } from "node:crypto";
 import type { Digest } from "../store/manifest.js";
 import { LAYOUT } from "./place.js";
-import { keyIn, type Remote } from "./remote.js";
+import { keyIn, namedBy, recordOf } from "./records.js";
+import type { Remote } from "./remote.js";
 import { readMarks, readState, removeMarks, writeMarks, writeState } from "./state.js";
 import { together } from "./together.js";
 
@@ -107,7 +108,7 @@ async function planFor(remote: Remote, { roots, since }: CollectOptions) {
   });
   const records = things.filter((thing) => isRecord(thing.path) && isYoung(thing) && !live.has(thing.path));
   await together(records, connection.limits.together, async ({ path }) => {
-    for (const named of await remote.namedBy(path)) live.add(named); // a push that is under way has no key yet
+    for (const named of await namedBy(remote.connection, path)) live.add(named); // a push that is under way has no key yet
   });
   const kept: Counts = { keys: 0, records: 0, objects: 0, bytes: 0 };
   const [gone, strangers]: [Thing[], string[]] = [[], []];
@@ -121,9 +122,9 @@ async function planFor(remote: Remote, { roots, since }: CollectOptions) {
 
 /** Paths of all that a key names. */
 async function namesOf(remote: Remote, key: Digest): Promise<readonly string[]> {
-  const record = await remote.recordOf(key);
+  const record = await recordOf(remote.connection, key);
   if (record === undefined) return []; // it was removed since it was listed
-  return [record, ...(await remote.namedBy(record))];
+  return [record, ...(await namedBy(remote.connection, record))];
 }
 
 const isRecord = (path: string): boolean => /^trusted\/records\/[0-9a-f]{64}\.json$/.test(path);

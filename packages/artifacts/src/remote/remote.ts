@@ -1,26 +1,18 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { z } from "zod";
-import { canonicalJson, DigestText, Manifest, sha256, type Digest } from "../store/manifest.js";
-import { StageRecord } from "../store/record.js";
-import { isConsistent, type Made, type ObjectRef, type Store } from "../store/store.js";
+import type { Digest } from "../store/manifest.js";
+import type { Made, ObjectRef, Store } from "../store/store.js";
 import { tryAbilities } from "./abilities.js";
 import { Connection } from "./connection.js";
 import { fetchObject } from "./fetch.js";
 import { Known, type Abilities } from "./known.js";
 import { REMOTE_LIMITS, type RemoteLimits } from "./limits.js";
 import { LAYOUT, type RemotePlace } from "./place.js";
+import { digestIn, findMade, keyIn, MAX_KEY_BYTES, objectsOf, textsOf } from "./records.js";
 import { RemoteError } from "./remote-error.js";
 import { readMarks, readState, type Marked, type RemoteState } from "./state.js";
 import { together } from "./together.js";
 import { upload } from "./upload.js";
 
-const KeyText = z.strictObject({ format: z.literal(1), key: DigestText, record: DigestText });
-const MadeText = z.strictObject({ manifest: Manifest, record: StageRecord });
-
-const OURS = "it is damaged, or none of ours";
-
-/** A manifest of a million files takes 150 MB. */
-const MAX_BYTES = { key: 2 ** 12, record: 2 ** 28 };
 /** From so many objects on, a list says sooner which are there. A page of it tells of a thousand. */
 const LIST_FROM = 64;
 /**
@@ -55,16 +47,6 @@ export interface Pushed {
 export interface Listed {
   readonly objects: ReadonlyMap<Digest, number>;
   readonly keys: ReadonlySet<Digest>;
-}
-
-/** What belongs to something that was made, and whether it may be lost. */
-export function objectsOf({ manifest, record }: Made): { readonly ref: ObjectRef; readonly mayLack: boolean }[] {
-  const files = new Map(Object.values(manifest.files).map((ref) => [ref.sha256, ref]));
-  const logs = Object.values(record.logs).filter(({ sha256 }) => !files.has(sha256));
-  return [
-    ...[...files.values()].map((ref) => ({ ref, mayLack: false })),
-    ...[...new Map(logs.map((ref) => [ref.sha256, ref])).values()].map((ref) => ({ ref, mayLack: true })),
-  ];
 }
 
 /**
@@ -122,46 +104,8 @@ export class Remote implements AsyncDisposable {
    *
    * @throws {RemoteError} If it cannot be asked, or what it says is damaged.
    */
-  async find(key: Digest): Promise<Made | undefined> {
-    const place = await this.recordOf(key);
-    if (place === undefined) return undefined;
-    const made = await this.readRecord(place);
-    if (made?.record.key === key) return made;
-    throw this.broken(
-      made === undefined ? LAYOUT.key(key) : place,
-      made === undefined ? "its record is not there" : OURS,
-    );
-  }
-
-  /** The path of the record that a key means. */
-  async recordOf(key: Digest): Promise<string | undefined> {
-    const path = LAYOUT.key(key);
-    const bytes = await this.connection.read(path, MAX_BYTES.key);
-    if (bytes === undefined) return undefined;
-    const named = KeyText.safeParse(jsonOf(bytes)).data;
-    if (named?.key !== key) throw this.broken(path, OURS);
-    return LAYOUT.record(named.record);
-  }
-
-  /** Paths of all objects that a record names. */
-  async namedBy(record: string): Promise<readonly string[]> {
-    const made = await this.readRecord(record);
-    if (made === undefined) return [];
-    const digests = [made.record.program.sha256, ...objectsOf(made).map(({ ref }) => ref.sha256)];
-    return digests.map((digest) => LAYOUT.object(digest));
-  }
-
-  private async readRecord(path: string): Promise<Made | undefined> {
-    const text = await this.connection.read(path, MAX_BYTES.record);
-    if (text === undefined) return undefined;
-    const made = MadeText.safeParse(jsonOf(text)).data;
-    if (made === undefined || path !== LAYOUT.record(sha256(text)) || !isConsistent(made))
-      throw this.broken(path, OURS);
-    return made;
-  }
-
-  private broken(path: string, what: string): RemoteError {
-    return new RemoteError(`Cannot use ${this.connection.nameOf(path)}: ${what}`, "damaged");
+  find(key: Digest): Promise<Made | undefined> {
+    return findMade(this.connection, key);
   }
 
   /**
@@ -344,7 +288,7 @@ export class Remote implements AsyncDisposable {
       await connection.write(record.path, record.bytes, false);
     let written = await this.writeOnce(named.path, named.bytes, abilities);
     if (!written) {
-      const isSame = (await connection.read(named.path, MAX_BYTES.key))?.equals(named.bytes) === true;
+      const isSame = (await connection.read(named.path, MAX_KEY_BYTES))?.equals(named.bytes) === true;
       const isMarked = marked.has(named.path);
       // Of two who have made the same the first stays, if what he made is all there.
       if (isMarked || (!isSame && !(await this.isWhole(key)))) {
@@ -428,34 +372,5 @@ export class Remote implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.connection[Symbol.asyncDispose]();
-  }
-}
-
-/** Record and key as they are written. */
-function textsOf(made: Made) {
-  const text = `${canonicalJson({ manifest: made.manifest, record: made.record })}\n`;
-  const digest = sha256(text);
-  const { key } = made.record;
-  const named = `${canonicalJson({ format: 1, key, record: digest })}\n`;
-  return {
-    record: { path: LAYOUT.record(digest), bytes: Buffer.from(text) },
-    key: { path: LAYOUT.key(key), bytes: Buffer.from(named) },
-  };
-}
-
-/** The key that a path says. */
-export const keyIn = (path: string): Digest | undefined => /^trusted\/keys\/([0-9a-f]{64})\.json$/.exec(path)?.[1];
-
-/** The digest that an object's path says. */
-export function digestIn(path: string): Digest | undefined {
-  const [, folder = "", digest] = /^objects\/([0-9a-f]{2})\/([0-9a-f]{64})$/.exec(path) ?? [];
-  return digest?.startsWith(folder) ? digest : undefined;
-}
-
-function jsonOf(bytes: Buffer): unknown {
-  try {
-    return JSON.parse(bytes.toString("utf8"));
-  } catch {
-    return undefined;
   }
 }

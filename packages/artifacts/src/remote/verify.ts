@@ -2,7 +2,8 @@ import type { Digest } from "../store/manifest.js";
 import type { Made, ObjectRef, Store } from "../store/store.js";
 import { LAYOUT } from "./place.js";
 import { RemoteError } from "./remote-error.js";
-import { objectsOf, type Listed, type Remote } from "./remote.js";
+import { objectsOf } from "./records.js";
+import type { Listed, Remote } from "./remote.js";
 import { together } from "./together.js";
 import { readsBack } from "./upload.js";
 
