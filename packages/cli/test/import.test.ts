@@ -2,7 +2,6 @@
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import {
   openSafetensors,
@@ -12,7 +11,7 @@ import {
   writeTorch,
   type TensorInput,
 } from "@madformer/artifacts";
-import { run } from "@madformer/cli";
+import { madformer } from "../src/testing.js";
 
 const GOLDEN = fileURLToPath(new URL("../../golden/data", import.meta.url));
 const RELEASED = join(GOLDEN, "ckpt_tiny.pt");
@@ -22,18 +21,6 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "import-"));
 });
 afterAll(() => rm(folder, { recursive: true }));
-
-async function madformer(...args: string[]): Promise<{ code: number; out: string; err: string }> {
-  let [out, err] = ["", ""];
-  const stream = new Writable({
-    write(chunk: Buffer, _, next) {
-      err += chunk.toString();
-      next();
-    },
-  }) as NodeJS.WritableStream as NodeJS.WriteStream;
-  const code = await run(args, { out: (text) => (out += text), err: (text) => (err += text), stream });
-  return { code, out, err };
-}
 
 /** The U-Net's groups and heads stand nowhere in a file of the released code. */
 const TINY = ["--unet-groups", "4", "--unet-heads", "2"];

@@ -2,15 +2,12 @@
  * `madformer push`, `verify --remote` and `gc --remote` in a workspace of one pipeline with one stage, and a bucket in
  * memory.
  */
-import { mkdir, mkdtemp, realpath, rm, writeFile } from "node:fs/promises";
+import { rm, writeFile } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { sha256, Store } from "@madformer/artifacts";
-import { run } from "@madformer/cli";
-import { defineStage, entryDigest, putOutput, readPipeline, runStage } from "@madformer/stage";
-import { z } from "zod";
+import { sha256 } from "@madformer/artifacts";
+import { helloWorkspace, madformer as run, runHello } from "../src/testing.js";
 
 let root: string;
 let server: Server;
@@ -46,10 +43,7 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
 }
 
 beforeEach(async () => {
-  root = await realpath(await mkdtemp(join(tmpdir(), "remote-")));
-  await writeFile(join(root, "nx.json"), "{}");
-  await mkdir(join(root, "pipelines/p"), { recursive: true });
-  await writeFile(join(root, "pipelines/p/pipeline.json"), JSON.stringify({ hello: {} }));
+  root = await helloWorkspace();
   process.chdir(root);
   bucket.clear();
   server = createServer((request, response) => void answer(request, response));
@@ -66,31 +60,10 @@ afterEach(async () => {
   await rm(root, { recursive: true });
 });
 
-async function madformer(...args: string[]): Promise<{ code: number; out: string; err: string }> {
-  let [out, err] = ["", ""];
-  const stream = { write: (text: string) => ((err += text), true) } as unknown as NodeJS.WriteStream;
-  const code = await run(args, { out: (text) => (out += text), err: (text) => (err += text), stream });
-  return { code, out, err: err.replaceAll(/127\.0\.0\.1:\d+/g, "HOST").replaceAll(root, "ROOT") };
-}
-
-async function runHello(): Promise<Store> {
-  const store = Store.at(root);
-  const stage = defineStage({
-    name: "hello",
-    summary: "write hello",
-    config: z.strictObject({}),
-    inputs: {},
-    run: async (_config, _inputs, { files }) => {
-      await files.write("hello.txt", "hello");
-      return {};
-    },
-  });
-  const program = { sha256: sha256("program"), externals: [] };
-  const made = await runStage(stage, {}, {}, { store, program, signal: new AbortController().signal });
-  const [entry] = readPipeline("pipelines/p").stages;
-  const checked = { key: made.record.key, entry: entryDigest(entry!), program: program.sha256, outside: [] };
-  await putOutput("pipelines/p", "hello", made, checked, store);
-  return store;
+/** Runs a command; servers are `HOST`, the workspace is `ROOT`. */
+async function madformer(...args: string[]) {
+  const { err, ...rest } = await run(...args);
+  return { ...rest, err: err.replaceAll(/127\.0\.0\.1:\d+/g, "HOST").replaceAll(root, "ROOT") };
 }
 
 const OBJECT = `team/objects/${sha256("hello").slice(0, 2)}/${sha256("hello")}`;

@@ -6,7 +6,7 @@ import { cp, mkdir, mkdtemp, readFile, realpath, rm, writeFile } from "node:fs/p
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { run } from "@madformer/cli";
+import { madformer } from "../src/testing.js";
 import { readSweep, runsOf } from "@madformer/sweep";
 import { STAGES } from "../src/stages/table.js";
 
@@ -26,11 +26,6 @@ afterAll(async () => {
   await rm(root, { recursive: true });
 });
 
-async function madformer(...args: string[]): Promise<{ code: number; out: string; err: string }> {
-  let [out, err] = ["", ""];
-  const code = await run(args, { out: (text) => (out += text), err: (text) => (err += text) });
-  return { code, out, err };
-}
 const sweep = (value: object) =>
   writeFile(join(root, "sweeps/try.json"), JSON.stringify({ pipeline: "smoke", ...value }));
 

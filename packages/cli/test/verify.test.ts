@@ -1,19 +1,13 @@
 /** `madformer verify` in a workspace of one pipeline with one stage. */
-import { chmod, mkdir, mkdtemp, realpath, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { chmod, mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { sha256, Store } from "@madformer/artifacts";
-import { run } from "@madformer/cli";
-import { defineStage, entryDigest, putOutput, readPipeline, runStage } from "@madformer/stage";
-import { z } from "zod";
+import { sha256 } from "@madformer/artifacts";
+import { helloWorkspace, madformer, runHello } from "../src/testing.js";
 
 let root: string;
 const before = process.cwd();
 beforeEach(async () => {
-  root = await realpath(await mkdtemp(join(tmpdir(), "verify-")));
-  await writeFile(join(root, "nx.json"), "{}");
-  await mkdir(join(root, "pipelines/p"), { recursive: true });
-  await writeFile(join(root, "pipelines/p/pipeline.json"), JSON.stringify({ hello: {} }));
+  root = await helloWorkspace();
   process.chdir(root);
 });
 afterEach(async () => {
@@ -21,36 +15,8 @@ afterEach(async () => {
   await rm(root, { recursive: true });
 });
 
-async function madformer(...args: string[]): Promise<{ code: number; out: string; err: string }> {
-  let [out, err] = ["", ""];
-  const code = await run(args, { out: (text) => (out += text), err: (text) => (err += text) });
-  return { code, out, err };
-}
-
-/** Runs the stage, and gives where the object of its file is. */
-async function runHello(): Promise<string> {
-  const store = Store.at(root);
-  const stage = defineStage({
-    name: "hello",
-    summary: "write hello",
-    config: z.strictObject({}),
-    inputs: {},
-    run: async (_config, _inputs, { files }) => {
-      await files.write("hello.txt", "hello");
-      return {};
-    },
-  });
-  const program = { sha256: sha256("program"), externals: [] };
-  const signal = new AbortController().signal;
-  const made = await runStage(stage, {}, {}, { store, program, signal });
-  const [entry] = readPipeline("pipelines/p").stages;
-  const checked = { key: made.record.key, entry: entryDigest(entry!), program: program.sha256, outside: [] };
-  await putOutput("pipelines/p", "hello", made, checked, store);
-  return store.objectPath(sha256("hello"));
-}
-
 test("says that nothing is wrong, or what is and how it comes back, and exits with 1 as long as it has not", async () => {
-  const object = await runHello();
+  const object = (await runHello()).objectPath(sha256("hello"));
   expect(await madformer("verify", "--deep")).toEqual({
     code: 0,
     out: expect.stringMatching(

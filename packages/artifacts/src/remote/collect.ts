@@ -108,7 +108,7 @@ async function planFor(remote: Remote, { roots, since }: CollectOptions) {
   });
   const records = things.filter((thing) => isRecord(thing.path) && isYoung(thing) && !live.has(thing.path));
   await together(records, connection.limits.together, async ({ path }) => {
-    for (const named of await namedBy(remote.connection, path)) live.add(named); // a push that is under way has no key yet
+    for (const named of await namedBy(remote.connection, path)) live.add(named); // a push under way has no key
   });
   const kept: Counts = { keys: 0, records: 0, objects: 0, bytes: 0 };
   const [gone, strangers]: [Thing[], string[]] = [[], []];
