@@ -1,6 +1,9 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
+// What a developer's runs use, tests do not: they would read from it, and push to it.
+for (const name of ["MADFORMER_REMOTE", "MADFORMER_REMOTE_UNSIGNED", "MADFORMER_STORE"]) delete process.env[name];
+
 /**
  * The Jest configuration of a package: ES modules, TypeScript through swc (types erased, not checked).
  *
