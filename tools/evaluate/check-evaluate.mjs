@@ -66,7 +66,11 @@ else
     ...{ AWS_ENDPOINT_URL: remote.endpoint, AWS_EC2_METADATA_DISABLED: "true" },
     MADFORMER_REMOTE: `s3://${remote.bucket}/team`,
   });
-await run("tools/pipelines/reproduce.mjs", ["smoke", "score", "--no-nx"], "base");
+const base = await run("tools/pipelines/reproduce.mjs", ["smoke", "score", "--no-nx"], "base");
+if (/warning: .*(not pushed|nothing is pushed|`npx madformer push`)/.test(base.output)) {
+  console.log(`not all of the base came into the remote store:\n${base.output}`);
+  process.exit(1);
+}
 
 let failed = 0;
 console.log(`${"change".padEnd(38)} ${"verdict".padEnd(28)} exit  score    base     noise    computed`);
@@ -74,7 +78,11 @@ for (const [i, { what, make, verdicts, exit, computed }] of CHANGES.entries()) {
   make();
   rmSync(path.join(copy, "pipelines/smoke/out"), { recursive: true, force: true });
   const words = ["--base", "HEAD", "--pipeline", "smoke", "--out", "evaluation"];
-  const exitCode = await run("tools/evaluate/evaluate.mjs", words, typeof remote === "string" ? "base" : `${i}`);
+  const { exitCode, output } = await run(
+    "tools/evaluate/evaluate.mjs",
+    words,
+    typeof remote === "string" ? "base" : `${i}`,
+  );
   const result = JSON.parse(readFileSync(path.join(copy, "evaluation/evaluation.json"), "utf8"));
   const ran = result.stages.filter((/** @type {any} */ stage) => stage.computed);
   const names = ran.map((/** @type {any} */ { name }) => name);
@@ -90,6 +98,7 @@ for (const [i, { what, make, verdicts, exit, computed }] of CHANGES.entries()) {
     ...(names.join() === computed.join() ? [] : [`expected to compute ${computed.join(", ") || "nothing"}`]),
   ];
   for (const problem of wrong) console.log(`  ${problem}`);
+  if (wrong.length > 0) console.log(output);
   failed += wrong.length;
   git("checkout", "-q", "--", ".");
 }
@@ -103,15 +112,16 @@ process.exit(failed > 0 ? 1 : 0);
  * @param {string} script
  * @param {readonly string[]} args
  * @param {string} store Which one it has.
- * @returns {Promise<number>} 0, or 1 for the verdict "worse".
+ * @returns {Promise<{ exitCode: number, output: string }>} Exit code 0, or 1 for the verdict "worse".
  */
 async function run(script, args, store) {
   const { exitCode, stdout, stderr } = await $({
     ...{ cwd: copy, nothrow: true, quiet: true },
     env: { ...process.env, MADFORMER_STORE: path.join(scratch, "stores", store) },
   })`${process.execPath} ${script} ${args}`;
-  if (exitCode === 0 || (exitCode === 1 && script.endsWith("evaluate.mjs"))) return exitCode;
-  console.log(`${script}: exit code ${exitCode}\n${stdout}\n${stderr}`);
+  const output = `${stdout}\n${stderr}`;
+  if (exitCode === 0 || (exitCode === 1 && script.endsWith("evaluate.mjs"))) return { exitCode, output };
+  console.log(`${script}: exit code ${exitCode}\n${output}`);
   process.exit(1);
 }
 

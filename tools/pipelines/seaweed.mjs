@@ -2,10 +2,14 @@ import { spawn, spawnSync } from "node:child_process";
 import { mkdirSync } from "node:fs";
 import { createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
+import { DeleteObjectCommand, GetObjectCommand, PutObjectCommand, S3Client } from "@aws-sdk/client-s3";
 
 /** What the tests' S3 server knows its one user as. */
 export const KEYS = { AWS_ACCESS_KEY_ID: "AK", AWS_SECRET_ACCESS_KEY: "SKSKSKSK", AWS_REGION: "us-east-1" };
 
+const BUCKET = "test";
+/** How long it may take to start, milliseconds. */
+const READY_MS = 60_000;
 /** Its servers, each with a port, and another one 10,000 above. */
 const PORTS = [
   "s3.port",
@@ -39,7 +43,7 @@ export async function startSeaweed(dir) {
     `-dir=${dir}`,
     "-ip=127.0.0.1",
     "-ip.bind=127.0.0.1",
-    "-bucket=test",
+    `-bucket=${BUCKET}`,
     "-master.telemetry=false",
     ...ports,
   ];
@@ -56,13 +60,44 @@ export async function startSeaweed(dir) {
   };
   process.once("exit", () => child.kill("SIGKILL"));
   const endpoint = `http://127.0.0.1:${first}`;
-  for (let waited = 0; waited < 30_000 && child.exitCode === null; waited += 100) {
-    const answer = await fetch(`${endpoint}/test`, { method: "HEAD" }).catch(() => undefined);
-    if (answer?.status === 200 || answer?.status === 403) return { endpoint, bucket: "test", stop };
-    await sleep(100);
-  }
+  const problem = await untilItStores(endpoint, () => child.exitCode === null);
+  if (problem === undefined) return { endpoint, bucket: BUCKET, stop };
   await stop();
-  return `SeaweedFS does not answer at ${endpoint}`;
+  return `SeaweedFS does not store anything at ${endpoint}: ${problem}`;
+}
+
+/**
+ * Waits until a small object can be written and read. The server answers sooner than that: on a busy machine its
+ * volumes follow seconds later, and writes fail until they are there.
+ *
+ * @param {string} endpoint
+ * @param {() => boolean} isRunning
+ * @returns {Promise<string | undefined>} What the last try met, if none succeeds.
+ */
+async function untilItStores(endpoint, isRunning) {
+  const client = new S3Client({
+    ...{ endpoint, forcePathStyle: true, region: KEYS.AWS_REGION, maxAttempts: 1 },
+    credentials: { accessKeyId: KEYS.AWS_ACCESS_KEY_ID, secretAccessKey: KEYS.AWS_SECRET_ACCESS_KEY },
+  });
+  const at = { Bucket: BUCKET, Key: "is-it-ready" };
+  let problem = "its process has ended";
+  try {
+    for (const until = Date.now() + READY_MS; Date.now() < until && isRunning(); await sleep(100)) {
+      const abortSignal = AbortSignal.timeout(READY_MS / 6);
+      try {
+        await client.send(new PutObjectCommand({ ...at, Body: "yes" }), { abortSignal });
+        const { Body } = await client.send(new GetObjectCommand(at), { abortSignal });
+        if ((await Body?.transformToString()) === "yes") return undefined;
+        problem = "what was written is not what is read";
+      } catch (error) {
+        problem = /** @type {Error} */ (error).message;
+      }
+    }
+    return problem;
+  } finally {
+    await client.send(new DeleteObjectCommand(at)).catch(() => undefined);
+    client.destroy();
+  }
 }
 
 /** @returns {Promise<number>} The first of as many ports as it takes that nobody uses. */
