@@ -4,7 +4,8 @@
 
 /**
  * @typedef {import("../../packages/stage/plain/pipeline-file.mjs").PipelineEntry} Entry
- * @typedef {{ uses: string, needs: Record<string, string>, config: Record<string, unknown> }} Plain
+ * @typedef {{ uses: string, needs: Record<string, string>, config: Record<string, unknown>,
+ *   engine?: string | undefined, precision?: string | undefined, threads?: number | undefined }} Plain
  */
 
 /**
@@ -44,13 +45,14 @@ export function repeatedStages(stages, chain, { count, highest }, repeats) {
     const nameOf = (/** @type {string} */ name) => `repeat-${k}-${name}`;
     const first = highest + 1 + (k - 1) * count;
     for (const name of chain) {
-      const { uses, needs, config } = /** @type {Entry} */ (byName.get(name));
+      const { uses, needs, config, compute } = /** @type {Entry} */ (byName.get(name));
       added[nameOf(name)] = {
         uses,
         needs: Object.fromEntries(
           Object.entries(needs).map(([input, need]) => [input, chain.includes(need) ? nameOf(need) : need]),
         ),
         config: name === chain[0] ? { ...config, seeds: `${first}-${first + count - 1}` } : config,
+        ...compute,
       };
     }
     scores.push(nameOf(chain.at(-1) ?? ""));

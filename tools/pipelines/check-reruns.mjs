@@ -78,6 +78,17 @@ const SCENARIOS = [
     expected: ["latents", "train", "export", ...FROM_SAMPLE],
   },
   { change: "the codec back again", make: () => configure("latents", "codec", "autoencoder-kl"), expected: [] },
+  {
+    change: "another engine for one stage (one word)",
+    make: () => say("features", "engine", "cpu"),
+    expected: ["features", "score", "report"],
+  },
+  { change: "the engine back again", make: () => say("features", "engine", undefined), expected: [] },
+  {
+    change: "the same engine, named in the environment",
+    make: () => Object.assign(process.env, { MADFORMER_ENGINE: "onnx" }),
+    expected: [],
+  },
   { change: "all outputs deleted", make: () => rmSync(path.join(folder, "out"), { recursive: true }), expected: [] },
   {
     change: "Nx forgot everything",
@@ -237,6 +248,14 @@ function configure(stage, field, value) {
   const file = path.join(folder, "pipeline.json");
   const pipeline = JSON.parse(readFileSync(file, "utf8"));
   pipeline[stage].config = { ...pipeline[stage].config, [field]: value };
+  writeFileSync(file, JSON.stringify(pipeline, null, 2));
+}
+
+/** A word beside a stage's config. @param {string} stage @param {string} word @param {unknown} value */
+function say(stage, word, value) {
+  const file = path.join(folder, "pipeline.json");
+  const pipeline = JSON.parse(readFileSync(file, "utf8"));
+  pipeline[stage][word] = value;
   writeFileSync(file, JSON.stringify(pipeline, null, 2));
 }
 

@@ -7,6 +7,7 @@
  * at each time, with every byte it answers for; what a cache of Nx brings back nobody has looked at.
  */
 import path from "node:path";
+import { VARIABLES } from "../../packages/stage/plain/computing.mjs";
 import { readPipelineFile } from "../../packages/stage/plain/pipeline-file.mjs";
 import { findStages } from "./stages.mjs";
 
@@ -72,7 +73,12 @@ function projectsOf(file, root, stages, taken) {
           },
           cache: false,
           // Nx hashes what it does not cache; by default it would ask for files of the project, which has none.
-          inputs: [`{workspaceRoot}/${file}`, "{workspaceRoot}/pipelines/defaults.json", { externalDependencies: [] }],
+          inputs: [
+            `{workspaceRoot}/${file}`,
+            "{workspaceRoot}/pipelines/defaults.json",
+            ...Object.values(VARIABLES).map((env) => ({ env })),
+            { externalDependencies: [] },
+          ],
           dependsOn: [
             ...needed.map((need) => ({ projects: [`${pipeline}-${need}`], target: need })),
             { projects: [source.packageName, RUNNER], target: "bundle" },

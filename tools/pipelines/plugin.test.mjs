@@ -64,7 +64,10 @@ describe("the plugin", () => {
       "p-y": ["p-x", ...packages],
       "p-z": ["p-x", "p-y", ...packages],
     });
-    expect(projects["p-z"]?.["z"]?.inputs).toContain("{workspaceRoot}/pipelines/p/pipeline.json");
+    const inputs = projects["p-z"]?.["z"]?.inputs;
+    expect(inputs).toContain("{workspaceRoot}/pipelines/p/pipeline.json");
+    const variables = ["MADFORMER_ENGINE", "MADFORMER_PRECISION", "MADFORMER_THREADS"];
+    expect(inputs).toEqual(expect.arrayContaining(variables.map((env) => ({ env }))));
   });
 
   test("puts no word of a file into a command", async () => {

@@ -1,5 +1,5 @@
 /**
- * npm run reproduce [-- <pipeline> [<stage>]]
+ * npm run reproduce [-- <pipeline> [<stage>]] [--engine NAME] [--precision NAME] [--threads N]
  *
  * Runs a pipeline up to a stage (faces-64, report), whatever of it is not there yet, and says what was made, what was
  * reused and where to look. The same command again goes on where it was interrupted.
@@ -10,15 +10,20 @@ import { existsSync, lstatSync, mkdtempSync, rmSync } from "node:fs";
 import { constants, tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { parseArgs } from "node:util";
+import { VARIABLES } from "../../packages/stage/plain/computing.mjs";
 import { readPipelineFile, upTo } from "../../packages/stage/plain/pipeline-file.mjs";
 import { freshBundles, makeBundles, RUNNER, RUNNER_PACKAGE } from "./bundles.mjs";
 import { FAILURES, readFailures } from "./failures.mjs";
 import { findPipelines, findStages } from "./stages.mjs";
 
-const USAGE = `npm run reproduce [-- <pipeline> [<stage>]] [--no-nx]
+const USAGE = `npm run reproduce [-- <pipeline> [<stage>]] [--engine NAME] [--precision NAME] [--threads N] [--no-nx]
 
 Runs a pipeline (default: faces-64) up to a stage (default: report), whatever of it is not there yet.
---no-nx  runs the stages one after another without Nx
+--engine     what runs the programs, in stages whose pipeline.json names no engine (or set MADFORMER_ENGINE)
+--precision  how they round (or set MADFORMER_PRECISION)
+--threads    threads of one operation (or set MADFORMER_THREADS); all three are part of what is computed
+--no-nx      runs the stages one after another without Nx
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or pipeline, 130 interrupted by Ctrl-C.`;
 
@@ -32,10 +37,13 @@ if (words.includes("--help") || words.includes("-h")) {
   console.log(USAGE);
   process.exit(0);
 }
-const options = words.filter((word) => word.startsWith("-"));
-const unknown = options.find((word) => word !== "--no-nx");
-const [pipeline = "faces-64", last = "report", ...rest] = words.filter((word) => !word.startsWith("-"));
-if (unknown !== undefined || rest.length > 0) stop(`"${unknown ?? rest[0]}" is not understood\n\n${USAGE}`);
+const { values: options, positionals } = parse(words);
+const [pipeline = "faces-64", last = "report", ...rest] = positionals;
+if (rest.length > 0) stop(`"${rest[0]}" is not understood\n\n${USAGE}`);
+for (const [word, variable] of Object.entries(VARIABLES)) {
+  const value = options[/** @type {keyof typeof VARIABLES} */ (word)];
+  if (value !== undefined) process.env[variable] = value; // of this process, and of all that it starts
+}
 const pipelines = findPipelines(root);
 if (!pipelines.includes(pipeline)) stop(`there is no pipeline "${pipeline}", expected one of: ${pipelines.join(", ")}`);
 const folder = `pipelines/${pipeline}`;
@@ -55,7 +63,8 @@ if ((status === undefined || status.some(({ current }) => !current)) && hasRemot
   status = await look();
 }
 if (status === undefined || status.some(({ current }) => !current)) {
-  if (options.includes("--no-nx") || !(await runWithNx())) await runAlone();
+  await checkEngine();
+  if (options["no-nx"] || !(await runWithNx())) await runAlone();
   status = await look();
 }
 if (status === undefined) fail("its bundles are not what the sources make, which have changed meanwhile");
@@ -63,6 +72,38 @@ summary(
   status.map((stage) => (stage.current ? stage : fail(`${stage.name} has run, but ${stage.why}`))),
   (await import("zx")).chalk,
 );
+
+/** @param {string[]} args */
+function parse(args) {
+  const text = /** @type {const} */ ({ type: "string" });
+  const known = { engine: text, precision: text, threads: text, "no-nx": /** @type {const} */ ({ type: "boolean" }) };
+  try {
+    return parseArgs({ args, options: known, allowPositionals: true });
+  } catch (error) {
+    return stop(`${/** @type {Error} */ (error).message}\n\n${USAGE}`);
+  }
+}
+
+/**
+ * Refuses an engine that there is not before the first stage runs: those that do not compute would run in vain. Loading
+ * a stage takes a second, so nobody asks where nothing was said.
+ */
+async function checkEngine() {
+  if (!Object.values(VARIABLES).some((name) => process.env[name])) return;
+  const functions = findStages(root);
+  for (const { name, uses, compute } of wanted) {
+    const source = functions.get(uses);
+    if (source === undefined) continue;
+    await makeBundles(root, source.packageDir).catch((/** @type {Error} */ error) => fail(error.message));
+    const { stage } = await import(pathToFileURL(path.resolve(source.bundle)).href);
+    if (stage.computing === undefined) continue;
+    try {
+      stage.computing.choose(compute);
+    } catch (error) {
+      stop(`stage "${name}" of ${pipeline}: ${/** @type {Error} */ (error).message}`);
+    }
+  }
+}
 
 /** @returns {import("../../packages/stage/plain/pipeline-file.mjs").PipelineFile} */
 function read() {

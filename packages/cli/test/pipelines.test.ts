@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { readdirSync, readFileSync } from "node:fs";
 import { configSchema, parseConfig, readPipeline } from "@madformer/stage";
+import { bundlesOf } from "../src/bundles.js";
 import { STAGES } from "../src/stages/table.js";
 
 const root = fileURLToPath(new URL("../../../pipelines", import.meta.url));
@@ -54,6 +55,15 @@ test("pipelines/defaults.json says what the stages' schemas say: node tools/pipe
     expect({ [name]: written[name] }).toEqual({ [name]: Object.fromEntries(plain) as unknown });
   }
 });
+
+test("a stage that can compile a program chooses with what it computes, and no other does", async () => {
+  const { program } = await bundlesOf(join(root, ".."), [{ stages: STAGES.map(({ name }) => ({ uses: name })) }]);
+  for (const { name, load } of STAGES) {
+    const bundle = readFileSync((await program(name)).path ?? "", "utf8");
+    const compiles = bundle.includes("\n// packages/engine/src/compile.ts\n");
+    expect({ [name]: (await load()).computing !== undefined }).toEqual({ [name]: compiles });
+  }
+}, 120_000);
 
 test("the table says of each stage what its package says, and where its bundle is", async () => {
   for (const { name, folder, load } of STAGES) {

@@ -73,7 +73,7 @@ function pseudoRandom(size: number, scale: number): Float32Array {
 }
 
 function graphOf({ name, graph }: Pick<Program, "name" | "graph">): Graph {
-  if (!graph) throw new TypeError(`Program "${name}" has no graph: its engine calls the function as it is`);
+  if (!graph) throw new TypeError(`Program "${name}" was loaded from a file and has no graph`);
   return graph;
 }
 

@@ -12,6 +12,9 @@ export interface ProgramFields {
   readonly updated: ReadonlySet<string>;
 }
 
+/** How programs may round between their inputs and their results, which are float32 in each of them. */
+export type PrecisionName = "float32" | "bf16";
+
 /** One tensor in a backend's memory, which may lie on a device. Only its backend looks inside. */
 export interface Memory {
   /** A copy of its elements, for the host. */
@@ -79,7 +82,11 @@ export interface CompileRequest<Session> {
   readonly fields: ProgramFields;
   /** State that never changes and is known now. */
   readonly constants: readonly (readonly [TensorField, TensorData])[];
-  /** Settings of the backend's own. */
+  /** One of the backend's. */
+  readonly precision: PrecisionName;
+  /** Threads of one operation; undefined leaves it to the backend. */
+  readonly threads: number | undefined;
+  /** Settings of the backend's own; they win over those above. */
   readonly session: Session;
 }
 
@@ -92,5 +99,7 @@ export interface Prepared {
 
 /** A way to run programs: a folder of `backends/`, which knows nothing of the others. */
 export interface Backend<Session> {
+  /** In which precisions it runs programs, the usual one first. */
+  readonly precisions: readonly [PrecisionName, ...PrecisionName[]];
   prepare(request: CompileRequest<Session>): Prepared;
 }

@@ -1,8 +1,9 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type * as tf from "@tensorflow/tfjs-core";
-import type { ProgramFields } from "./backend.js";
-import { BACKENDS, engineName, type EngineName, type SessionOptions } from "./engines.js";
+import type { PrecisionName, ProgramFields } from "./backend.js";
+import { chooseEngine } from "./choice.js";
+import { BACKENDS, type EngineName, type SessionOptions } from "./engines.js";
 import { ProgramFailedError } from "./errors.js";
 import { NEXT_STATE, OUTPUTS } from "./graph-names.js";
 import { type Graph, type Node, type TensorData } from "./ir/graph.js";
@@ -29,8 +30,10 @@ import { trace, type TensorFunction } from "./trace/trace.js";
 export interface CompileOptions<State = Tree<TensorSpec>> extends ProgramOptions {
   /** Shown in errors, dumps and files. Default: the function's name. */
   readonly name?: string;
-  /** Which engine runs it. Default: `MADFORMER_ENGINE`, else `onnx`. */
+  /** Which engine runs it. Default: see `chooseEngine`. */
   readonly engine?: EngineName;
+  /** In which of the engine's precisions. Default: see `chooseEngine`. */
+  readonly precision?: PrecisionName;
   /** What the state is at first; zeros where nothing is said. Arrays are copied; a handle becomes the state as it is. */
   readonly initialState?: Part<InputValues<State>>;
   /**
@@ -58,7 +61,7 @@ export interface CompileOptions<State = Tree<TensorSpec>> extends ProgramOptions
  * @param signature Shapes and dtypes of state and inputs.
  * @returns A program. The caller disposes it.
  * @throws {TraceError} If the function uses an operation that cannot be compiled, or a tensor's value.
- * @throws {RangeError} If the engine is unknown, or the signature or the values for it do not fit.
+ * @throws {RangeError} If there is no such engine, or it has no such precision, or the signature or the values for it do not fit.
  * @throws {ProgramFailedError} If the runtime cannot load the program.
  *
  * @example
@@ -84,7 +87,7 @@ export async function compile<
   options: CompileOptions<State> = {},
 ): Promise<Program<Inputs, Outputs, State>> {
   const name = options.name ?? (fn.name || "program");
-  const engine = engineName(options.engine);
+  const { engine, precision, threads } = chooseEngine(options);
   const all = fieldsOf(signature.state ?? {}, `Program "${name}", state`);
   const inputs = fieldsOf(signature.inputs ?? {}, `Program "${name}", inputs`);
   const constants = constantValues(name, all, (options.constants ?? {}) as Tree<TensorValue>);
@@ -104,12 +107,13 @@ export async function compile<
   const fields: ProgramFields = { state, inputs, outputs, updated: new Set(updated) };
 
   const session = options.session ?? {};
-  const prepared = BACKENDS[engine].prepare({ name, fn: erased, traced, fields, constants: [...constants], session });
+  const chosen = { precision, threads, session };
+  const prepared = BACKENDS[engine].prepare({ name, fn: erased, traced, fields, constants: [...constants], ...chosen });
   const { optimized } = prepared;
   const folder = options.dump ?? process.env["MADFORMER_DUMP"];
   if (folder && optimized) await dump(folder, name, { traced, optimized: optimized.graph }, optimized.report);
   const executor = await loading(name, prepared.load);
-  const program = new Program<Inputs, Outputs, State>(name, engine, executor, optimized?.graph, options);
+  const program = new Program<Inputs, Outputs, State>(name, engine, executor, optimized?.graph ?? traced, options);
   try {
     if (options.initialState) await program.state.writeAll(options.initialState);
   } catch (error) {

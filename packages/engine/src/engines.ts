@@ -10,12 +10,3 @@ export type EngineName = (typeof ENGINES)[number];
 
 /** What runs programs, by the engine's name: a new backend is a folder and a line here. */
 export const BACKENDS: Readonly<Record<EngineName, Backend<SessionOptions>>> = { onnx, cpu };
-
-/** The engine that is used: the option, else `MADFORMER_ENGINE`, else `onnx`. The only place that decides. */
-export function engineName(option?: string): EngineName {
-  const wanted = option ?? (process.env["MADFORMER_ENGINE"] || "onnx");
-  const found = ENGINES.find((name) => name === wanted);
-  if (found) return found;
-  const source = option === undefined ? "MADFORMER_ENGINE is" : "the engine is";
-  throw new RangeError(`${source} "${wanted}", expected one of ${ENGINES.map((name) => `"${name}"`).join(", ")}`);
-}

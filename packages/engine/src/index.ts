@@ -5,7 +5,9 @@
  * `ir/graph.ts` (what a graph is), `passes/` (how it gets better), `backend.ts` and `backends/` (how it is run).
  */
 export { compile, type CompileOptions } from "./compile.js";
-export { engineName, ENGINES, type EngineName, type SessionOptions } from "./engines.js";
+export { chooseEngine, computing, type EngineChoice, type EngineWords } from "./choice.js";
+export { ENGINES, type EngineName, type SessionOptions } from "./engines.js";
+export type { PrecisionName } from "./backend.js";
 export type { Handle } from "./handle.js";
 export { hostCopies, type HostCopies } from "./host-copies.js";
 export { loadProgram, saveProgram, type LoadOptions } from "./program-file.js";

@@ -33,15 +33,14 @@ const MAX_ELEMENTS = 2 ** 32;
  * @param target `standard` (default) writes standard operators alone, for any runtime; `onnxruntime` writes what this
  *   engine runs, ONNX Runtime's own operators among it. Both give the same numbers, except for rounding.
  * @throws {RangeError} If the file would pass 2 GiB.
- * @throws {TypeError} If the program's engine has no graph.
+ * @throws {TypeError} If the program has no graph, because it was loaded from a file.
  */
 export async function saveProgram(
-  program: Pick<Program, "name" | "engine" | "graph">,
+  program: Pick<Program, "name" | "graph">,
   path: string,
   target: OnnxTarget = "standard",
 ): Promise<void> {
-  if (!program.graph)
-    throw new TypeError(`Program "${program.name}" runs on engine "${program.engine}", which has no graph to save`);
+  if (!program.graph) throw new TypeError(`Program "${program.name}" was loaded from a file and has no graph to save`);
   const { updated } = fieldsOfGraph(program.graph);
   const bytes = encodeModel(lowerToOnnx(program.graph, target, programMetadata(program.name, updated)));
   if (bytes.byteLength > MAX_FILE_BYTES)

@@ -51,7 +51,7 @@ export class Program<
   /** Inputs and outputs with their shapes and dtypes, by path. */
   readonly inputs: readonly TensorField[];
   readonly outputs: readonly TensorField[];
-  /** The optimized graph; none where the engine runs the function as it is. */
+  /** The graph as it runs, or as it was traced where the engine calls the function itself; none of a loaded program. */
   readonly graph: Graph | undefined;
 
   private readonly executor: Executor;

@@ -3,13 +3,15 @@ import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
+  chooseEngine,
   compile,
-  engineName,
+  computing,
   NonFiniteError,
   ProgramStateError,
   spec,
   TraceError,
   type EngineName,
+  type EngineWords,
 } from "@madformer/engine";
 import * as tf from "@tensorflow/tfjs-core";
 
@@ -264,20 +266,48 @@ describe("two programs", () => {
   });
 });
 
-describe("engineName()", () => {
-  afterEach(() => delete process.env["MADFORMER_ENGINE"]);
+describe("chooseEngine()", () => {
+  const VARIABLES = ["MADFORMER_ENGINE", "MADFORMER_PRECISION", "MADFORMER_THREADS"];
+  const before = VARIABLES.map((name) => [name, process.env[name]] as const);
+  beforeEach(() => VARIABLES.forEach((name) => Reflect.deleteProperty(process.env, name)));
+  afterAll(() => before.forEach(([name, value]) => value !== undefined && (process.env[name] = value)));
 
-  test("takes the option, then MADFORMER_ENGINE, then onnx", () => {
-    expect(engineName()).toBe("onnx");
+  test("takes the words, then the variables, then onnx in its usual precision", () => {
+    expect(chooseEngine()).toEqual({ engine: "onnx", precision: "float32" });
     process.env["MADFORMER_ENGINE"] = "cpu";
-    expect(engineName()).toBe("cpu");
-    expect(engineName("onnx")).toBe("onnx");
+    process.env["MADFORMER_THREADS"] = "3";
+    expect(chooseEngine()).toEqual({ engine: "cpu", precision: "float32", threads: 3 });
+    expect(chooseEngine({ engine: "onnx", threads: 1 })).toEqual({ engine: "onnx", precision: "float32", threads: 1 });
+    process.env["MADFORMER_ENGINE"] = "";
+    expect(chooseEngine().engine).toBe("onnx");
   });
 
-  test("says which engines there are when it does not know one", () => {
+  test("says which engines, precisions and numbers of threads there are when it is given another", () => {
+    const wrong = (words: EngineWords, message: string) =>
+      expect(() => chooseEngine(words)).toThrow(new RangeError(message));
+    wrong({ engine: "webgl" }, 'the engine is "webgl", expected one of "onnx", "cpu"');
+    wrong({ precision: "fp16" }, 'the precision is "fp16", expected what the engine "onnx" has: "float32"');
+    wrong({ threads: 0 }, "threads are 0, expected a whole number from 1 to 1024");
     process.env["MADFORMER_ENGINE"] = "cuda";
-    expect(() => engineName()).toThrow(new RangeError('MADFORMER_ENGINE is "cuda", expected one of "onnx", "cpu"'));
-    expect(() => engineName("webgl")).toThrow(new RangeError('the engine is "webgl", expected one of "onnx", "cpu"'));
+    wrong({}, 'MADFORMER_ENGINE is "cuda", expected one of "onnx", "cpu"');
+    process.env["MADFORMER_ENGINE"] = "cpu";
+    process.env["MADFORMER_PRECISION"] = "bf16";
+    wrong({}, 'MADFORMER_PRECISION is "bf16", expected what the engine "cpu" has: "float32"');
+    delete process.env["MADFORMER_PRECISION"];
+    process.env["MADFORMER_THREADS"] = "two";
+    wrong({}, 'MADFORMER_THREADS is "two", expected a whole number from 1 to 1024');
+  });
+
+  test("is told once for everything that is compiled in `computing.within`, whatever the variables say", async () => {
+    process.env["MADFORMER_ENGINE"] = "onnx";
+    const engines = await computing.within({ engine: "cpu", precision: "float32", threads: 2 }, async () => {
+      await new Promise((done) => setTimeout(done, 1));
+      await using program = await compile(accumulate, signature);
+      await using other = await compile(accumulate, signature, { engine: "onnx" });
+      return [program.engine, other.engine, chooseEngine().threads];
+    });
+    expect(engines).toEqual(["cpu", "onnx", 2]);
+    expect(chooseEngine()).toEqual({ engine: "onnx", precision: "float32" });
   });
 });
 

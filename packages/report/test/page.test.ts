@@ -233,6 +233,7 @@ describe("the lineage", () => {
       expect(card).toContain(`${record?.finishedAt.slice(0, 19).replace("T", " ") ?? "?"} UTC`);
       for (const input of Object.values(record?.inputs ?? {})) expect(card).toContain(`title="${input.digest}"`);
     }
+    expect(textOf(page)).toContain("Engine onnx, float32, 2 threads");
     expect(textOf(page)).toContain("Here, all 14 such links lead to exactly the artifact with that digest.");
   });
 

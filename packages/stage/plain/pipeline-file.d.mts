@@ -1,3 +1,5 @@
+import type { ComputeWords } from "./computing.mjs";
+
 /** One stage of a pipeline. */
 export interface PipelineEntry {
   readonly name: string;
@@ -7,6 +9,8 @@ export interface PipelineEntry {
   readonly needs: Readonly<Record<string, string>>;
   /** The fields of the stage's config that are not at their default. */
   readonly config: Readonly<Record<string, unknown>>;
+  /** What the pipeline says about engine, precision and threads of this stage. */
+  readonly compute: ComputeWords;
 }
 
 /** A pipeline.json that was checked. */

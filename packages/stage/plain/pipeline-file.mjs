@@ -10,6 +10,7 @@ import { isObject, isShallow, kindOf, readJsonFile, sameJson, shown } from "./js
 /** @typedef {import("./pipeline-file.mjs").PipelineEntry} PipelineEntry */
 /** @typedef {import("./pipeline-file.mjs").PipelineFile} PipelineFile */
 /** @typedef {import("./pipeline-file.mjs").StageDefaults} StageDefaults */
+/** @typedef {import("./computing.mjs").ComputeWords} ComputeWords */
 
 /** Names of pipelines, stages, stage functions and inputs: they become parts of paths and of Nx's project names. */
 const NAME = /^[a-z0-9][a-z0-9-]{0,62}$/;
@@ -18,6 +19,8 @@ const NAME_RULE = "expected up to 63 lower-case letters, digits and dashes, the 
 const PLACE = /^([a-z0-9][a-z0-9-]{0,62})\.([A-Za-z]\w{0,62})$/;
 /** Keys of the file that are no stages. */
 const WORDS = ["$schema", "description"];
+/** Fields of a stage. */
+const FIELDS = ["uses", "needs", "config", "engine", "precision", "threads"];
 const MAX_STAGES = 1000;
 /** Objects in objects: configs have a few. */
 const MAX_DEPTH = 32;
@@ -102,10 +105,10 @@ export function checkPipeline(value, file, name, defaults = {}) {
     throw new PipelineError(`Cannot use ${shown(file)}: ${problems.slice(0, MAX_PROBLEMS).join("; ")}${more}`);
   }
   const byName = new Map(read.map((entry) => [entry.name, entry]));
-  const stages = read.map(({ name: stage, uses, config, needs, conditions }) => {
+  const stages = read.map(({ name: stage, uses, config, compute, needs, conditions }) => {
     const left = conditions.filter((one) => !holds(one, byName, defaults, file)).map(({ input }) => input);
     const kept = Object.entries(needs).filter(([input]) => !left.includes(input));
-    return { name: stage, uses, config, needs: Object.fromEntries(kept) };
+    return { name: stage, uses, config, compute, needs: Object.fromEntries(kept) };
   });
   const description = typeof value["description"] === "string" ? value["description"] : "";
   return { name, description, stages: inOrder(stages, file) };
@@ -128,8 +131,8 @@ export function upTo(stages, last) {
 /**
  * @typedef {{ input: string, stage: string, field: string, value: unknown }} Condition An input is there if a
  *   field of a stage's config has a value.
- * @typedef {{ name: string, uses: string, config: Record<string, unknown>, needs: Record<string, string>,
- *   conditions: Condition[] }} ReadEntry
+ * @typedef {{ name: string, uses: string, config: Record<string, unknown>, compute: ComputeWords,
+ *   needs: Record<string, string>, conditions: Condition[] }} ReadEntry
  *
  * @param {string} stage
  * @param {unknown} entry
@@ -142,9 +145,12 @@ function entryOf(stage, entry, problems) {
   if (!isName(stage)) wrong(`that is no name, ${NAME_RULE}`);
   if (!isObject(entry)) return wrong(`it is ${kindOf(entry)}, expected an object`);
   for (const key of Object.keys(entry))
-    if (!["uses", "needs", "config"].includes(key))
-      wrong(`unknown field ${shown(key)}, expected uses, needs or config`);
-  const { uses = stage, needs = [], config = {} } = entry;
+    if (!FIELDS.includes(key)) wrong(`unknown field ${shown(key)}, expected one of: ${FIELDS.join(", ")}`);
+  const { uses = stage, needs = [], config = {}, engine, precision, threads } = entry;
+  for (const [word, value] of Object.entries({ engine, precision }))
+    if (value !== undefined && typeof value !== "string") wrong(`"${word}" is ${kindOf(value)}, expected a name`);
+  if (threads !== undefined && !(Number.isInteger(threads) && Number(threads) > 0))
+    wrong(`"threads" is ${kindOf(threads)}, expected a whole number from 1 on`);
   if (!isName(uses)) wrong(`"uses" is ${shown(uses)}, ${NAME_RULE}`);
   if (!isObject(config)) wrong(`"config" is ${kindOf(config)}, expected an object`);
   if (!Array.isArray(needs) && !isObject(needs))
@@ -181,7 +187,8 @@ function entryOf(stage, entry, problems) {
     }
   }
   if (problems.length > before || !isName(uses) || !isObject(config)) return undefined;
-  return { name: stage, uses, config, needs: found, conditions };
+  const said = Object.entries({ engine, precision, threads }).filter(([, value]) => value !== undefined);
+  return { name: stage, uses, config, compute: Object.fromEntries(said), needs: found, conditions };
 }
 
 /**

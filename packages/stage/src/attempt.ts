@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import { cpus } from "node:os";
 import { manifestDigest, sealRecord, writeText, type Manifest, type StageRecord } from "@madformer/artifacts";
 import { z } from "zod";
+import type { Compute } from "./compute.js";
 
 const Attempt = z.object({
   startedAt: z.iso.datetime(),
@@ -77,6 +78,7 @@ export interface Told {
   readonly config: unknown;
   readonly inputs: StageRecord["inputs"];
   readonly outside: string | undefined;
+  readonly compute: Compute | undefined;
   readonly logs: StageRecord["logs"];
 }
 
@@ -84,7 +86,7 @@ export interface Told {
 export function recordOf(
   manifest: Manifest,
   watch: Stopwatch,
-  { key, program, config, inputs, outside, logs }: Told,
+  { key, program, config, inputs, outside, compute, logs }: Told,
 ): StageRecord {
   return sealRecord({
     format: 1,
@@ -94,6 +96,7 @@ export function recordOf(
     config: config as StageRecord["config"],
     inputs,
     ...(outside === undefined ? {} : { outside }),
+    ...(compute === undefined ? {} : { compute }),
     manifest: manifestDigest(manifest),
     ...watch.read(),
     finishedAt: new Date().toISOString(),

@@ -4,7 +4,7 @@ import { sha256 } from "@madformer/artifacts";
 import { explain, recordChanges } from "./explain.js";
 import type { BundleDigest } from "./run.js";
 import type { Stage } from "./stage.js";
-import { bench, program, runAll, twoStages, type Bench, type TwoStages } from "./testing.js";
+import { bench, engines, program, runAll, twoStages, type Bench, type TwoStages } from "./testing.js";
 
 function ask(on: Bench, { pipeline, stages }: TwoStages, code: BundleDigest, name = "second") {
   return explain(pipeline, name, {
@@ -43,6 +43,24 @@ describe("explain()", () => {
       { name: "first", state: "runs", reasons: ['config.suffix: "", now "!"'] },
       { name: "second", state: "waits", reasons: ["waits for first"] },
     ]);
+  });
+
+  test("names the engine that changed, in the pipeline or in the environment", async () => {
+    await using on = await bench();
+    const all = await twoStages(on);
+    const { computing } = engines();
+    const mixed = { ...all, stages: { ...all.stages, second: { ...all.stages["second"]!, computing } } };
+    await runAll(on, mixed, program("v1"));
+    try {
+      process.env["MADFORMER_ENGINE"] = "two";
+      expect(await ask(on, mixed, program("v1"))).toEqual([
+        { name: "first", state: "known", reasons: [] },
+        { name: "second", state: "runs", reasons: ['engine: "one", now "two"'] },
+      ]);
+    } finally {
+      delete process.env["MADFORMER_ENGINE"];
+    }
+    expect((await ask(on, mixed, program("v1"))).map(({ state }) => state)).toEqual(["known", "known"]);
   });
 
   test("names the input that is another", async () => {

@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { readRecord, type Artifact, type Made, type StageRecord, type Store } from "@madformer/artifacts";
+import { computeOf, type Compute } from "./compute.js";
 import { parseConfig } from "./config.js";
 import { differ } from "./folder.js";
 import { lookOutside, outsideDigest } from "./outside.js";
@@ -70,10 +71,12 @@ async function explainOne(
   const { name } = entry;
   const stage = await options.stage(entry.uses);
   const program = await options.program(entry.uses);
-  const config = parseConfig(stage, entry.config, `"${name}" of ${pipeline.folder}/pipeline.json`);
+  const where = `"${name}" of ${pipeline.folder}/pipeline.json`;
+  const config = parseConfig(stage, entry.config, where);
+  const compute = computeOf(stage, entry.compute, where);
   const last = await readRecord(outputFolder(pipeline.folder, name)).catch(() => undefined);
   const waiting = Object.values(entry.needs).filter((need) => !known.has(need));
-  const own = last ? await changes(store, last, program, config) : [];
+  const own = last ? await changes(store, last, { program, config, compute }) : [];
   if (waiting.length > 0) {
     const wait = `waits for ${waiting.join(", ")}`;
     return { name, state: own.length > 0 ? "runs" : "waits", reasons: [wait, ...own] };
@@ -84,7 +87,7 @@ async function explainOne(
     if (made) inputs[input] = store.artifact(made);
   }
   const outside = outsideDigest(await lookOutside(stage.outside?.(config) ?? []));
-  const key = stageKey(stage, program, config, inputs, outside);
+  const key = stageKey(stage, program, config, inputs, outside, compute);
   const made = await store.lookup(key);
   const missing = made ? await store.missing(made.manifest) : [];
   if (made && missing.length === 0) {
@@ -123,8 +126,8 @@ async function explainOne(
 const short = (digest = "none"): string => digest.slice(0, 12);
 
 /**
- * What two runs of a stage differ in, one reason a line: fields of the config, packages, source files, inputs, what is
- * outside.
+ * What two runs of a stage differ in, one reason a line: fields of the config, engine, precision, threads, packages,
+ * source files, inputs, what is outside.
  *
  * @param before In the same store as `now`, whose bundles name the source files.
  * @returns Nothing if they have the same key.
@@ -136,14 +139,29 @@ export async function recordChanges(store: Store, before: StageRecord, now: Stag
     return old === fresh ? [] : [`input ${name} is another: ${short(old)}, now ${short(fresh)}`];
   });
   const outside = before.outside === now.outside ? [] : ["what it reads outside is another"];
-  return [...(await changes(store, before, program, now.config)), ...inputs, ...outside];
+  const { config, compute } = now;
+  return [...(await changes(store, before, { program, config, compute })), ...inputs, ...outside];
 }
 
-/** What of config and program is not as it was. */
-async function changes(store: Store, last: StageRecord, program: BundleDigest, config: unknown): Promise<string[]> {
+/** What of config, engine and program is not as it was. */
+async function changes(
+  store: Store,
+  last: StageRecord,
+  {
+    program,
+    config,
+    compute,
+  }: {
+    readonly config: unknown;
+    readonly program: BundleDigest;
+    readonly compute: Compute | undefined;
+  },
+): Promise<string[]> {
   const plain = JSON.parse(JSON.stringify(config)) as unknown;
   const fields = differ({ config: last.config }, { config: plain });
-  if (last.program.sha256 === program.sha256) return fields;
+  const engines = differ(last.compute ?? {}, compute ?? {});
+  const own = [...fields, ...engines];
+  if (last.program.sha256 === program.sha256) return own;
   const [before, now] = [new Set(last.program.externals), new Set(program.externals)];
   const packages = [
     ...[...now].filter((name) => !before.has(name)).map((name) => `package ${name} is new`),
@@ -152,7 +170,7 @@ async function changes(store: Store, last: StageRecord, program: BundleDigest, c
   const files =
     program.path === undefined ? [] : await changedModules(store.objectPath(last.program.sha256), program.path);
   const code = [...packages, ...files.map((file) => `${file} is another`)];
-  return [...fields, ...(code.length > 0 ? code : ["its program is another"])];
+  return [...own, ...(code.length > 0 ? code : ["its program is another"])];
 }
 
 /** Source files whose code differs between two bundles; none if the older one is not there any more. */

@@ -2,9 +2,10 @@ import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { jest } from "@jest/globals";
 import { digestFile, openFolder } from "@madformer/artifacts";
+import type { ComputeWords } from "./compute.js";
 import { parseConfig } from "./config.js";
 import { differ, runInFolder } from "./folder.js";
-import { bench, program, repeatStage, type Bench, type Hooks } from "./testing.js";
+import { bench, engines, program, repeatStage, type Bench, type Hooks } from "./testing.js";
 
 async function run(on: Bench, config: object = {}, hooks: Hooks = {}, folder = "out") {
   const { stage, made } = repeatStage(hooks);
@@ -41,6 +42,27 @@ describe("runInFolder()", () => {
     expect(await run(on)).toMatchObject({ reused: true, made: [] });
     await rm(join(on.root, "out", "1.txt"));
     expect(await run(on)).toMatchObject({ reused: false, made: ["1.txt"] });
+  });
+
+  test("holds what one engine made: another takes another folder, and so do other threads", async () => {
+    await using on = await bench();
+    const { computing } = engines();
+    const runOn = async (compute: ComputeWords, folder = "out") => {
+      const { stage } = repeatStage();
+      const options = { program: program("v1"), signal: new AbortController().signal, stream: on.stream, compute };
+      const inputs = { words: await on.words("hi") };
+      return runInFolder({ ...stage, computing }, parseConfig(stage, {}), inputs, join(on.root, folder), options);
+    };
+    const first = await runOn({ threads: 2 });
+    expect(first.record.compute).toEqual({ engine: "one", precision: "plain", threads: 2 });
+    expect((await runOn({ engine: "one", threads: 2 })).reused).toBe(true);
+    await expect(runOn({})).rejects.toThrow(/another command \(compute.threads: 2, now nothing\)/);
+    await expect(runOn({ engine: "two", threads: 2 })).rejects.toThrow(
+      /it holds the output of another command \(compute.engine: "one", now "two"\); name another folder/,
+    );
+    const other = await runOn({ engine: "two", precision: "rough" }, "other");
+    expect(other.record.compute).toEqual({ engine: "two", precision: "rough" });
+    expect(other.record.key).not.toBe(first.record.key);
   });
 
   test.each<[string, (path: string) => Promise<unknown>]>([

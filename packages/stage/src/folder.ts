@@ -17,6 +17,7 @@ import {
   type Made,
 } from "@madformer/artifacts";
 import { recordOf, Stopwatch } from "./attempt.js";
+import { computeOf, type ComputeWords } from "./compute.js";
 import { ConfigError } from "./config.js";
 import { finishedFiles, StageFiles } from "./files.js";
 import { duration } from "./log.js";
@@ -38,6 +39,8 @@ export const STATE_FILE = ".madformer.json";
 export interface FolderOptions {
   readonly program: BundleDigest;
   readonly signal: AbortSignal;
+  /** What the stage is to compute with; the environment stands behind it. */
+  readonly compute?: ComputeWords;
   readonly stream?: NodeJS.WriteStream;
 }
 
@@ -46,7 +49,7 @@ export interface FolderOptions {
  * where it was interrupted, or finds everything done: then every file has been hashed. Files that are damaged are made
  * again.
  *
- * @throws {ConfigError} If the folder holds something else: names what differs.
+ * @throws {ConfigError} If the folder holds something else: names what differs; or there is no such engine.
  * @throws {DataError} If a finished file, an input or something outside was changed while the stage ran.
  */
 export async function runInFolder<C, I extends InputSpecs>(
@@ -54,8 +57,9 @@ export async function runInFolder<C, I extends InputSpecs>(
   config: C,
   inputs: Inputs<I>,
   folder: string,
-  { program, signal: asked, stream = process.stderr }: FolderOptions,
+  { program, signal: asked, compute: words, stream = process.stderr }: FolderOptions,
 ): Promise<Made & { readonly reused: boolean }> {
+  const compute = computeOf(stage, words);
   const out = resolve(folder);
   await mkdir(out, { recursive: true });
   const say = (message: string): void => void stream.write(`${stage.name}: ${message}\n`);
@@ -68,6 +72,7 @@ export async function runInFolder<C, I extends InputSpecs>(
     config,
     inputs: digestsOf(inputs),
     ...(outside === undefined ? {} : { outside }),
+    ...(compute === undefined ? {} : { compute }),
   };
   await claim(out, folder, wanted, stage, (before) => stage.goesOn?.(before, config));
 
@@ -79,14 +84,14 @@ export async function runInFolder<C, I extends InputSpecs>(
   await using watch = await Stopwatch.start(join(out, "tmp", "attempt.json"));
   await using files = await StageFiles.open(out, () => assertInputsUnchanged(inputs));
   if (files.lost.length > 0 && !before) say(`${lostOf(files.lost)} since the attempt before, making them again`);
-  const facts = await runLogged(stage, config, inputs, { out, files, title: stage.name, stream, signal });
+  const facts = await runLogged(stage, config, inputs, { out, files, title: stage.name, stream, signal, compute });
   await assertInputsUnchanged(inputs);
   await assertOutsideUnchanged(states, files);
 
   const made = { format: 1 as const, stage: stage.name, facts: { ...facts }, files: await files.collect(digestFile) };
   const logs = await logsOf(out, digestFile);
   const key = sha256(canonicalJson({ ...wanted, program: program.sha256 }));
-  const how = recordOf(made, watch, { key, program, config, inputs: wanted.inputs, outside, logs });
+  const how = recordOf(made, watch, { key, program, config, inputs: wanted.inputs, outside, compute, logs });
   await lock.assertHeld();
   await writeText(join(out, RECORD_FILE), prettyJson(how));
   await writeText(join(out, MANIFEST_FILE), manifestText(made)); // last
@@ -114,6 +119,7 @@ interface Claim {
   readonly config: unknown;
   readonly inputs: object;
   readonly outside?: string;
+  readonly compute?: object;
 }
 
 /**

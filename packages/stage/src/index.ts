@@ -15,6 +15,7 @@ export {
   type StageContext,
   type StageLog,
 } from "./stage.js";
+export { askedOf, computeOf, VARIABLES, type Compute, type ComputeWords, type Computing } from "./compute.js";
 export { ConfigError, configSchema, parseConfig } from "./config.js";
 export {
   discriminator,

@@ -2,6 +2,7 @@ import { appendFile, readFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { DataError, registerRoot, sha256, Store, type Artifact, type Made } from "@madformer/artifacts";
+import { computeOf } from "./compute.js";
 import { ConfigError, parseConfig } from "./config.js";
 import { assertMadeBy } from "./input.js";
 import { entryDigest, outputFolder, putOutput, readOutput } from "./output.js";
@@ -57,11 +58,14 @@ async function runEntry(bundle: string, folder: string, name: string, signal: Ab
   if (status.current) return void process.stderr.write(`${name}: up to date\n`);
 
   const { stage } = (await import(pathToFileURL(bundle).href)) as { readonly stage: Stage<never> };
-  const config = parseConfig(stage, entry.config, `"${name}" of ${join(folder, "pipeline.json")}`);
+  const where = `"${name}" of ${join(folder, "pipeline.json")}`;
+  const config = parseConfig(stage, entry.config, where);
+  const { compute } = entry;
+  computeOf(stage, compute, where); // refuses what there is not
   const inputs = inputsOf(stage, entry, folder, before, store);
   const shown = await readOutput(outputFolder(folder, name));
   await using remote = await StageRemote.open(".", store, { signal, title: name });
-  const made = await runStage(stage, config, inputs, { program, store, signal, title: name, shown, remote });
+  const made = await runStage(stage, config, inputs, { program, store, signal, compute, title: name, shown, remote });
   if (made.reused) process.stderr.write(`${name}: ${foundAt(made, remote)}\n`);
   await show(pipeline, entry, made, program, store);
 }
@@ -79,8 +83,8 @@ export async function show(
   program: BundleDigest,
   store: Store,
 ): Promise<void> {
-  const { record, outside } = made;
-  const checked = { key: record.key, entry: entryDigest(entry), program: program.sha256, outside };
+  const { record, asked, outside } = made;
+  const checked = { key: record.key, entry: entryDigest(entry), program: program.sha256, asked, outside };
   // Before it is shown: nobody removes it.
   await registerRoot(store, workspaceOf(folder), { [`${pipeline}/${entry.name}`]: record.key });
   await putOutput(folder, entry.name, made, checked, store);

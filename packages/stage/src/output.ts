@@ -30,6 +30,7 @@ const Checked = z.strictObject({
   key: z.string(),
   entry: z.string(),
   program: z.string(),
+  asked: z.record(z.string(), z.string()).optional(),
   outside: z.array(
     z.strictObject({
       path: z.string(),
@@ -45,10 +46,12 @@ const Checked = z.strictObject({
 /** That a stage, as a pipeline and its program were, has a key: the part of a check that takes loading the program. */
 export interface Checked {
   readonly key: Digest;
-  /** Digest of the pipeline's words about the stage: `uses` and `config`. */
+  /** Digest of the pipeline's words about the stage: `uses`, `config`, and what it says about the engine. */
   readonly entry: Digest;
   /** Digest of the program, whose schema fills in the config. */
   readonly program: Digest;
+  /** What it was asked to compute with (`askedOf`): another engine is another key. Only of a stage that computes. */
+  readonly asked?: Readonly<Record<string, string>> | undefined;
   readonly outside: readonly OutsideState[];
 }
 
@@ -58,8 +61,8 @@ export function outputFolder(pipeline: string, stage: string): string {
 }
 
 /** The digest of what a pipeline says about a stage alone. */
-export function entryDigest({ uses, config }: Pick<PipelineStage, "uses" | "config">): Digest {
-  return sha256(canonicalJson({ uses, config }));
+export function entryDigest({ uses, config, compute }: Pick<PipelineStage, "uses" | "config" | "compute">): Digest {
+  return sha256(canonicalJson({ uses, config, ...compute }));
 }
 
 /**
@@ -76,7 +79,8 @@ export async function putOutput(
   store: Store,
 ): Promise<void> {
   const out = await showOutput(pipeline, stage, made, store);
-  const told = { ...checked, outside: checked.outside.map((state) => ({ ...state })) };
+  const { asked, ...rest } = checked;
+  const told = { ...rest, ...(asked ? { asked } : {}), outside: checked.outside.map((state) => ({ ...state })) };
   await writeIfOther(
     join(out, CHECKED_FILE),
     `${JSON.stringify({ ...told, check: sha256(canonicalJson(told)) }, null, 2)}\n`,

@@ -26,10 +26,11 @@ describe("readPipeline()", () => {
       shards: {},
     });
     expect(description).toBe("small");
+    const none = { compute: {} };
     expect(stages).toEqual([
-      { name: "shards", uses: "shards", needs: {}, config: {} },
-      { name: "features-data", uses: "features", needs: { shards: "shards" }, config: { batchImages: 8 } },
-      { name: "score", uses: "score", needs: { reference: "features-data" }, config: {} },
+      { name: "shards", uses: "shards", needs: {}, config: {}, ...none },
+      { name: "features-data", uses: "features", needs: { shards: "shards" }, config: { batchImages: 8 }, ...none },
+      { name: "score", uses: "score", needs: { reference: "features-data" }, config: {}, ...none },
     ]);
   });
 
@@ -104,7 +105,13 @@ describe("readPipeline()", () => {
     ["no stage", { description: "x" }, /it has no stages/],
     ["a description that is no text", { description: 3, a: {} }, /"description" is the number 3, expected text/],
     ["an entry that is null", { a: null }, /stage "a": it is null, expected an object/],
-    ["an unknown field", { a: { need: [] } }, /stage "a": unknown field "need", expected uses, needs or config/],
+    [
+      "an unknown field",
+      { a: { need: [] } },
+      /stage "a": unknown field "need", expected one of: uses, needs, config, engine/,
+    ],
+    ["an engine that is a number", { a: { engine: 3 } }, /stage "a": "engine" is the number 3, expected a name/],
+    ["no threads", { a: { threads: 0 } }, /stage "a": "threads" is the number 0, expected a whole number from 1 on/],
     [
       "needs that are null",
       { a: { needs: null } },

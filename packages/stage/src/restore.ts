@@ -50,7 +50,7 @@ export async function restorePipeline(
   const made = new Map<string, Made>();
   const done: Restored[] = [];
   for (const entry of last === undefined ? pipeline.stages : upTo(pipeline.stages, last)) {
-    const { name, uses, needs, config } = entry;
+    const { name, uses, needs, config, compute } = entry;
     signal.throwIfAborted();
     if (Object.values(needs).some((need) => !made.has(need))) {
       done.push({ name, state: "waits" });
@@ -68,7 +68,7 @@ export async function restorePipeline(
     const inputs = inputsOf(stage, entry, pipeline.folder, made, store);
     const shown = await readOutput(outputFolder(pipeline.folder, name));
     const stream = options.stream ? { stream: options.stream } : {};
-    const run = { program, store, signal, title: name, shown, remote, ...stream };
+    const run = { program, store, signal, compute, title: name, shown, remote, ...stream };
     const found = await findStage(stage, parsed, inputs, run);
     if (found === undefined) {
       done.push({ name, state: "unknown" });

@@ -1,9 +1,10 @@
 import { chmod, mkdir, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { manifestDigest, sha256 } from "@madformer/artifacts";
-import { parseConfig } from "./config.js";
+import { computeOf, type Compute, type ComputeWords } from "./compute.js";
+import { ConfigError, parseConfig } from "./config.js";
 import { runStage, stageKey } from "./run.js";
-import { bench, program, repeatStage, type Bench, type Hooks } from "./testing.js";
+import { bench, engines, program, repeatStage, type Bench, type Hooks } from "./testing.js";
 
 const never = new AbortController().signal;
 
@@ -202,6 +203,67 @@ describe("runStage()", () => {
     expect(Object.keys(manifest.files)).toEqual(["0.txt"]);
     expect(Object.keys(record.logs)).toEqual(["logs/events.jsonl", "logs/finished.jsonl", "logs/speed.txt"]);
   });
+});
+
+describe("a stage that computes", () => {
+  afterEach(() => delete process.env["MADFORMER_ENGINE"]);
+
+  /** What it made on an engine, and whether it was there. */
+  async function on(at: Bench, compute: ComputeWords) {
+    const { computing, within } = engines();
+    const { stage } = repeatStage({ onFile: () => void seen.push(within()) });
+    const seen: (Compute | undefined)[] = [];
+    const { store, stream } = at;
+    const options = { program: program("v1"), store, stream, signal: never, compute };
+    const inputs = { words: await at.words("hi") };
+    const result = await runStage({ ...stage, computing }, parseConfig(stage, {}), inputs, options);
+    return { ...result, seen: seen[0] };
+  }
+
+  test("computes with what it is told, and runs again for another engine or precision", async () => {
+    await using at = await bench();
+    const first = await on(at, {});
+    expect([first.reused, first.seen, first.record.compute]).toEqual([false, ...twice(["one", "plain"])]);
+    expect((await on(at, { engine: "one" })).reused).toBe(true); // the default, spelled out
+    const other = await on(at, { engine: "two" });
+    expect([other.reused, other.seen, other.record.compute]).toEqual([false, ...twice(["two", "plain"])]);
+    expect((await on(at, { engine: "two", precision: "rough" })).reused).toBe(false);
+    process.env["MADFORMER_ENGINE"] = "two";
+    expect((await on(at, {})).record.key).toBe(other.record.key);
+    expect((await on(at, { engine: "one" })).record.key).toBe(first.record.key); // the pipeline's word wins
+    delete process.env["MADFORMER_ENGINE"];
+    expect((await on(at, {})).reused).toBe(true); // going back costs nothing
+  });
+
+  test("runs again for other threads where it is said how many: sums that they share round in another order", async () => {
+    await using at = await bench();
+    const [none, first] = [await on(at, {}), await on(at, { threads: 3 })];
+    expect([none.record.compute, first.record.compute]).toEqual([
+      { engine: "one", precision: "plain" },
+      { engine: "one", precision: "plain", threads: 3 },
+    ]);
+    expect(new Set([none, first, await on(at, { threads: 1 })].map(({ record }) => record.key)).size).toBe(3);
+    expect((await on(at, { threads: 3 })).reused).toBe(true);
+  });
+
+  test("refuses an engine that there is not in one sentence, and one that does not compute any", async () => {
+    await using at = await bench();
+    await expect(on(at, { engine: "three" })).rejects.toThrow(
+      'Stage "repeat" cannot run with its options: the engine is "three", expected one of "one", "two"',
+    );
+    const { stage } = repeatStage();
+    expect(computeOf(stage, {})).toBeUndefined();
+    expect(() => computeOf(stage, { threads: 2 }, '"a" of p/pipeline.json')).toThrow(
+      new ConfigError(
+        'Stage "repeat" cannot run with "a" of p/pipeline.json: "threads" has no effect, it computes with no engine',
+      ),
+    );
+  });
+
+  const twice = ([engine, precision]: string[]) => [
+    { engine, precision },
+    { engine, precision },
+  ];
 });
 
 test("stageKey() changes with what a stage reads outside", () => {

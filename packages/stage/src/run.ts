@@ -18,6 +18,7 @@ import {
   type Store,
 } from "@madformer/artifacts";
 import { recordOf, Stopwatch } from "./attempt.js";
+import { askedOf, computeOf, type Compute, type ComputeWords } from "./compute.js";
 import { FINISHED_FILE, StageFiles } from "./files.js";
 import { duration, openLog } from "./log.js";
 import { lookAgain, lookOutside, outsideDigest, type OutsideState } from "./outside.js";
@@ -38,6 +39,8 @@ export interface RunOptions {
   readonly program: BundleDigest;
   readonly store: Store;
   readonly signal: AbortSignal;
+  /** What the stage is to compute with; the environment stands behind it. */
+  readonly compute?: ComputeWords;
   /** What is shown as the stage's output now: if the store has lost its note of it, and it is this, nothing is lost. */
   readonly shown?: Made | undefined;
   /** Where what this machine does not know is asked for, and what it makes is pushed to. */
@@ -48,10 +51,11 @@ export interface RunOptions {
 }
 
 /**
- * The digest of everything that decides what a stage makes: its program, its complete config, and the content (not the
- * history) of its inputs.
+ * The digest of everything that decides what a stage makes: its program, its complete config, the content (not the
+ * history) of its inputs, and what it computes with if it computes.
  *
  * @param outside Digest of what it reads besides (`outsideDigest`).
+ * @param compute What it computes with (`computeOf`).
  */
 export function stageKey(
   stage: Pick<Stage, "name">,
@@ -59,6 +63,7 @@ export function stageKey(
   config: unknown,
   inputs: Readonly<Record<string, Artifact | undefined>>,
   outside?: string,
+  compute?: Compute,
 ): Digest {
   const digests = Object.entries(inputs).flatMap(([name, input]) => (input ? [[name, input.digest] as const] : []));
   return sha256(
@@ -68,6 +73,7 @@ export function stageKey(
       config,
       inputs: Object.fromEntries(digests),
       ...(outside === undefined ? {} : { outside }),
+      ...(compute === undefined ? {} : { compute }),
     }),
   );
 }
@@ -80,6 +86,8 @@ export interface StageResult extends Made {
   readonly fetched?: boolean;
   /** What the stage reads outside of the workspace, as it was. */
   readonly outside: readonly OutsideState[];
+  /** What it was asked to compute with, if it computes. */
+  readonly asked: Readonly<Record<string, string>> | undefined;
 }
 
 /**
@@ -102,7 +110,7 @@ export async function runStage<C, I extends InputSpecs>(
   options: RunOptions,
 ): Promise<StageResult> {
   const { program, store, signal: asked, title = stage.name } = options;
-  const { key, outside, known, fetched } = await lookup(stage, config, inputs, options);
+  const { key, outside, compute, asked: askedFor, known, fetched } = await lookup(stage, config, inputs, options);
   const stream = options.stream ?? process.stderr;
   const say = (message: string): void => void stream.write(`${title}: ${message}\n`);
   const found = await known();
@@ -124,7 +132,7 @@ export async function runStage<C, I extends InputSpecs>(
   const { attempts } = watch.read();
   say(`${attempts > 1 ? `going on with attempt ${attempts}` : "working"} in ${relative(".", out)}`);
   if (files.lost.length > 0) say(`${lostOf(files.lost)} of the attempt before, making them again`);
-  const facts = await runLogged(stage, config, inputs, { out, files, title, stream, signal });
+  const facts = await runLogged(stage, config, inputs, { out, files, title, stream, signal, compute });
   await assertInputsUnchanged(inputs);
   await assertOutsideUnchanged(outside, files);
 
@@ -136,7 +144,7 @@ export async function runStage<C, I extends InputSpecs>(
   };
   const logs = await logsOf(out, (path) => store.add(path));
   if (program.path !== undefined) await keepCopy(store, program.path, join(work, "program.mjs"));
-  const told = { key, program, config, inputs: digestsOf(inputs), outside: outsideDigest(outside), logs };
+  const told = { key, program, config, inputs: digestsOf(inputs), outside: outsideDigest(outside), compute, logs };
   const record = recordOf(manifest, watch, told);
   await lock.assertHeld();
   await store.remember({ manifest, record });
@@ -144,7 +152,7 @@ export async function runStage<C, I extends InputSpecs>(
   await rm(work, { recursive: true, force: true });
   say(`done in ${duration(record.seconds)}`);
   await options.remote?.push({ manifest, record }, title);
-  return { manifest, record, outside, reused: false };
+  return { manifest, record, outside, asked: askedFor, reused: false };
 }
 
 /**
@@ -172,16 +180,18 @@ async function lookup<C, I extends InputSpecs>(
   stage: Stage<C, I>,
   config: C,
   inputs: Inputs<I>,
-  { store, program, shown, remote, title = stage.name }: RunOptions,
+  { store, program, shown, remote, compute: words = {}, title = stage.name }: RunOptions,
 ) {
+  const compute = computeOf(stage, words);
+  const asked = compute && askedOf(words);
   const outside = await lookOutside(stage.outside?.(config) ?? []);
-  const key = stageKey(stage, program, config, inputs, outsideDigest(outside));
+  const key = stageKey(stage, program, config, inputs, outsideDigest(outside), compute);
   const known = async (): Promise<StageResult | undefined> => {
     const noted = await store.lookup(key);
     const made = noted ?? (shown?.record.key === key ? shown : undefined);
     const whole = made && (await store.missing(made.manifest)).length === 0;
     if (whole && !noted) await store.remember(made);
-    return whole ? { ...made, outside, reused: true } : undefined;
+    return whole ? { ...made, outside, asked, reused: true } : undefined;
   };
   /** Who asks holds the lock. */
   const fetched = async (): Promise<StageResult | undefined> => {
@@ -192,9 +202,9 @@ async function lookup<C, I extends InputSpecs>(
     if (!(await remote?.bring(made, title))) return undefined;
     await store.remember(made);
     await rm(store.workPath(key), { recursive: true, force: true }); // an attempt that nobody will go on with
-    return { ...made, outside, reused: true, fetched: true };
+    return { ...made, outside, asked, reused: true, fetched: true };
   };
-  return { key, outside, known, fetched };
+  return { key, outside, compute, asked, known, fetched };
 }
 
 /** Runs a stage's function. Its log is closed when it ends: what it wrote is hashed next, and not written to again. */
@@ -208,11 +218,13 @@ export async function runLogged<C, I extends InputSpecs>(
     readonly title: string;
     readonly stream: NodeJS.WriteStream;
     readonly signal: AbortSignal;
+    readonly compute: Compute | undefined;
   },
 ): Promise<Facts> {
-  const { out, files, signal } = to;
+  const { out, files, signal, compute } = to;
   using log = openLog({ name: to.title, stream: to.stream, file: join(out, "logs", "events.jsonl") });
-  const facts = await stage.run(config, inputs, { out, files, signal, log });
+  const work = (): Promise<Facts> => stage.run(config, inputs, { out, files, signal, log });
+  const facts = await (stage.computing && compute ? stage.computing.within(compute, work) : work());
   signal.throwIfAborted();
   return facts;
 }

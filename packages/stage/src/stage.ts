@@ -1,5 +1,6 @@
 import type { Artifact } from "@madformer/artifacts";
 import type { z } from "zod";
+import type { Computing } from "./compute.js";
 import type { StageFiles } from "./files.js";
 import type { Outside } from "./outside.js";
 
@@ -41,6 +42,11 @@ export interface Stage<C = unknown, I extends InputSpecs = InputSpecs> {
   /** Schema with a default and a description (with unit) for every field that can have one. */
   readonly config: z.ZodType<C>;
   readonly inputs: I;
+  /**
+   * Of a stage that compiles programs: `computing` of `@madformer/engine`. It then has the options `engine`,
+   * `precision` and `threads`, which are part of its key, and all programs are compiled for what they say.
+   */
+  readonly computing?: Computing;
   /**
    * Fields of the config that decide how fast or how talkative a run is, and not what it makes: a folder takes others
    * when its command is given again. They are part of keys all the same, as the whole config is.

@@ -1,7 +1,7 @@
 import { chmod, mkdir, readdir, readFile, rename, rm, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pipelineStatus } from "./status.js";
-import { bench, program, runAll, twoStages, type Bench, type TwoStages } from "./testing.js";
+import { bench, engines, program, runAll, twoStages, type Bench, type TwoStages } from "./testing.js";
 
 const code = program("v1");
 
@@ -42,6 +42,36 @@ describe("pipelineStatus()", () => {
     });
     await writeFile(place, "two");
     expect(await look(on, all)).toMatchObject({ first: "what it reads outside has changed" });
+  });
+
+  test("sees another engine in the pipeline or the environment, of the stages that compute alone", async () => {
+    await using on = await bench();
+    const all = await twoStages(on);
+    const { second } = all.stages;
+    const { computing } = engines();
+    const mixed = { ...all, stages: { ...all.stages, second: { ...second!, computing } } };
+    await runAll(on, mixed, code);
+    expect(await look(on, mixed)).toEqual({});
+    try {
+      process.env["MADFORMER_ENGINE"] = "two";
+      expect(await look(on, mixed)).toEqual({ second: "its engine is another one" });
+      const ran = await runAll(on, mixed, code);
+      expect([ran["first"]!.reused, ran["second"]!.reused, await look(on, mixed)]).toEqual([true, false, {}]);
+    } finally {
+      delete process.env["MADFORMER_ENGINE"];
+    }
+    expect(await look(on, mixed)).toEqual({ second: "its engine is another one" });
+    expect((await runAll(on, mixed, code))["second"]!.reused).toBe(true);
+    const named = (words: object) => ({
+      ...mixed,
+      pipeline: {
+        ...mixed.pipeline,
+        stages: mixed.pipeline.stages.map((entry) => (entry.name === "second" ? { ...entry, compute: words } : entry)),
+      },
+    });
+    expect(await look(on, named({ engine: "two" }))).toEqual({
+      second: "pipeline.json says something else about it",
+    });
   });
 
   /** Everything that may happen to what is kept. */

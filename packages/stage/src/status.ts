@@ -1,4 +1,5 @@
 import type { Digest, Made, Store } from "@madformer/artifacts";
+import { askedOf } from "./compute.js";
 import { entryDigest, oddOutput, outputFolder, readChecked } from "./output.js";
 import { lookAgain, outsideDigest } from "./outside.js";
 import { upTo, type Pipeline, type PipelineStage } from "./pipeline.js";
@@ -18,7 +19,8 @@ export interface StatusOptions {
  * Looks whether there is anything to do for a stage of a pipeline and all that it needs, without loading a stage. Of
  * each stage, all of this is looked at:
  *
- * - what pipeline.json says about it, and its program's digest, are those that its key was computed with;
+ * - what pipeline.json says about it, its program's digest, and the engine that is asked for, are those that its key
+ *   was computed with;
  * - what it reads outside of the workspace has the names, sizes and times that it had, or the same bytes;
  * - the store still knows the key, and its record names the inputs' manifests as they are now;
  * - manifest and record in `out/` are the store's, byte for byte;
@@ -56,6 +58,9 @@ export async function stageStatus(
   if (checked === undefined) return not("its output is not there, or was not checked");
   if (checked.entry !== entryDigest(entry)) return not("pipeline.json says something else about it");
   if (checked.program !== program(uses)) return not("its program is another one");
+  const asked = askedOf(entry.compute);
+  for (const [word, value] of Object.entries(checked.asked ?? {}))
+    if (asked[word] !== value) return not(`its ${word} is another one`);
 
   const made = await store.lookup(checked.key);
   if (made === undefined) return not("the store does not know it");

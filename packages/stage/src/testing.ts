@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { Writable } from "node:stream";
 import { sha256, Store, type Artifact } from "@madformer/artifacts";
 import { z } from "zod";
+import type { Compute, Computing } from "./compute.js";
 import { parseConfig } from "./config.js";
 import { entryDigest, outputFolder, putOutput, readOutput } from "./output.js";
 import type { Outside } from "./outside.js";
@@ -54,6 +55,25 @@ export const program = (text: string): BundleDigest => ({ sha256: sha256(text), 
 /** What a test wants to happen while the stage `repeat` runs. */
 export interface Hooks {
   onFile?: (name: string, out: string) => Promise<void> | void;
+}
+
+/** Two engines, of which the second has two precisions; `within()` is what programs would be compiled for now. */
+export function engines() {
+  let now: Compute | undefined;
+  const precisions = { one: ["plain"], two: ["plain", "rough"] } as Readonly<Record<string, readonly string[]>>;
+  const computing: Computing = {
+    engines: precisions,
+    choose({ engine = process.env["MADFORMER_ENGINE"] || "one", precision, threads }) {
+      const known = precisions[engine];
+      if (known === undefined) throw new RangeError(`the engine is "${engine}", expected one of "one", "two"`);
+      return { engine, precision: precision ?? known[0] ?? "", ...(threads === undefined ? {} : { threads }) };
+    },
+    async within(compute, work) {
+      now = compute;
+      return await work().finally(() => (now = undefined));
+    },
+  };
+  return { computing, within: () => now };
 }
 
 /** A stage that repeats the words of its input, a file at a time, and keeps the files that are there. */
@@ -128,17 +148,17 @@ export async function twoStages(on: Bench, config: object = {}, outside: readonl
 export async function runAll(on: Bench, { pipeline, stages }: TwoStages, code: BundleDigest) {
   const made: Record<string, Awaited<ReturnType<typeof runStage>>> = {};
   for (const entry of pipeline.stages) {
-    const { name, uses, needs, config } = entry;
+    const { name, uses, needs, config, compute } = entry;
     const stage = stages[uses] as Stage<never>;
     const inputs = Object.fromEntries(
       Object.entries(needs).map(([input, need]) => [input, on.store.artifact(made[need] as never)]),
     );
     const { store, stream } = on;
     const shown = await readOutput(outputFolder(pipeline.folder, name));
-    const options = { program: code, store, stream, signal: new AbortController().signal, shown };
+    const options = { program: code, store, stream, signal: new AbortController().signal, compute, shown };
     made[name] = await runStage(stage, parseConfig(stage, config), inputs, options);
-    const { record, outside } = made[name];
-    const checked = { key: record.key, entry: entryDigest(entry), program: code.sha256, outside };
+    const { record, asked, outside } = made[name];
+    const checked = { key: record.key, entry: entryDigest(entry), program: code.sha256, asked, outside };
     await putOutput(pipeline.folder, name, made[name], checked, store);
   }
   return made;

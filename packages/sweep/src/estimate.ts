@@ -23,16 +23,20 @@ export async function readRecords(store: Store): Promise<Records> {
   return found;
 }
 
+/** What makes one run like another: its config, and the engine it is computed with. */
+const told = (config: unknown, compute: Job["compute"]): unknown =>
+  JSON.parse(JSON.stringify({ config, compute })) as unknown;
+
 /**
  * About how long a job takes, in seconds: the median of the runs whose configs are nearest to its own, each stretched
  * by how much more work the job's config names (steps of training or of a solver).
  *
  * @returns Undefined if its stage has never run.
  */
-export function secondsOf(job: Pick<Job, "uses" | "config">, records: Records): number | undefined {
-  const config = leavesOf(JSON.parse(JSON.stringify(job.config)));
+export function secondsOf(job: Pick<Job, "uses" | "config" | "compute">, records: Records): number | undefined {
+  const config = leavesOf(told(job.config, job.compute));
   const runs = (records.get(job.uses) ?? []).map((record) => {
-    const other = leavesOf(record.config);
+    const other = leavesOf(told(record.config, record.compute));
     const places = [...new Set([...config.keys(), ...other.keys()])];
     return { record, other, distance: places.filter((place) => config.get(place) !== other.get(place)).length };
   });

@@ -1,4 +1,5 @@
 import { canonicalJson, sha256, type Digest } from "@madformer/artifacts";
+import type { Compute } from "@madformer/stage";
 import type { PointRun, PointStage } from "./points.js";
 
 /** Where a job's output is shown: a stage of a point. */
@@ -7,11 +8,16 @@ export interface Owner {
   readonly entry: PointStage;
 }
 
-/** A stage that runs once, for all points that have it: same function, same complete config, same jobs before it. */
+/**
+ * A stage that runs once, for all points that have it: same function, same complete config, same engine, same jobs
+ * before it.
+ */
 export interface Job {
   readonly id: Digest;
   readonly uses: string;
   readonly config: unknown;
+  /** What it computes with, if it computes. */
+  readonly compute: Compute | undefined;
   /** Input -> the job that makes it. */
   readonly needs: Readonly<Record<string, Job>>;
   /** The first is the one in whose folder it runs. */
@@ -33,8 +39,9 @@ export function jobsOf(runs: readonly PointRun[]): Job[] {
       );
       const before = Object.fromEntries(Object.entries(needs).map(([input, { id }]) => [input, id]));
       const plain: unknown = JSON.parse(JSON.stringify(entry.complete));
-      const id = sha256(canonicalJson({ uses: entry.uses, config: plain, needs: before }));
-      const job = jobs.get(id) ?? { id, uses: entry.uses, config: entry.complete, needs, owners: [] };
+      const { uses, computes: compute } = entry;
+      const id = sha256(canonicalJson({ uses, config: plain, compute: compute ?? null, needs: before }));
+      const job = jobs.get(id) ?? { id, uses, config: entry.complete, compute, needs, owners: [] };
       job.owners.push({ point, entry });
       jobs.set(id, job);
       own.set(entry.name, job);

@@ -49,7 +49,8 @@ export async function keyedJob(
   }
   const [stage, code] = [await load(job.uses), await program(job.uses)];
   const outside = await lookOutside(stage.outside?.(job.config as never) ?? []);
-  return { key: stageKey(stage, code, job.config, inputs, outsideDigest(outside)), outside, program: code };
+  const key = stageKey(stage, code, job.config, inputs, outsideDigest(outside), job.compute);
+  return { key, outside, program: code };
 }
 
 /** What was made under a job's key, if the store has it whole. */

@@ -1,3 +1,4 @@
+import type { Compute, ComputeWords } from "@madformer/stage";
 import { jobsOf, titleOf } from "./jobs.js";
 import { labelOf, runsOf } from "./points.js";
 import { load, SOURCE, sweepOf } from "./testing.js";
@@ -19,6 +20,33 @@ describe("runsOf()", () => {
     const [pca, vae] = await runs({ axes: { "data.codec": ["pca", "vae"] } });
     expect(pca?.stages.map(({ name }) => name)).toEqual(["data", "train", "sample"]);
     expect(vae?.stages.map(({ name }) => name)).toEqual(["data", "more", "train", "sample"]);
+  });
+
+  test("varies engine and precision as it does fields, for stages that compute", async () => {
+    const computing = {
+      engines: { one: ["plain"], two: ["plain"] },
+      choose: ({ engine = "one" }: ComputeWords) => {
+        if (!["one", "two"].includes(engine)) throw new RangeError(`the engine is "${engine}", expected "one", "two"`);
+        return { engine, precision: "plain" };
+      },
+      within: <T>(_: Compute, work: () => Promise<T>) => work(),
+    };
+    const compute = async (uses: string) => ({ ...(await load(uses)), ...(uses === "train" ? { computing } : {}) });
+    const on = (axes: object) => runsOf(sweepOf({ axes }), SOURCE, compute);
+    const points = await on({ "train.engine": ["one", "two"], "sample.steps": [1, 2] });
+    expect(points[2]?.value).toMatchObject({ train: { engine: "two" } });
+    expect(points.map(({ stages }) => stages[1]?.computes?.engine)).toEqual(["one", "one", "two", "two"]);
+    expect(jobsOf(points).map(titleOf)).toEqual([
+      "data of 4 points",
+      "train of 2 points",
+      "sample of engine-one-steps-1",
+      "sample of engine-one-steps-2",
+      "train of 2 points",
+      "sample of engine-two-steps-1",
+      "sample of engine-two-steps-2",
+    ]);
+    await expect(on({ "train.engine": ["three"] })).rejects.toThrow('the engine is "three", expected "one", "two"');
+    await expect(on({ "data.engine": ["one"] })).rejects.toThrow('"engine" has no effect, it computes with no engine');
   });
 
   test("takes a whole object before a part of it", async () => {

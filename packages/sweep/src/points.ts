@@ -1,11 +1,14 @@
 import {
   checkPipeline,
+  computeOf,
   ConfigError,
   configSchema,
   nearest,
   parseConfig,
   upTo,
+  VARIABLES,
   withField,
+  type Compute,
   type PipelineStage,
   type Schema,
   type Stage,
@@ -24,9 +27,10 @@ export interface Source {
   readonly defaults?: StageDefaults;
 }
 
-/** A stage of a point, with its complete config. */
+/** A stage of a point, with its complete config, and what it computes with if it computes. */
 export interface PointStage extends PipelineStage {
   readonly complete: unknown;
+  readonly computes: Compute | undefined;
 }
 
 /** A point as a pipeline of its own. */
@@ -36,6 +40,9 @@ export interface PointRun extends SweepPoint {
   /** What runs, each after what it needs. */
   readonly stages: readonly PointStage[];
 }
+
+/** Words about a stage that stand beside its config. */
+const ENGINE_WORDS = Object.keys(VARIABLES);
 
 /** So many problems are named; a sweep can have thousands of one kind. */
 const NAMED = 12;
@@ -70,7 +77,7 @@ export async function runsOf(
     if (!uses.has(stage)) problems.add(`${place}: ${noStage(stage, uses)}`);
   problems.throw(sweep);
 
-  const parsed = new Map<string, { readonly entry: PipelineStage; config: unknown; readonly points: string[] }>();
+  const parsed = new Map<string, Parsed>();
   const drafts = [];
   for (const point of sweep.points) {
     const value = withValues(source.value, point, fields, schemas);
@@ -80,8 +87,8 @@ export async function runsOf(
     for (const { place, stage } of [...fields, ...valuesOf(sweep)])
       if (!names.has(stage)) problems.add(`${place}: stage "${stage}" does not run for "${last}"`, point.name);
     const told = wanted.map((entry) => {
-      const key = JSON.stringify([entry.uses, entry.config, Object.keys(entry.needs)]);
-      const one = parsed.get(key) ?? { entry, config: undefined, points: [] };
+      const key = JSON.stringify([entry.uses, entry.config, entry.compute, Object.keys(entry.needs)]);
+      const one = parsed.get(key) ?? { entry, config: undefined, computes: undefined, points: [] };
       one.points.push(point.name);
       parsed.set(key, one);
       return { entry, one };
@@ -92,6 +99,7 @@ export async function runsOf(
     const stage = await load(one.entry.uses);
     try {
       one.config = parseConfig(stage, one.entry.config, `the config of "${one.entry.name}"`);
+      one.computes = computeOf(stage, one.entry.compute, `"${one.entry.name}"`);
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
       for (const point of one.points) problems.add(error.message, point);
@@ -111,8 +119,16 @@ export async function runsOf(
   return drafts.map(({ point, value, told }) => ({
     ...point,
     value,
-    stages: told.map(({ entry, one }) => ({ ...entry, complete: one.config })),
+    stages: told.map(({ entry, one }) => ({ ...entry, complete: one.config, computes: one.computes })),
   }));
+}
+
+/** A stage as some points have it. */
+interface Parsed {
+  readonly entry: PipelineStage;
+  config: unknown;
+  computes: Compute | undefined;
+  readonly points: string[];
 }
 
 /** What of a point's value a person would write beside others: `steps 4, solver ddim`. */
@@ -135,8 +151,10 @@ function withValues(
 ): Record<string, unknown> {
   const copy = structuredClone(value) as Record<string, unknown>;
   for (const { place, stage, path } of fields) {
-    const entry = copy[stage] as { config?: unknown };
-    entry.config = withField(entry.config ?? {}, path, point.values[place], schemas.get(stage));
+    const entry = copy[stage] as { config?: unknown; [word: string]: unknown };
+    const [word = "", ...below] = path;
+    if (ENGINE_WORDS.includes(word) && below.length === 0) entry[word] = point.values[place];
+    else entry.config = withField(entry.config ?? {}, path, point.values[place], schemas.get(stage));
   }
   return copy;
 }

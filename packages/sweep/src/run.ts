@@ -1,7 +1,15 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { makeFolder, registerRoot, type Made } from "@madformer/artifacts";
-import { entryDigest, outputFolder, putOutput, readChecked, readOutput, type StageDefaults } from "@madformer/stage";
+import {
+  askedOf,
+  entryDigest,
+  outputFolder,
+  putOutput,
+  readChecked,
+  readOutput,
+  type StageDefaults,
+} from "@madformer/stage";
 import { titleOf, type Job } from "./jobs.js";
 import { keyedJob, knownJob, type Knowing } from "./known.js";
 import type { PointRun } from "./points.js";
@@ -141,7 +149,7 @@ async function show(
       pointFolder(folder, point.name),
       entry.name,
       made,
-      { key, entry: entryDigest(entry), program, outside },
+      { key, entry: entryDigest(entry), program, asked: entry.computes && askedOf(entry.compute), outside },
       store,
     );
 }

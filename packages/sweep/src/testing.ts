@@ -119,10 +119,10 @@ export async function bench(fail: (stage: string, point: string) => boolean = ()
       const needs = Object.entries(entry.needs).map(async ([input, need]) => [input, await made(need)] as const);
       const inputs = Object.fromEntries(await Promise.all(needs)) as never;
       const code = await program(entry.uses);
-      const told = { program: code, store, signal: controller.signal, stream };
+      const told = { program: code, store, signal: controller.signal, compute: entry.compute, stream };
       const result = await runStage(stage, parseConfig(stage, entry.config), inputs, told);
-      const { record, outside } = result;
-      const checked = { key: record.key, entry: entryDigest(entry), program: code.sha256, outside };
+      const { record, asked, outside } = result;
+      const checked = { key: record.key, entry: entryDigest(entry), program: code.sha256, asked, outside };
       await putOutput(folder, name, result, checked, store);
     },
   };

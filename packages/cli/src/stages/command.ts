@@ -1,19 +1,22 @@
 import { readFile } from "node:fs/promises";
 import { reasonOf, type Artifact } from "@madformer/artifacts";
 import {
+  computeOf,
   ConfigError,
   configSchema,
   fieldAt,
   guarded,
   parseConfig,
   runInFolder,
+  VARIABLES,
   withField,
+  type ComputeWords,
   type Inputs,
   type InputSpecs,
   type Schema,
   type Stage,
 } from "@madformer/stage";
-import { Command } from "commander";
+import { Command, Option } from "commander";
 import { ExitCode } from "../exit.js";
 import type { Io } from "../program.js";
 import { guideText } from "./guide.js";
@@ -35,7 +38,12 @@ type Values = Readonly<Record<string, string | boolean | undefined>>;
 export function stageCommand(stage: Stage<never>, io: Io, args: readonly string[] = []): Command {
   const schema = configSchema(stage);
   const fields = optionsOf(schema, wordsIn(args));
-  const taken = new Set([...COMMON, ...fields.map(({ path }) => flagOf(path))]);
+  const compute = computeOptions(stage);
+  const taken = new Set([
+    ...COMMON,
+    ...compute.map((option) => option.name()),
+    ...fields.map(({ path }) => flagOf(path)),
+  ]);
   const command = new Command(stage.name)
     .summary(stage.summary)
     .description(`${sentence(stage.summary)}\nThe same command again goes on where it was interrupted.`);
@@ -57,6 +65,8 @@ export function stageCommand(stage: Stage<never>, io: Io, args: readonly string[
   command.option("--dry-run", "print the complete config and stop");
   command.optionsGroup("Config:");
   for (const { option } of fields) command.addOption(option);
+  if (compute.length > 0) command.optionsGroup("Engine:");
+  for (const option of compute) command.addOption(option);
   command.optionsGroup("Other:");
   command
     .option("--debug", "show where an error comes from (or set MADFORMER_DEBUG)")
@@ -68,7 +78,10 @@ export function stageCommand(stage: Stage<never>, io: Io, args: readonly string[
     const config = parseConfig(stage, await configOf(values, schema, fields), "these options");
     const named = Object.fromEntries(flags.map(({ name, flag }) => [name, flag]));
     refuseIdle(stage, config, values, { fields, inputs: named, schema });
-    if (values["dry-run"] === true) return io.out(`${JSON.stringify({ stage: stage.name, config }, null, 2)}\n`);
+    const words = computeWords(values);
+    const chosen = computeOf(stage, words, "these options");
+    if (values["dry-run"] === true)
+      return io.out(`${JSON.stringify({ stage: stage.name, config, ...chosen }, null, 2)}\n`);
     const out = values["out"];
     if (typeof out !== "string") throw new ConfigError(`madformer ${stage.name} needs --out <folder>: where to write`);
     const inputs: Record<string, Artifact | undefined> = {};
@@ -82,9 +95,7 @@ export function stageCommand(stage: Stage<never>, io: Io, args: readonly string[
     const stream = io.stream ?? process.stderr;
     const work = async (signal: AbortSignal): Promise<void> => {
       const { manifest, reused } = await runInFolder(stage, config, inputs as Inputs<InputSpecs>, out, {
-        program,
-        signal,
-        stream,
+        ...{ program, signal, stream, compute: words },
       });
       if (reused) io.err(`${stage.name}: ${out} is complete already\n`);
       io.out(`${JSON.stringify(manifest.facts, null, 2)}\n`);
@@ -92,6 +103,40 @@ export function stageCommand(stage: Stage<never>, io: Io, args: readonly string[
     const code = await guarded(stage.name, work, stream);
     if (code !== 0) throw new ExitCode(code);
   });
+}
+
+/** What a stage that computes is computed with: options that stand beside those of its config. */
+function computeOptions({ computing }: Stage<never>): Option[] {
+  if (computing === undefined) return [];
+  const engines = Object.entries(computing.engines);
+  const precisions = engines.map(([engine, precisions]) => `${engine} has ${precisions.join(", ")}`);
+  const behind = (word: keyof typeof VARIABLES, otherwise: string): string =>
+    `(default: ${VARIABLES[word]}, else ${otherwise})`;
+  return [
+    new Option(
+      `--engine <${engines.map(([engine]) => engine).join("|")}>`,
+      `what runs the programs; part of the result ${behind("engine", engines[0]?.[0] ?? "")}`,
+    ),
+    new Option(
+      `--precision <${[...new Set(engines.flatMap(([, precisions]) => precisions))].join("|")}>`,
+      `how they round; part of the result: ${precisions.join("; ")} ${behind("precision", "the engine's first")}`,
+    ),
+    new Option(
+      "--threads <integer>",
+      `threads of one operation; may change last bits ${behind("threads", "one per core")}`,
+    ),
+  ];
+}
+
+/** @throws {ConfigError} If threads are no number of them. */
+function computeWords({ engine, precision, threads }: Values): ComputeWords {
+  if (typeof threads === "string" && !/^\d{1,9}$/.test(threads))
+    throw new ConfigError(`--threads is ${JSON.stringify(threads)}, expected a whole number from 1 on`);
+  return {
+    ...(typeof engine === "string" ? { engine } : {}),
+    ...(typeof precision === "string" ? { precision } : {}),
+    ...(typeof threads === "string" ? { threads: Number(threads) } : {}),
+  };
 }
 
 /** Words of options in arguments that are not parsed yet, by their flags. */

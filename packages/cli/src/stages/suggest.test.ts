@@ -8,8 +8,7 @@ async function flagsOf(name: string): Promise<string[]> {
   const stage = await STAGES.find((entry) => entry.name === name)!.load();
   return [
     ...Object.keys(stage.inputs),
-    "out",
-    "config",
+    ...["out", "config", ...(stage.computing ? ["engine", "precision", "threads"] : [])],
     ...optionsOf(configSchema(stage)).map(({ path }) => flagOf(path)),
   ];
 }
@@ -40,12 +39,14 @@ describe("suggestOption()", () => {
     ["shards", "--back", "--background"],
     ["train", "--checkpointing", "--checkpoint-every"],
     ["train", "--keep", "--keep-last or --keep-at"],
+    ["train", "--device", "--engine"],
+    ["sample", "--bf16", "--precision"],
   ])("of %s takes %s for %s", async (stage, flag, meant) => {
     expect(suggestOption(flag, await flagsOf(stage))).toBe(`Did you mean ${meant}?`);
   });
 
   test("says why there is no such option, or nothing", async () => {
-    expect(suggestOption("--device", await flagsOf("train"))).toMatch(/no need for it: everything runs/);
+    expect(suggestOption("--device", await flagsOf("shards"))).toMatch(/no need for it: the engine/);
     expect(suggestOption("--constructor", await flagsOf("train"))).toBeUndefined();
     expect(suggestOption("--", await flagsOf("train"))).toBeUndefined();
   });

@@ -100,19 +100,25 @@ const MEANT: Readonly<Record<string, readonly string[]>> = {
   real: ["reference"],
   fake: ["samples"],
   dims: ["inception-dims"],
+  device: ["engine"],
+  backend: ["engine"],
+  gpu: ["engine"],
+  gpus: ["engine"],
+  "mixed-precision": ["precision"],
+  dtype: ["precision"],
+  amp: ["precision"],
+  fp16: ["precision"],
+  bf16: ["precision"],
+  "num-threads": ["threads"],
 };
 
 /** What has no place here, and why: these are looked up when nothing else is near. */
 const NO_NEED: Readonly<Record<string, string>> = {
-  device: "everything runs on the processor",
-  gpu: "everything runs on the processor",
-  gpus: "everything runs on the processor",
+  device: "the engine decides where it runs",
+  gpu: "the engine decides where it runs",
+  gpus: "the engine decides where it runs",
   "num-workers": "batches are made while the network runs",
   workers: "work is spread over the processor's cores by itself",
-  "mixed-precision": "everything is computed in float32",
-  amp: "everything is computed in float32",
-  fp16: "everything is computed in float32",
-  bf16: "everything is computed in float32",
 };
 
 /**

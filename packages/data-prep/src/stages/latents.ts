@@ -7,6 +7,7 @@ import {
   type Artifact,
   type ShardImage,
 } from "@madformer/artifacts";
+import { computing } from "@madformer/engine";
 import { compileCodecEncoder, floatsOfPixels, PatchPcaFit, type CodecEncoder } from "@madformer/model";
 import { defineStage, type StageContext } from "@madformer/stage";
 import { z } from "zod";
@@ -57,6 +58,7 @@ export const stage = defineStage({
   name: "latents",
   summary: "Encode images with an autoencoder, or as principal components of their patches",
   config: LatentsConfig,
+  computing,
   inputs: {
     shards: { summary: "Image shards (stage shards)", stages: ["shards"] },
     vae: { summary: "An autoencoder (stage vae), for the codec autoencoder-kl", optional: true, stages: ["vae"] },

@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import type { Artifact } from "@madformer/artifacts";
+import { computing } from "@madformer/engine";
 import {
   AutoencoderConfig,
   codecConfig,
@@ -106,6 +107,7 @@ export const stage = defineStage({
   name: "vae",
   summary: "Train an autoencoder on images, or import one",
   config: VaeConfig,
+  computing,
   inputs: { shards: { summary: "Image shards (stage shards)", stages: ["shards"] } },
   idle: (config): Record<string, string> =>
     config.source === "import" && config.scale === "published"

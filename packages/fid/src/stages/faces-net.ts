@@ -1,5 +1,6 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
+import { computing } from "@madformer/engine";
 import { defineStage, type StageContext } from "@madformer/stage";
 import { accuracyOf } from "../faces-net/accuracy.js";
 import { FacesNetConfig, rateShare } from "../faces-net/config.js";
@@ -27,6 +28,7 @@ export const stage = defineStage({
   name: "faces-net",
   summary: "Train a small network on the attributes of drawn faces, whose features score samples of them",
   config: FacesNetConfig,
+  computing,
   inputs: { shards: { summary: "image shards with attributes", stages: ["shards"] } },
   free: ["checkpointSteps"],
   async run(config, { shards }, context) {

@@ -1,6 +1,7 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { DataError, PIXEL_RULES } from "@madformer/artifacts";
+import { computing } from "@madformer/engine";
 import { defineStage, type StageContext } from "@madformer/stage";
 import { z } from "zod";
 import { extractFeatures } from "../features/extract.js";
@@ -62,6 +63,7 @@ export const stage = defineStage({
   name: "features",
   summary: "Compute a network's features of images, and their statistics",
   config: FeaturesConfig,
+  computing,
   inputs: {
     images: { summary: "image shards, samples or a folder of images", stages: ["sample", "shards"] },
     net: { summary: "the faces-net, where that is the network", optional: true, stages: ["faces-net"] },

@@ -1,4 +1,4 @@
-import type { Artifact } from "@madformer/artifacts";
+import type { Artifact, StageRecord } from "@madformer/artifacts";
 import { count, formatBytes, formatDuration, formatTime } from "../html/format.js";
 import { html, type Content, type Html } from "../html/html.js";
 import { TITLES } from "../inputs.js";
@@ -21,7 +21,8 @@ export function lineageSection({ lineage }: Run): Section {
             ? `Here, all ${count(links, "such link")} lead to exactly the artifact with that digest. `
             : `Of ${count(links, "such link")} here, ${lineage.confirmed} lead to exactly the artifact with that digest, the others to artifacts that are not on this page. `)
         }The
-        program is the digest of all code the stage could run; the key that of program, config and inputs together.
+        program is the digest of all code the stage could run; the key that of program, config, inputs and engine
+        together.
       </p>
       <p><button type="button" class="quiet-button" id="open-all" hidden>Open all</button></p>
       <div class="lineage">
@@ -72,6 +73,7 @@ function recordPairs(record: NonNullable<Artifact["record"]>): Content {
   return [
     pair("Key", digestCode(record.key)),
     pair("Program", digestCode(record.program.sha256)),
+    record.compute && pair("Engine", engineText(record.compute)),
     pair(
       "Made",
       html`<span class="number">${formatTime(record.finishedAt)}</span>, in
@@ -81,6 +83,10 @@ function recordPairs(record: NonNullable<Artifact["record"]>): Content {
         }`,
     ),
   ];
+}
+
+function engineText({ engine, precision, threads }: NonNullable<StageRecord["compute"]>): string {
+  return `${engine}, ${precision}${threads === undefined ? "" : `, ${count(threads, "thread")}`}`;
 }
 
 function pair(name: string, value: Content): Html {

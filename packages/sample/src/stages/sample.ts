@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { imageGrid, readRgb, writeNpz, writePng, type RgbImage } from "@madformer/artifacts";
+import { computing } from "@madformer/engine";
 import { SOLVER_NAMES, solverPlan, type SolverName } from "@madformer/model";
 import { defineStage, type StageContext } from "@madformer/stage";
 import { chosenCheckpoints, openTrainedModel, type TrainedModel, type KeptWeights } from "../checkpoint.js";
@@ -22,6 +23,7 @@ export const stage = defineStage({
   name: "sample",
   summary: "sample images from a checkpoint",
   config: SampleConfig,
+  computing,
   inputs: {
     checkpoint: {
       summary: "what export made (weights, config and codec), or a training run",

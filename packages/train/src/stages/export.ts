@@ -9,6 +9,7 @@ import {
   writeTorchCheckpoint,
   type Artifact,
 } from "@madformer/artifacts";
+import { computing } from "@madformer/engine";
 import {
   codecConfig,
   fromStateDict,
@@ -73,6 +74,7 @@ export const stage = defineStage({
   name: "export",
   summary: "Write a trained model as safetensors, PyTorch checkpoint and ONNX programs",
   config: ExportConfig,
+  computing,
   inputs: { train: { summary: "A training run (stage train)", stages: ["train"] } },
   idle({ programs }): Record<string, string> {
     const why = "without programs";

@@ -1,6 +1,7 @@
 import { copyFile, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { DataError, LatentShards, openSafetensors, type Artifact } from "@madformer/artifacts";
+import { computing } from "@madformer/engine";
 import {
   codecConfig,
   codecSpecs,
@@ -39,6 +40,7 @@ export const stage = defineStage({
   name: "train",
   summary: "Train a MADFormer on latents",
   config: TrainSettings,
+  computing,
   inputs: {
     latents: {
       summary: "Latents of the images to train on, with their codec (stage latents)",

@@ -15,7 +15,8 @@ export { decodeModel, dtypeOfElement, encodeModel, type OnnxModel, type OnnxValu
 
 /** Writes the graph as ONNX and runs it in ONNX Runtime; the elementwise tail of a training step is a WebAssembly kernel. */
 export const onnx: Backend<SessionOptions> = {
-  prepare({ name, traced, fields, constants, session }) {
+  precisions: ["float32"],
+  prepare({ name, traced, fields, constants, threads, session }) {
     const optimized = optimize(traced, "onnx");
     return {
       optimized,
@@ -24,7 +25,8 @@ export const onnx: Backend<SessionOptions> = {
         const { graph, updates } = UpdateRunner.fits(split.updates) ? split : { graph: optimized.graph, updates: [] };
         const model = lowerToOnnx(graph, "onnxruntime", programMetadata(name, fields.updated));
         const optimizationLevel = constants.length > 0 ? "all" : "disabled";
-        return OnnxExecutor.load(model, fields, { optimizationLevel, ...session }, updates);
+        const settings = { optimizationLevel, ...(threads === undefined ? {} : { threads }), ...session } as const;
+        return OnnxExecutor.load(model, fields, settings, updates);
       },
     };
   },

@@ -1,0 +1,27 @@
+/**
+ * The words by which people say what a stage computes with, in pipeline.json and on command lines, and the variables of
+ * the environment behind them. Plain JavaScript, because Nx has to know them before anything is built.
+ */
+
+import process from "node:process";
+
+/** @typedef {import("./computing.mjs").ComputeWords} ComputeWords */
+
+export const VARIABLES = /** @type {const} */ ({
+  engine: "MADFORMER_ENGINE",
+  precision: "MADFORMER_PRECISION",
+  threads: "MADFORMER_THREADS",
+});
+
+/**
+ * What is asked for, word by word, whether or not there is such a thing: in the pipeline, or else by the environment.
+ *
+ * @param {ComputeWords} words
+ * @returns {Record<string, string>}
+ */
+export function askedOf(words) {
+  const said = new Map(Object.entries(words));
+  return Object.fromEntries(
+    Object.entries(VARIABLES).map(([word, variable]) => [word, String(said.get(word) ?? process.env[variable] ?? "")]),
+  );
+}
