@@ -1,5 +1,6 @@
 import type { SafetensorsFile, TensorInput, TorchCheckpoint } from "@madformer/artifacts";
-import { fileShape, geometryOf, learningRateFactor, madformerSpecs, unlikeReference } from "@madformer/model";
+import { fileShape, geometryOf, madformerSpecs, unlikeReference } from "@madformer/model";
+import { learningRateFactor } from "@madformer/optim";
 import type { TrainConfig } from "./config.js";
 import { planOf } from "./plan.js";
 

@@ -1,8 +1,9 @@
+import { weightedLoss, type Losses } from "@madformer/optim";
 import * as tf from "@tensorflow/tfjs-core";
 import { z } from "zod";
 import type { MadformerConfig } from "../config.js";
 import { addNoise } from "../diffusion/add-noise.js";
-import { forward } from "../madformer.js";
+import { forward, type Outputs } from "../madformer.js";
 import type { OutputName } from "../needs.js";
 import type { Parameters } from "../parameters.js";
 
@@ -23,14 +24,6 @@ export const LossConfig = z
   .readonly();
 export type LossConfig = z.infer<typeof LossConfig>;
 
-/** The loss and its terms, unweighted: scalars. */
-export interface Losses {
-  readonly loss: tf.Scalar;
-  readonly image: tf.Scalar;
-  readonly hidden: tf.Scalar;
-  readonly clean: tf.Scalar;
-}
-
 /** What a training step is given. */
 export interface TrainingBatch {
   /** (N, T, P, channels) float32: latents in blocks. */
@@ -40,6 +33,32 @@ export interface TrainingBatch {
   /** (N, T) int32 in [0, 1000): each block has a timestep of its own. */
   readonly t: tf.Tensor2D;
 }
+
+/** One term: what the network has to give for it, how far that is from what it should be, and λ. */
+interface Term {
+  readonly output: OutputName;
+  readonly value: (output: tf.Tensor, batch: TrainingBatch) => tf.Scalar;
+  readonly weight: (lambdas: LossConfig, config: MadformerConfig) => number;
+}
+
+const meanSquare = (a: tf.Tensor, b: tf.Tensor): tf.Scalar => tf.mean(tf.squaredDifference(a, b));
+
+/** The terms by name, in the order of their sum. A new one is a line here, and its λ in `LossConfig`. */
+const TERMS = {
+  image: { output: "noisePred", value: (noisePred, { noise }) => meanSquare(noisePred, noise), weight: () => 1 },
+  hidden: {
+    output: "condition",
+    value: (condition, { latents }) => meanSquare(condition, latents),
+    weight: ({ lambdaHidden }, { clearCond }) => (clearCond ? 0 : lambdaHidden),
+  },
+  clean: {
+    output: "cleanTower",
+    value: (cleanTower, { latents }) => meanSquare(cleanTower, latents),
+    weight: ({ lambdaClean }, { clearClean }) => (clearClean ? 0 : lambdaClean),
+  },
+} as const satisfies Record<string, Term>;
+export type TermName = keyof typeof TERMS;
+export const TERM_NAMES = Object.keys(TERMS) as readonly TermName[];
 
 /**
  * The training loss:
@@ -51,28 +70,26 @@ export interface TrainingBatch {
  * where there is a clean tower. The hidden loss is 0 under `clearCond`, as there.
  *
  * @param p Borrowed, as the batch.
- * @returns Scalars, new. A term of weight 0 is not computed and given as 0.
+ * @returns The loss and its terms, unweighted: new scalars. A term of weight 0 is not computed and given as 0.
  */
 export function trainingLoss(
   p: Parameters,
   config: MadformerConfig,
-  { latents, noise, t }: TrainingBatch,
-  { lambdaHidden, lambdaClean }: LossConfig,
-): Losses {
-  const withHidden = lambdaHidden > 0 && !config.clearCond;
-  const withClean = lambdaClean > 0 && !config.clearClean;
-  const wanted: OutputName[] = ["noisePred"];
-  if (withHidden) wanted.push("condition");
-  if (withClean) wanted.push("cleanTower");
-  const outputs = forward(p, config, { cleanX: latents, noisedX: addNoise(latents, noise, t), t }, wanted);
-  const meanSquare = (a: tf.Tensor | undefined, b: tf.Tensor): tf.Scalar =>
-    tf.mean(tf.squaredDifference(a as tf.Tensor, b));
+  batch: TrainingBatch,
+  lambdas: LossConfig,
+): Losses<TermName> {
+  const { latents, noise, t } = batch;
+  const weights = mapTerms(({ weight }) => weight(lambdas, config));
+  const wanted = TERM_NAMES.flatMap((name) => (weights[name] > 0 ? [TERMS[name].output] : []));
+  const outputs: Outputs = forward(p, config, { cleanX: latents, noisedX: addNoise(latents, noise, t), t }, wanted);
+  return weightedLoss(
+    mapTerms(({ output, value }, name) => ({
+      weight: weights[name],
+      value: () => value(outputs[output] as tf.Tensor, batch),
+    })),
+  );
+}
 
-  const image = meanSquare(outputs.noisePred, noise);
-  const hidden = withHidden ? meanSquare(outputs.condition, latents) : tf.scalar(0);
-  const clean = withClean ? meanSquare(outputs.cleanTower, latents) : tf.scalar(0);
-  let loss = image;
-  if (withHidden) loss = tf.add(loss, tf.mul(lambdaHidden, hidden));
-  if (withClean) loss = tf.add(loss, tf.mul(lambdaClean, clean));
-  return { loss, image, hidden, clean };
+function mapTerms<T>(of: (term: Term, name: TermName) => T): Readonly<Record<TermName, T>> {
+  return Object.fromEntries(TERM_NAMES.map((name) => [name, of(TERMS[name], name)])) as Record<TermName, T>;
 }
