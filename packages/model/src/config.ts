@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { PREDICTIONS } from "./diffusion/prediction.js";
 import { Quirks, QUIRKS } from "./quirks.js";
 
 const UNetConfig = z
@@ -72,6 +73,10 @@ export const MadformerConfig = z
       .boolean()
       .default(false)
       .describe("One set of weights for clean and noised tokens (paper, Table 4; not in the released code)"),
+    prediction: z
+      .enum(PREDICTIONS)
+      .default("epsilon")
+      .describe("What the network predicts: the noise (the released code), the data (arXiv:2511.13720), or v"),
     quirks: z
       .union([z.enum(["reference", "sound"]).transform((name): Quirks => QUIRKS[name]), Quirks])
       .prefault("sound")

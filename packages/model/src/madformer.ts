@@ -33,7 +33,8 @@ export type Outputs = Partial<Record<OutputName, tf.Tensor4D>>;
  *     clean, noised = down(cleanX, t), down(noisedX, t)               the U-Net's way down: M tokens per block
  *     h = layers 0..N-1 of [first | clean[:-1]], beside clean         autoregressive: block j sees the blocks before j
  *     h = layers N.. of h + noised, beside clean                      diffusion: the same, and the noise of block j
- *     noisePred = up(h, t)                                            the way up, with the way down's states
+ *     noisePred = up(h, t)                                            the way up, with the way down's states: the
+ *                                                                     noise, or what `prediction` names instead
  *
  * Two towers of weights, one for clean and one for noised tokens, attend to each other as `visibleBlocks` says. The
  * same with every token of both towers in every layer, under a mask, is `plainForward` in test/plain.ts: read that

@@ -1,6 +1,9 @@
 import { geometryOf, type MadformerConfig } from "./config.js";
 
-/** What the forward pass can give; what nobody wants is not computed. */
+/**
+ * What the forward pass can give; what nobody wants is not computed. `noisePred` is the noise of the noised blocks, or
+ * what the config's `prediction` names instead.
+ */
 export type OutputName = "noisePred" | "condition" | "cleanTower";
 
 /** What has to be computed for some outputs: the rest changes none of them. */

@@ -26,6 +26,8 @@ export interface ReferenceSettings {
   readonly denoising_mlp?: boolean;
   /** Ours: a switch that is not written out is that of the released code. */
   readonly single_tower?: boolean;
+  /** Ours, as above: the released code predicts the noise. */
+  readonly prediction?: MadformerConfig["prediction"];
   readonly quirks?: Partial<Quirks> | ReadonlyMap<string, unknown>;
 }
 
@@ -66,6 +68,7 @@ export function configFromReference(settings: ReferenceSettings): MadformerConfi
     clearCond: s.clear_cond ?? false,
     denoisingMlp: s.denoising_mlp ?? false,
     singleTower: s.single_tower ?? false,
+    prediction: s.prediction ?? "epsilon",
     quirks: { ...QUIRKS.reference, ...switchesOf(s.quirks) },
   };
   return madformerConfig(input);
@@ -83,11 +86,16 @@ function switchesOf(written: ReferenceSettings["quirks"]): Partial<Quirks> {
  *
  * @returns Empty for a model that the released code computes alike.
  */
-export function unlikeReference({ quirks, singleTower, qkNormEps }: MadformerConfig): string[] {
+export function unlikeReference({ quirks, singleTower, prediction, qkNormEps }: MadformerConfig): string[] {
   const switches = (Object.keys(QUIRKS.reference) as (keyof Quirks)[]).map(
     (name) => [name, quirks[name], QUIRKS.reference[name]] as const,
   );
-  return [...switches, ["singleTower", singleTower, false] as const, ["qkNormEps", qkNormEps, 1e-6] as const]
+  const others = [
+    ["singleTower", singleTower, false],
+    ["prediction", prediction, "epsilon"],
+    ["qkNormEps", qkNormEps, 1e-6],
+  ] as const;
+  return [...switches, ...others]
     .filter(([, ours, theirs]) => ours !== theirs)
     .map(([name, ours, theirs]) => `${name} is ${JSON.stringify(ours)}, there ${JSON.stringify(theirs)}`);
 }

@@ -120,6 +120,7 @@ function modelArguments({ model }: TrainConfig) {
     clear_cond: model.clearCond,
     denoising_mlp: model.denoisingMlp,
     single_tower: model.singleTower,
+    prediction: model.prediction,
 
     depth: model.arLayers + model.diffusionLayers,
     hidden_size: model.width,
