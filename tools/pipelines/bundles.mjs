@@ -41,8 +41,8 @@ const ATTEMPTS = 3;
 export function entriesOf(root, packageDir) {
   if (packageDir === RUNNER_PACKAGE)
     return {
-      runner: `export { pipelineStatus, digestOfBundle, readPipeline, recordChanges, restorePipeline, stageMain, StageRemote, verify } from "@madformer/stage";
-export { Store } from "@madformer/artifacts";`,
+      runner: `export { pipelineStatus, digestOfBundle, readPipeline, recordChanges, readChecked, restorePipeline, stageMain, StageRemote, verify } from "@madformer/stage";
+export { remotePlace, Store } from "@madformer/artifacts";`,
     };
   const stages = [...findStages(root).values()].filter((stage) => stage.packageDir === packageDir);
   return Object.fromEntries(

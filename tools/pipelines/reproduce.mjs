@@ -14,15 +14,16 @@ import { parseArgs } from "node:util";
 import { VARIABLES } from "../../packages/stage/plain/computing.mjs";
 import { readPipelineFile, upTo } from "../../packages/stage/plain/pipeline-file.mjs";
 import { freshBundles, makeBundles, RUNNER, RUNNER_PACKAGE } from "./bundles.mjs";
-import { FAILURES, readFailures } from "./failures.mjs";
+import { FAILURES, LOST, readFailures } from "./failures.mjs";
 import { findPipelines, findStages } from "./stages.mjs";
 
-const USAGE = `npm run reproduce [-- <pipeline> [<stage>]] [--engine NAME] [--precision NAME] [--threads N] [--no-nx]
+const USAGE = `npm run reproduce [-- <pipeline> [<stage>]] [--engine NAME] [--precision NAME] [--threads N] [--whole] [--no-nx]
 
 Runs a pipeline (default: faces-64) up to a stage (default: report), whatever of it is not there yet.
 --engine     what runs the programs, in stages whose pipeline.json names no engine (or set MADFORMER_ENGINE)
 --precision  how they round (or set MADFORMER_PRECISION)
 --threads    threads of one operation (or set MADFORMER_THREADS); all three are part of what is computed
+--whole      fetches all files that the remote store has, not only those of the last stage and those that are read
 --no-nx      runs the stages one after another without Nx
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or pipeline, 130 interrupted by Ctrl-C.`;
@@ -57,15 +58,19 @@ console.log(`${pipeline}: ${wanted.length} ${wanted.length === 1 ? "stage" : "st
 let stopped;
 for (const signal of /** @type {const} */ (["SIGINT", "SIGTERM"])) process.on(signal, () => (stopped = signal));
 
+const whole = options.whole === true;
 let status = await look();
-if ((status === undefined || status.some(({ current }) => !current)) && hasRemote()) {
-  await restore();
+// Each time that files turn out not to be in the remote store, the stage that made them runs.
+for (let tries = wanted.length; status === undefined || status.some(({ current }) => !current); tries--) {
+  if (hasRemote()) {
+    await restore();
+    status = await look();
+    if (status?.every(({ current }) => current)) break;
+  }
+  if (tries === wanted.length) await checkEngine();
+  const lost = (!options["no-nx"] && (await runWithNx(tries > 0))) || (await runAlone(tries > 0));
   status = await look();
-}
-if (status === undefined || status.some(({ current }) => !current)) {
-  await checkEngine();
-  if (options["no-nx"] || !(await runWithNx())) await runAlone();
-  status = await look();
+  if (lost !== "lost") break;
 }
 if (status === undefined) fail("its bundles are not what the sources make, which have changed meanwhile");
 summary(
@@ -76,7 +81,8 @@ summary(
 /** @param {string[]} args */
 function parse(args) {
   const text = /** @type {const} */ ({ type: "string" });
-  const known = { engine: text, precision: text, threads: text, "no-nx": /** @type {const} */ ({ type: "boolean" }) };
+  const flag = /** @type {const} */ ({ type: "boolean" });
+  const known = { engine: text, precision: text, threads: text, whole: flag, "no-nx": flag };
   try {
     return parseArgs({ args, options: known, allowPositionals: true });
   } catch (error) {
@@ -161,8 +167,11 @@ async function look() {
     for (const [name, sha256] of fresh) programs.set(name, sha256);
   }
   const runner = await import(`${pathToFileURL(path.join(root, RUNNER)).href}?${programs.get("runner")}`);
+  const place = hasRemote() ? await runner.remotePlace(".").catch(() => undefined) : undefined;
   return await runner.pipelineStatus(runner.readPipeline(folder), last, {
     store: runner.Store.at("."),
+    remote: place?.uri,
+    whole,
     program: (/** @type {string} */ uses) => programs.get(uses),
   });
 }
@@ -175,12 +184,15 @@ function hasRemote() {
 
 /**
  * Fetches what the remote store has, in this process: it asks and loads for all stages once. What is left has to run.
- * If nobody answers, the processes of stages need not ask again.
+ * If nobody answers, the processes of stages need not ask again, and what was left in the remote store before is made
+ * here, where it is needed.
  */
 async function restore() {
-  const scratch = mkdtempSync(path.join(tmpdir(), "reproduce-"));
-  process.once("exit", () => rmSync(scratch, { recursive: true, force: true }));
-  process.env["MADFORMER_REMOTE_TROUBLE"] = path.join(scratch, "trouble");
+  if (process.env["MADFORMER_REMOTE_TROUBLE"] === undefined) {
+    const scratch = mkdtempSync(path.join(tmpdir(), "reproduce-"));
+    process.once("exit", () => rmSync(scratch, { recursive: true, force: true }));
+    process.env["MADFORMER_REMOTE_TROUBLE"] = path.join(scratch, "trouble");
+  }
   const controller = new AbortController();
   const abort = () => controller.abort(new DOMException("stopped", "AbortError"));
   for (const signal of /** @type {const} */ (["SIGINT", "SIGTERM"])) process.once(signal, abort);
@@ -192,7 +204,7 @@ async function restore() {
     const { signal } = controller;
     const store = runner.Store.at(".");
     remote = await runner.StageRemote.open(".", store, { signal, title: pipeline });
-    if (!(await remote?.answers())) return;
+    if (!remote || (!(await remote.answers()) && !(await hasLent(runner)))) return;
     for (const dir of packageDirs()) await makeBundles(root, dir);
     const functions = findStages(root);
     const bundleOf = (/** @type {string} */ uses) => functions.get(uses)?.bundle ?? "";
@@ -200,6 +212,7 @@ async function restore() {
       store,
       remote,
       signal,
+      whole,
       program: (/** @type {string} */ uses) => runner.digestOfBundle(bundleOf(uses)),
       stage: async (/** @type {string} */ uses) =>
         (await import(pathToFileURL(path.resolve(bundleOf(uses))).href)).stage,
@@ -214,12 +227,20 @@ async function restore() {
   }
 }
 
+/** Whether files of any stage are in the remote store alone. @param {any} runner */
+async function hasLent(runner) {
+  for (const { name } of wanted)
+    if ((await runner.readChecked(path.join(folder, "out", name)))?.remote !== undefined) return true;
+  return false;
+}
+
 /**
  * Lets Nx run what has to run. A stage that fails ends this process, with the stage's own exit code.
  *
- * @returns {Promise<boolean>} Whether Nx did; false if it fails by itself.
+ * @param {boolean} again Whether to come back where files of the remote store could not be had.
+ * @returns {Promise<"done" | "lost" | undefined>} Whether all ran; nothing if Nx fails by itself.
  */
-async function runWithNx() {
+async function runWithNx(again) {
   const scratch = mkdtempSync(path.join(tmpdir(), "reproduce-"));
   const failures = path.join(scratch, "failures");
   process.env[FAILURES] = failures;
@@ -228,9 +249,10 @@ async function runWithNx() {
     const args = ["run", `${pipeline}-${last}:${last}`, "--parallel=1", "--outputStyle=stream"];
     for (const attempt of [1, 2]) {
       const code = await run(NX, args);
-      if (code === 0) return true;
+      if (code === 0) return "done";
       const [first] = readFailures(failures);
       if (stopped) process.exit(128 + constants.signals[stopped]);
+      if (first?.code === LOST && again) return "lost";
       if (first) fail(`${first.stage} failed`, first.code);
       if (attempt === 1) {
         console.error(
@@ -242,22 +264,29 @@ async function runWithNx() {
       }
     }
     console.error("Nx fails again: running the stages without it");
-    return false;
+    return undefined;
   } finally {
     rmSync(scratch, { recursive: true, force: true });
     delete process.env[FAILURES];
   }
 }
 
-/** Runs all stages in their order; those that are there say so. */
-async function runAlone() {
+/**
+ * Runs all stages in their order; those that are there say so.
+ *
+ * @param {boolean} again As above.
+ * @returns {Promise<"done" | "lost">}
+ */
+async function runAlone(again) {
   for (const dir of packageDirs())
     await makeBundles(root, dir).catch((/** @type {Error} */ error) => fail(error.message));
   for (const { name } of wanted) {
     const code = await run("tools/pipelines/stage.mjs", [pipeline, name]);
     if (stopped) process.exit(128 + constants.signals[stopped]);
+    if (code === LOST && again) return "lost";
     if (code !== 0) fail(`${name} failed`, code);
   }
+  return "done";
 }
 
 /**

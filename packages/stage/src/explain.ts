@@ -15,7 +15,8 @@ export interface Explanation {
   readonly name: string;
   /**
    * - `known`: the store has what it makes.
-   * - `remote`: the remote store has what it makes; it would be fetched.
+   * - `remote`: the remote store has what it makes; its files would be fetched when something reads
+   *   them.
    * - `damaged`: the store knows what it made, but some files are gone; they would be made again.
    * - `runs`: it would run.
    * - `waits`: a stage before it would run; whether this one does depends on what that makes.

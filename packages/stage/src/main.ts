@@ -1,18 +1,29 @@
 import { appendFile, readFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import { DataError, registerRoot, sha256, Store, type Artifact, type Made } from "@madformer/artifacts";
+import {
+  DataError,
+  registerRoot,
+  remotePlace,
+  sha256,
+  Store,
+  type Artifact,
+  type Made,
+  type ObjectRef,
+} from "@madformer/artifacts";
 import { computeOf } from "./compute.js";
 import { ConfigError, parseConfig } from "./config.js";
 import { assertMadeBy } from "./input.js";
-import { entryDigest, outputFolder, putOutput, readOutput } from "./output.js";
+import { bringInputs, inputLost, InputLost, Lent } from "./lent.js";
+import { entryDigest, lentOutput, outputFolder, putOutput, readOutput } from "./output.js";
 import { readPipeline, type Pipeline, type PipelineStage } from "./pipeline.js";
 import { StageRemote } from "./remote.js";
 import { runStage, type BundleDigest, type StageResult } from "./run.js";
 import type { Inputs, InputSpecs, Stage } from "./stage.js";
 import { stageStatus } from "./status.js";
 
-export const EXIT = { done: 0, failed: 1, usage: 2, interrupted: 130, terminated: 143 } as const;
+/** `lost`: what it reads could not be had; given again, the command makes it. */
+export const EXIT = { done: 0, failed: 1, usage: 2, lost: 75, interrupted: 130, terminated: 143 } as const;
 
 /** Names a file that gets a line `{"stage", "code"}` of each stage that fails: Nx has exit codes of its own. */
 const FAILURES = "MADFORMER_FAILURES";
@@ -54,7 +65,12 @@ async function runEntry(bundle: string, folder: string, name: string, signal: Ab
     const made = await outputOf(folder, need, store);
     if (made) before.set(need, made);
   }
-  const status = await stageStatus(folder, entry, before, { store, program: () => program.sha256 });
+  const place = await remotePlace(".").catch(() => undefined); // what is wrong with it is said below
+  const status = await stageStatus(folder, entry, before, {
+    store,
+    program: () => program.sha256,
+    remote: place?.uri,
+  });
   if (status.current) return void process.stderr.write(`${name}: up to date\n`);
 
   const { stage } = (await import(pathToFileURL(bundle).href)) as { readonly stage: Stage<never> };
@@ -62,16 +78,22 @@ async function runEntry(bundle: string, folder: string, name: string, signal: Ab
   const config = parseConfig(stage, entry.config, where);
   const { compute } = entry;
   computeOf(stage, compute, where); // refuses what there is not
-  const inputs = inputsOf(stage, entry, folder, before, store);
   const shown = await readOutput(outputFolder(folder, name));
   await using remote = await StageRemote.open(".", store, { signal, title: name });
-  const made = await runStage(stage, config, inputs, { program, store, signal, compute, title: name, shown, remote });
+  const lent = new Lent(pipeline, store, remote);
+  const inputs = inputsOf(stage, entry, folder, before, store, lent);
+  const prepare = (): Promise<void> => bringInputs(entry, stage.inputs, before, lent);
+  const options = { program, store, signal, compute, title: name, shown, remote, prepare };
+  const made = await runStage(stage, config, inputs, options).catch((error: unknown) => {
+    throw lent.lost.size > 0 && !(error instanceof InputLost) ? inputLost(name, lent.lost, error) : error;
+  });
   if (made.reused) process.stderr.write(`${name}: ${foundAt(made, remote)}\n`);
   await show(pipeline, entry, made, program, store);
 }
 
 /** Where something was that nobody had to make. */
 export function foundAt(made: StageResult, remote: StageRemote | undefined): string {
+  if (made.elsewhere === true) return `known to ${remote?.name ?? "the remote store"}`;
   return made.fetched === true ? `fetched from ${remote?.name ?? "the remote store"}` : "found in the store";
 }
 
@@ -82,9 +104,11 @@ export async function show(
   made: StageResult,
   program: BundleDigest,
   store: Store,
+  remote?: StageRemote,
 ): Promise<void> {
   const { record, asked, outside } = made;
-  const checked = { key: record.key, entry: entryDigest(entry), program: program.sha256, asked, outside };
+  const elsewhere = made.elsewhere === true && remote ? { remote: remote.name } : {};
+  const checked = { key: record.key, entry: entryDigest(entry), program: program.sha256, asked, outside, ...elsewhere };
   // Before it is shown: nobody removes it.
   await registerRoot(store, workspaceOf(folder), { [`${pipeline}/${entry.name}`]: record.key });
   await putOutput(folder, entry.name, made, checked, store);
@@ -104,20 +128,29 @@ export async function digestOfBundle(bundle: string): Promise<BundleDigest> {
   return { sha256: sha256(bytes), externals, path: bundle };
 }
 
-/** What a stage has made, as its folder says and the store confirms; undefined if it has to run first. */
+/**
+ * What a stage has made, as its folder says and the store confirms, or that it is in the remote store; undefined if it
+ * has to run first.
+ */
 async function outputOf(folder: string, name: string, store: Store): Promise<Made | undefined> {
   const made = await readOutput(outputFolder(folder, name));
   const known = made && (await store.lookup(made.record.key));
-  return known?.record.manifest === made?.record.manifest ? known : undefined;
+  if (known === undefined) return await lentOutput(outputFolder(folder, name));
+  return known.record.manifest === made?.record.manifest ? known : undefined;
 }
 
-/** Artifacts by input name. */
+/**
+ * Artifacts by input name.
+ *
+ * @param lent Gets files that are not here when they are read.
+ */
 export function inputsOf<I extends InputSpecs>(
   stage: { readonly name: string; readonly inputs: I },
   entry: PipelineStage,
   folder: string,
   before: ReadonlyMap<string, Made>,
   store: Store,
+  lent?: Lent,
 ): Inputs<I> {
   for (const input of Object.keys(entry.needs))
     if (!Object.hasOwn(stage.inputs, input))
@@ -136,7 +169,8 @@ export function inputsOf<I extends InputSpecs>(
         `Stage "${entry.name}" of ${folder} needs "${need}", which has not run, or whose output the store does not know: run ${need} first`,
       );
     if (made) assertMadeBy(`The input "${input}" of stage "${entry.name}" of ${folder}`, spec, made.manifest.stage);
-    inputs[input] = made && store.artifact(made);
+    const fetch = made && lent && ((ref: ObjectRef) => lent.bringOne(need!, made, ref));
+    inputs[input] = made && store.artifact(made, fetch);
   }
   return inputs as Inputs<I>;
 }
@@ -172,7 +206,7 @@ export async function guarded(
       return code;
     }
     stream.write(`${title}: ${describe(error)}\n`);
-    return error instanceof ConfigError ? EXIT.usage : EXIT.failed;
+    return error instanceof ConfigError ? EXIT.usage : error instanceof InputLost ? EXIT.lost : EXIT.failed;
   } finally {
     process.off("SIGINT", stop).off("SIGTERM", stop).off("exit", lost);
   }

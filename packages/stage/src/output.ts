@@ -40,6 +40,7 @@ const Checked = z.strictObject({
       sha256: z.string().optional(),
     }),
   ),
+  remote: z.string().optional(),
   check: z.string(),
 });
 
@@ -53,6 +54,8 @@ export interface Checked {
   /** What it was asked to compute with (`askedOf`): another engine is another key. Only of a stage that computes. */
   readonly asked?: Readonly<Record<string, string>> | undefined;
   readonly outside: readonly OutsideState[];
+  /** The remote store in which all of its files are: those that are not here are fetched when something reads them. */
+  readonly remote?: string;
 }
 
 /** Where a pipeline keeps what tells of a stage's output. */
@@ -60,14 +63,18 @@ export function outputFolder(pipeline: string, stage: string): string {
   return join(pipeline, "out", stage);
 }
 
+/** Where it says what the output was checked against. */
+export const checkedPath = (out: string): string => join(out, CHECKED_FILE);
+
 /** The digest of what a pipeline says about a stage alone. */
 export function entryDigest({ uses, config, compute }: Pick<PipelineStage, "uses" | "config" | "compute">): Digest {
   return sha256(canonicalJson({ uses, config, ...compute }));
 }
 
 /**
- * Puts a stage's output where people look: manifest and record, its files and logs under their names, and what they
- * were checked against. Whatever is in the way goes. The last file is `checked.json`: without it nothing here counts.
+ * Puts a stage's output where people look: manifest and record, those of its files and logs that are here under their
+ * names, and what they were checked against. Whatever is in the way goes. The last file is `checked.json`: without it
+ * nothing here counts.
  *
  * @param pipeline The pipeline's folder.
  */
@@ -81,10 +88,7 @@ export async function putOutput(
   const out = await showOutput(pipeline, stage, made, store);
   const { asked, ...rest } = checked;
   const told = { ...rest, ...(asked ? { asked } : {}), outside: checked.outside.map((state) => ({ ...state })) };
-  await writeIfOther(
-    join(out, CHECKED_FILE),
-    `${JSON.stringify({ ...told, check: sha256(canonicalJson(told)) }, null, 2)}\n`,
-  );
+  await writeIfOther(checkedPath(out), `${JSON.stringify({ ...told, check: sha256(canonicalJson(told)) }, null, 2)}\n`);
 }
 
 /** The same without the last file: people see the output, and the next run looks at it in full. */
@@ -99,7 +103,7 @@ export async function showOutput(pipeline: string, stage: string, made: Made, st
 /** What `checked.json` says; undefined if it is missing or damaged. */
 export async function readChecked(out: string): Promise<Checked | undefined> {
   try {
-    const { check, ...checked } = Checked.parse(JSON.parse(await readFile(join(out, CHECKED_FILE), "utf8")));
+    const { check, ...checked } = Checked.parse(JSON.parse(await readFile(checkedPath(out), "utf8")));
     return check === sha256(canonicalJson(checked)) ? (checked as Checked) : undefined;
   } catch {
     return undefined;
@@ -113,11 +117,19 @@ export async function readOutput(out: string): Promise<Made | undefined> {
   return isConsistent({ manifest, record }) ? { manifest, record } : undefined;
 }
 
+/** The same of a stage whose files are in the remote store, and of which the store of this machine knows nothing. */
+export async function lentOutput(out: string): Promise<Made | undefined> {
+  const [made, checked] = [await readOutput(out), await readChecked(out)];
+  return checked?.remote !== undefined && checked.key === made?.record.key ? made : undefined;
+}
+
 /**
  * What is not as `putOutput` leaves it, in words; undefined if nothing. Looks at each file of the folder, its inode and
  * that of its object, and reads manifest and record.
+ *
+ * @param elsewhere Whether files may be missing, because they are in the remote store.
  */
-export async function oddOutput(out: string, made: Made, store: Store): Promise<string | undefined> {
+export async function oddOutput(out: string, made: Made, store: Store, elsewhere = false): Promise<string | undefined> {
   for (const [file, expected] of [
     [MANIFEST_FILE, manifestText(made.manifest)],
     [RECORD_FILE, recordText(made)],
@@ -127,7 +139,8 @@ export async function oddOutput(out: string, made: Made, store: Store): Promise<
   for (const folder of FOLDERS)
     for (const file of namesBelow(out, folder)) if (!expected.has(file)) return `${file} is none of its files`;
   for (const [file, shown] of expected)
-    if (!isShown(join(out, file), store, shown)) return `${file} is not the object that it was`;
+    if (!isShown(join(out, file), store, shown) && !(elsewhere && statusAt(join(out, file)) === undefined))
+      return `${file} is not the object that it was`;
   return undefined;
 }
 
@@ -179,9 +192,9 @@ async function linkFiles(out: string, made: Made, store: Store): Promise<void> {
   for (const folder of FOLDERS)
     for (const file of namesBelow(out, folder)) if (!expected.has(file)) await rm(join(out, file), { force: true });
   for (const [file, shown] of expected) {
-    const { ref, log } = shown;
+    const { ref } = shown;
     const path = join(out, file);
-    if (log && !(await store.intact(ref))) {
+    if (!(await store.intact(ref))) {
       await rm(path, { recursive: true, force: true });
       continue;
     }

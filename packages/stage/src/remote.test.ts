@@ -177,7 +177,7 @@ describe("runStage() with a remote store", () => {
 });
 
 describe("restorePipeline()", () => {
-  test("brings back all that is known, up to the first stage that is not", async () => {
+  test("brings back all files of what is known, up to the first stage that is not", async () => {
     await withRemote(async () => {
       await using a = await bench();
       const on = await twoStages(a);
@@ -195,6 +195,7 @@ describe("restorePipeline()", () => {
           signal: new AbortController().signal,
           stage: async (uses) => there.stages[uses]!,
           program: async () => code,
+          whole: true,
           onStage: (name, from) => restored.push(`${name}: ${from}`),
         });
         return found.map(({ name, state }) => `${name} ${state}`);

@@ -5,6 +5,7 @@ import {
   remotePlace,
   type Digest,
   type Made,
+  type ObjectRef,
   type OnBytes,
   type RemoteLimits,
   type Store,
@@ -107,6 +108,22 @@ export class StageRemote implements AsyncDisposable {
       return true;
     } catch (error) {
       bar[Symbol.dispose]();
+      await this.failed("fetch", error, made.record.key);
+      return false;
+    }
+  }
+
+  /**
+   * Brings one file of something that was made, for whoever reads it.
+   *
+   * @returns Whether it is here now.
+   */
+  async bringOne(made: Made, ref: ObjectRef): Promise<boolean> {
+    if (this.off.has("fetch")) return false;
+    try {
+      await this.remote.fetchOne(ref);
+      return true;
+    } catch (error) {
       await this.failed("fetch", error, made.record.key);
       return false;
     }

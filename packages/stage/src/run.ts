@@ -45,6 +45,8 @@ export interface RunOptions {
   readonly shown?: Made | undefined;
   /** Where what this machine does not know is asked for, and what it makes is pushed to. */
   readonly remote?: StageRemote | undefined;
+  /** Called when the stage is about to be computed: gets what it reads. */
+  readonly prepare?: () => Promise<void>;
   /** Name shown in front of lines; the stage's own by default. */
   readonly title?: string;
   readonly stream?: NodeJS.WriteStream;
@@ -84,6 +86,8 @@ export interface StageResult extends Made {
   readonly reused: boolean;
   /** Whether it came from the remote store. */
   readonly fetched?: boolean;
+  /** Whether its files are in the remote store, and not all of them here. */
+  readonly elsewhere?: boolean;
   /** What the stage reads outside of the workspace, as it was. */
   readonly outside: readonly OutsideState[];
   /** What it was asked to compute with, if it computes. */
@@ -122,6 +126,7 @@ export async function runStage<C, I extends InputSpecs>(
   const signal = AbortSignal.any([asked, lock.signal]); // whoever has taken the lock over works in the same folder
   const since = (await known()) ?? (await fetched()); // another process may have made it while this one waited
   if (since) return since;
+  await options.prepare?.();
 
   const out = join(work, "out");
   await mkdir(join(out, "tmp"), { recursive: true });
@@ -159,12 +164,14 @@ export async function runStage<C, I extends InputSpecs>(
  * What a stage makes, if the store or the remote one has it. Runs nothing, and waits for nobody who makes it now.
  *
  * @param config Complete, as parsed by the stage's schema.
+ * @param whole Whether its files are fetched as well; else only what tells of them.
  */
 export async function findStage<C, I extends InputSpecs>(
   stage: Stage<C, I>,
   config: C,
   inputs: Inputs<I>,
   options: RunOptions,
+  whole = true,
 ): Promise<StageResult | undefined> {
   const { store } = options;
   const { key, known, fetched } = await lookup(stage, config, inputs, options);
@@ -172,7 +179,7 @@ export async function findStage<C, I extends InputSpecs>(
   if (found || options.remote === undefined) return found;
   await makeFolder(store.root, "work");
   await using lock = await tryLock(`${store.workPath(key)}.lock`);
-  return lock && ((await known()) ?? (await fetched()));
+  return lock && ((await known()) ?? (await fetched(whole)));
 }
 
 /** A stage's key, and where what it names may be found. */
@@ -194,11 +201,12 @@ async function lookup<C, I extends InputSpecs>(
     return whole ? { ...made, outside, asked, reused: true } : undefined;
   };
   /** Who asks holds the lock. */
-  const fetched = async (): Promise<StageResult | undefined> => {
+  const fetched = async (whole = true): Promise<StageResult | undefined> => {
     const there = await remote?.find(key);
     if (there === undefined) return undefined;
     const noted = await store.lookup(key);
     const made = noted?.record.manifest === there.record.manifest ? noted : there;
+    if (!whole) return { ...made, asked, outside, reused: true, fetched: true, elsewhere: true };
     if (!(await remote?.bring(made, title))) return undefined;
     await store.remember(made);
     await rm(store.workPath(key), { recursive: true, force: true }); // an attempt that nobody will go on with

@@ -16,6 +16,11 @@ export interface InputSpec {
   readonly file?: string;
   /** Whether the stage takes what an interrupted run of those has left. */
   readonly unfinished?: boolean;
+  /**
+   * Whether the stage reads few of its files: those that are in the remote store alone are fetched one by one when it
+   * asks for them, instead of all before it begins.
+   */
+  readonly few?: boolean;
 }
 export type InputSpecs = Readonly<Record<string, InputSpec>>;
 

@@ -1,18 +1,28 @@
 import type { Digest, Made, Store } from "@madformer/artifacts";
 import { askedOf } from "./compute.js";
-import { entryDigest, oddOutput, outputFolder, readChecked } from "./output.js";
+import { entryDigest, lentOutput, oddOutput, outputFolder, readChecked } from "./output.js";
 import { lookAgain, outsideDigest } from "./outside.js";
 import { upTo, type Pipeline, type PipelineStage } from "./pipeline.js";
 
 /** Whether what a pipeline shows of a stage is what it would make now. */
 export type StageStatus =
-  | { readonly name: string; readonly current: true; readonly made: Made }
+  | {
+      readonly name: string;
+      readonly current: true;
+      readonly made: Made;
+      /** Whether files of it are in the remote store alone. */
+      readonly elsewhere: boolean;
+    }
   | { readonly name: string; readonly current: false; readonly why: string };
 
 export interface StatusOptions {
   readonly store: Store;
   /** The digest of a stage function's program as it is now. */
   readonly program: (uses: string) => Digest | undefined;
+  /** The remote store of the workspace, whose files are as good as files here. */
+  readonly remote?: string | undefined;
+  /** Whether files of all stages are to be here, not only those of the last. */
+  readonly whole?: boolean;
 }
 
 /**
@@ -22,10 +32,12 @@ export interface StatusOptions {
  * - what pipeline.json says about it, its program's digest, and the engine that is asked for, are those that its key
  *   was computed with;
  * - what it reads outside of the workspace has the names, sizes and times that it had, or the same bytes;
- * - the store still knows the key, and its record names the inputs' manifests as they are now;
+ * - the store still knows the key, or `checked.json` says that the remote store has the files, and its record names the
+ *   inputs' manifests as they are now;
  * - manifest and record in `out/` are the store's, byte for byte;
  * - every object has the size and the time that the store gave it; every file in `out/` is its object (the same inode),
- *   and there are no others.
+ *   and there are no others. Where `checked.json` says that the files are in the remote store, some may be missing,
+ *   except for those of the last stage, which people look at.
  *
  * Whatever is not so makes a stage one that is run, which finds out what it means.
  *
@@ -35,7 +47,9 @@ export async function pipelineStatus(pipeline: Pipeline, last: string, options: 
   const made = new Map<string, Made>();
   const found: StageStatus[] = [];
   for (const entry of upTo(pipeline.stages, last)) {
-    const status = await stageStatus(pipeline.folder, entry, made, options);
+    const { remote, ...others } = options;
+    const isWhole = options.whole === true || entry.name === last;
+    const status = await stageStatus(pipeline.folder, entry, made, isWhole ? others : { ...others, remote });
     if (status.current) made.set(entry.name, status.made);
     found.push(status);
   }
@@ -47,7 +61,7 @@ export async function stageStatus(
   folder: string,
   entry: PipelineStage,
   before: ReadonlyMap<string, Made>,
-  { store, program }: StatusOptions,
+  { store, program, remote }: Omit<StatusOptions, "whole">,
 ): Promise<StageStatus> {
   const { name, needs, uses } = entry;
   const not = (why: string): StageStatus => ({ name, current: false, why });
@@ -62,7 +76,8 @@ export async function stageStatus(
   for (const [word, value] of Object.entries(checked.asked ?? {}))
     if (asked[word] !== value) return not(`its ${word} is another one`);
 
-  const made = await store.lookup(checked.key);
+  const isLent = checked.remote !== undefined && checked.remote === remote;
+  const made = (await store.lookup(checked.key)) ?? (isLent ? await lentOutput(out) : undefined);
   if (made === undefined) return not("the store does not know it");
   const { record } = made;
   const inputs = Object.entries(needs);
@@ -74,5 +89,7 @@ export async function stageStatus(
   if (record.program.sha256 !== checked.program || record.outside !== outside)
     return not("what it reads outside has changed");
   const odd = await oddOutput(out, made, store);
-  return odd === undefined ? { name, current: true, made } : not(odd);
+  if (odd === undefined) return { name, current: true, made, elsewhere: false };
+  const other = isLent ? await oddOutput(out, made, store, true) : odd;
+  return other === undefined ? { name, current: true, made, elsewhere: true } : not(other);
 }

@@ -9,7 +9,7 @@ import {
   type ObjectRef,
   type Store,
 } from "@madformer/artifacts";
-import { oddOutput, outputFolder, readChecked, readOutput, showOutput } from "./output.js";
+import { lentOutput, oddOutput, outputFolder, readChecked, readOutput, showOutput } from "./output.js";
 import type { Pipeline } from "./pipeline.js";
 
 /** Something that is not as it should be. */
@@ -30,6 +30,8 @@ export interface VerifyOptions {
   readonly whole: boolean;
   /** Hash every object, instead of those whose size or time is not what the store gave them. */
   readonly deep: boolean;
+  /** The remote store of the workspace: files that are there alone are not missing. */
+  readonly remote?: string | undefined;
   /** Mend nothing. */
   readonly dryRun: boolean;
   /** Told of bytes as objects are looked at. */
@@ -40,6 +42,8 @@ export interface VerifyOptions {
 export interface Verified {
   readonly findings: readonly Finding[];
   readonly stages: number;
+  /** Those of them that have files in the remote store alone. */
+  readonly elsewhere: number;
   readonly objects: number;
   readonly bytes: number;
 }
@@ -55,9 +59,9 @@ export async function verify(options: VerifyOptions): Promise<Verified> {
     for (const { name } of pipeline.stages)
       if (options.stage === undefined || options.stage === name) await check.stage(pipeline, name);
   if (options.whole) await check.store();
-  const { findings, stages, seen } = check;
+  const { findings, stages, seen, elsewhere } = check;
   const bytes = [...seen.values()].reduce((sum, { ref }) => sum + ref.bytes, 0);
-  return { findings, stages, objects: seen.size, bytes };
+  return { findings, stages, elsewhere, objects: seen.size, bytes };
 }
 
 class Check {
@@ -66,6 +70,7 @@ class Check {
   readonly seen = new Map<Digest, { readonly ref: ObjectRef; readonly whole: boolean }>();
   readonly stageKeys = new Set<Digest>();
   stages = 0;
+  elsewhere = 0;
   private doneBytes = 0;
 
   constructor(private readonly options: VerifyOptions) {}
@@ -82,6 +87,8 @@ class Check {
       return this.found(where, "manifest and record are damaged or lost, and nothing else says what it made");
     this.stageKeys.add(key);
     let made = await store.peek(key);
+    const elsewhere = checked?.remote !== undefined && checked.remote === this.options.remote;
+    if (made === undefined && elsewhere) made = await lentOutput(out);
     if (made === undefined || made === "damaged") {
       const problem = `the store's note of it is ${made === undefined ? "lost" : "damaged"}`;
       if (shown?.record.key !== key) return this.found(where, problem);
@@ -91,11 +98,12 @@ class Check {
 
     let whole = true;
     for (const [file, ref] of Object.entries(made.manifest.files))
-      whole = (await this.object(ref, where, file, join(out, "files", file))) && whole;
+      whole = (await this.object(ref, where, file, join(out, "files", file), elsewhere)) && whole;
     for (const [file, ref] of Object.entries(made.record.logs)) await this.log(ref, where, file);
-    const odd = whole || dryRun ? await oddOutput(out, made, store) : undefined;
+    if (elsewhere && !whole) this.elsewhere++;
+    const odd = whole || elsewhere || dryRun ? await oddOutput(out, made, store, elsewhere) : undefined;
     const { folder: at, made: shows } = { folder, made };
-    if (odd !== undefined && whole)
+    if (odd !== undefined && (whole || elsewhere))
       await this.mend(where, odd, "shown as it should be", () => showOutput(at, stage, shows, store));
     if (checked === undefined)
       await this.mend(where, "checked.json is damaged or lost", "the next run writes it again", () =>
@@ -147,30 +155,38 @@ class Check {
   /**
    * @param file What the stage calls it; without, nothing asks for it.
    * @param shown Where `out/` shows it.
+   * @param elsewhere Whether it is in the remote store, and need not be here.
    * @returns Whether the object is whole now.
    */
-  private async object(ref: ObjectRef, where: string, file?: string, shown?: string): Promise<boolean> {
+  private async object(
+    ref: ObjectRef,
+    where: string,
+    file?: string,
+    shown?: string,
+    elsewhere = false,
+  ): Promise<boolean> {
     const { store, deep, signal, onProgress } = this.options;
     const before = this.seen.get(ref.sha256);
     if (before) return before.whole;
     signal?.throwIfAborted();
     const name = file === undefined ? "it" : JSON.stringify(file);
     const state = await store.examine(ref, deep);
-    onProgress?.((this.doneBytes += ref.bytes));
     let whole = state === "whole" || state === "touched";
     if (state === "touched")
       await this.mend(where, `${name} was touched, its bytes are right`, "its time is set back", () =>
         store.settle(ref.sha256),
       );
     const back = shown !== undefined && !whole && (await isCopy(shown, ref));
+    if (state === "missing" && elsewhere && !back) return false;
+    onProgress?.((this.doneBytes += ref.bytes));
     const problem = `${name} is ${state}`;
     if (back) {
       await this.mend(where, problem, "taken back from what is shown", () => this.takeBack(ref, shown));
       whole = true;
     } else if (state === "damaged")
-      await this.mend(where, problem, "removed", () => store.remove(ref.sha256), shown === undefined);
+      await this.mend(where, problem, "removed", () => store.remove(ref.sha256), shown === undefined || elsewhere);
     else if (state === "missing" && shown !== undefined) this.found(where, problem);
-    this.seen.set(ref.sha256, { ref, whole });
+    if (whole || !elsewhere) this.seen.set(ref.sha256, { ref, whole });
     return whole;
   }
 

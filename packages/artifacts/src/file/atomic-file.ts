@@ -1,7 +1,8 @@
-import { randomBytes } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { open, rename, rm, type FileHandle } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { reasonOf } from "./byte-source.js";
+import { HashingThread } from "./hashing-thread.js";
 
 /** A file being written, under a temporary name. */
 export interface FileWriter {
@@ -14,6 +15,8 @@ export interface FileWriter {
 
 /** Small writes are gathered to this many bytes, so that a thousand tiny records are not a thousand system calls. */
 const BUFFER_BYTES = 1 << 20;
+/** From here on it pays to start a thread. */
+const THREAD_BYTES = 2 ** 24;
 
 /**
  * Writes a file whole or not at all: under a temporary name in the same folder, flushed to the disk, then renamed. Who
@@ -28,8 +31,44 @@ export async function writeAtomically(path: string, write: (file: FileWriter) =>
 }
 
 /**
- * The same for a writer that takes its content piece by piece: `finish` gives the file its name; without it, nothing is
- * left behind when it is disposed of.
+ * The same, hashed on its way: many bytes by a thread of its own, which writes and hashes while the next are made.
+ *
+ * @param sizeBytes How many there will be, about.
+ * @returns SHA-256 and size of what was written.
+ */
+export async function writeHashed(
+  path: string,
+  sizeBytes: number,
+  write: (append: (bytes: Uint8Array) => Promise<void>) => Promise<void>,
+): Promise<{ sha256: string; bytes: number }> {
+  await using file = await AtomicFile.create(path);
+  const written = await (sizeBytes > THREAD_BYTES ? writeByThread(file, write) : writeHere(file, write));
+  await file.finish();
+  return written;
+}
+
+type Write = Parameters<typeof writeHashed>[2];
+
+async function writeByThread(file: AtomicFile, write: Write): Promise<{ sha256: string; bytes: number }> {
+  await using thread = new HashingThread();
+  await using hashed = thread.file(file.fd);
+  await write(async (piece) => await hashed.append(piece));
+  return { sha256: await hashed.digest(), bytes: hashed.size };
+}
+
+async function writeHere(file: AtomicFile, write: Write): Promise<{ sha256: string; bytes: number }> {
+  const hash = createHash("sha256");
+  await write(async (piece) => {
+    const written = file.append(piece);
+    hash.update(piece); // while another thread writes
+    await written;
+  });
+  return { sha256: hash.digest("hex"), bytes: file.position };
+}
+
+/**
+ * The same as `writeAtomically` for a writer that takes its content piece by piece: `finish` gives the file its name;
+ * without it, nothing is left behind when it is disposed of.
  */
 export class AtomicFile implements FileWriter, AsyncDisposable {
   private readonly buffer = new Uint8Array(BUFFER_BYTES);
@@ -51,6 +90,11 @@ export class AtomicFile implements FileWriter, AsyncDisposable {
     } catch (cause) {
       throw new Error(`Cannot write ${JSON.stringify(path)}: ${reasonOf(cause)}`, { cause });
     }
+  }
+
+  /** For who writes to it by other means. */
+  get fd(): number {
+    return this.handle.fd;
   }
 
   get position(): number {

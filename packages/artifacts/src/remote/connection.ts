@@ -3,6 +3,7 @@ import { DataError } from "../data-error.js";
 import { Attempts, pause } from "../download/attempts.js";
 import { Interrupted } from "../download/interrupted.js";
 import { Listing } from "../download/listing.js";
+import { HashingThread } from "../file/hashing-thread.js";
 import { hasOwnEndpoint, S3 } from "../s3/client.js";
 import type { RemoteLimits } from "./limits.js";
 import { Pace } from "./pace.js";
@@ -56,6 +57,8 @@ interface Failure extends Error {
  * the first answer of any kind there is little patience: most who get none are offline.
  */
 export class Connection implements AsyncDisposable {
+  /** Writes what comes. */
+  readonly thread = new HashingThread();
   private s3: Promise<S3> | undefined;
   private patient: Promise<S3> | undefined;
   /** Whether any answer has come. */
@@ -264,6 +267,7 @@ export class Connection implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.thread[Symbol.asyncDispose]();
     for (const opened of [this.s3, this.patient]) await (await opened?.catch(() => undefined))?.[Symbol.asyncDispose]();
   }
 }

@@ -1,11 +1,11 @@
-import { createHash, type Hash } from "node:crypto";
-import { createReadStream } from "node:fs";
-import { open, rm, stat, writeFile, type FileHandle } from "node:fs/promises";
+import { constants } from "node:fs";
+import { open, rm, writeFile, type FileHandle } from "node:fs/promises";
 import { dirname } from "node:path";
 import { DataError } from "../data-error.js";
 import { Interrupted } from "../download/interrupted.js";
 import { requireRoom } from "../download/space.js";
 import { reasonOf } from "../file/byte-source.js";
+import type { HashedFile, HashingThread } from "../file/hashing-thread.js";
 import { makeFolder } from "../store/files.js";
 import { takeLock } from "../store/lock.js";
 import { sha256 } from "../store/manifest.js";
@@ -18,7 +18,6 @@ import { RemoteError } from "./remote-error.js";
 const MEMORY_BYTES = 2 ** 20;
 /** Reads of an object that came with other bytes, before it is taken for damaged in the store. */
 const READS = 2;
-const WRITE_BYTES = 2 ** 20;
 
 /**
  * Gets an object into the local store. It gets its name when its bytes are there and have the digest that it is called
@@ -87,15 +86,15 @@ async function fetchLarge(
   ref: ObjectRef,
   onBytes?: (bytes: number) => void,
 ): Promise<void> {
-  const handle = await open(part, "a");
+  const handle = await open(part, constants.O_RDWR | constants.O_CREAT);
   try {
-    const into = await Part.open(handle, part, ref.bytes, connection.nameOf(path));
+    await using into = await Part.open(connection.thread, handle, ref.bytes, connection.nameOf(path));
     onBytes?.(into.size);
     await requireRoom(dirname(part), ref.bytes - into.size, connection.limits);
     let reads = 0;
     for (;;) {
       await receive(connection, path, ref, into, onBytes);
-      if (into.digest() === ref.sha256) return;
+      if ((await into.digest()) === ref.sha256) return;
       // What an earlier process left may have been damaged since: that is no read.
       if (!into.resumed && ++reads === READS)
         throw damaged(connection, path, `${ref.bytes} bytes with another digest came`, reads);
@@ -142,9 +141,10 @@ async function receive(
       for await (const chunk of body) {
         signal.throwIfAborted(); // another request may be under way
         if (into.size + chunk.length > bytes) throw new DataError(`more than ${bytes} bytes come`);
-        await into.append(chunk);
+        const full = into.append(chunk);
         onBytes?.(chunk.length);
         moved(chunk.length);
+        if (full) await full;
       }
     } finally {
       signal.removeEventListener("abort", stop);
@@ -171,64 +171,59 @@ function otherThan(
   return undefined;
 }
 
-/** What has come of an object, in a file. */
-class Part {
-  private hash: Hash = createHash("sha256");
-  size = 0;
-  private waiting: Uint8Array[] = [];
-  private waitingBytes = 0;
-  /** Whether some of it came in an earlier process. */
-  resumed = false;
-
+/** What has come of an object, in a file that a thread writes and hashes. */
+class Part implements AsyncDisposable {
   private constructor(
     private readonly handle: FileHandle,
+    private readonly file: HashedFile,
     private readonly name: string,
+    /** Whether some of it came in an earlier process. */
+    public resumed: boolean,
   ) {}
 
-  static async open(handle: FileHandle, path: string, mostBytes: number, name: string): Promise<Part> {
-    const part = new Part(handle, name);
-    if ((await stat(path)).size > mostBytes) await handle.truncate(0);
-    for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 }) as AsyncIterable<Uint8Array>) {
-      part.hash.update(chunk);
-      part.size += chunk.length;
-    }
-    part.resumed = part.size > 0;
+  /** @param handle Borrowed. */
+  static async open(thread: HashingThread, handle: FileHandle, mostBytes: number, name: string): Promise<Part> {
+    if ((await handle.stat()).size > mostBytes) await handle.truncate(0);
+    const file = thread.file(handle.fd);
+    const part = new Part(handle, file, name, false);
+    await part.local(file.resume());
+    part.resumed = file.size > 0;
     return part;
   }
 
-  /** Pieces are written a mebibyte at a time: each write costs a turn of another thread. */
-  async append(bytes: Uint8Array): Promise<void> {
-    this.hash.update(bytes);
-    this.size += bytes.length;
-    this.waiting.push(bytes);
-    this.waitingBytes += bytes.length;
-    if (this.waitingBytes >= WRITE_BYTES) await this.flush();
+  get size(): number {
+    return this.file.size;
+  }
+
+  /** @returns Nothing if there is room for more. */
+  append(bytes: Uint8Array): Promise<void> | undefined {
+    const waits = this.file.append(bytes);
+    return waits && this.local(waits);
   }
 
   async flush(): Promise<void> {
-    const [pieces, bytes] = [this.waiting, this.waitingBytes];
-    [this.waiting, this.waitingBytes] = [[], 0];
-    if (bytes === 0) return;
-    try {
-      const { bytesWritten } = await this.handle.writev(pieces);
-      if (bytesWritten === bytes) return;
-      const rest = Buffer.concat(pieces).subarray(bytesWritten);
-      for (let done = 0; done < rest.length;) done += (await this.handle.write(rest, done)).bytesWritten;
-    } catch (cause) {
-      throw new RemoteError(`Cannot store ${this.name}: ${reasonOf(cause)}`, "local", { cause });
-    }
+    await this.local(this.file.flush());
   }
 
   async restart(): Promise<void> {
-    [this.waiting, this.waitingBytes] = [[], 0];
+    await this.file.restart();
     await this.handle.truncate(0);
-    this.hash = createHash("sha256");
-    this.size = 0;
     this.resumed = false;
   }
 
-  digest(): string {
-    return this.hash.copy().digest("hex");
+  async digest(): Promise<string> {
+    return await this.local(this.file.digest());
+  }
+
+  /** What keeps bytes from being written has nothing to do with where they come from. */
+  private local<T>(working: Promise<T>): Promise<T> {
+    return working.catch((cause: unknown) => {
+      throw new RemoteError(`Cannot store ${this.name}: ${reasonOf(cause)}`, "local", { cause });
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.file[Symbol.asyncDispose]();
   }
 }
 

@@ -123,17 +123,24 @@ export class Remote implements AsyncDisposable {
     let objects = 0;
     await together(wanted, this.connection.limits.together, async ({ ref, mayLack }) => {
       try {
-        await fetchObject(this.connection, this.store, ref, (bytes) => onBytes?.((done += bytes), total));
+        await this.take(ref, known, (bytes) => onBytes?.((done += bytes), total));
         objects++;
-        known.addObject(ref.sha256);
       } catch (error) {
-        const gone = error instanceof RemoteError && ["missing", "damaged"].includes(error.problem);
-        if (gone) known.dropObject(ref.sha256);
-        if (gone && error.problem === "damaged") this.damaged.add(ref.sha256);
-        if (!mayLack || !gone) throw error;
+        if (!mayLack || !isGone(error)) throw error;
       }
     }).finally(() => known.save());
     return { objects, bytes: total };
+  }
+
+  private async take(ref: ObjectRef, known: Known, onBytes?: (bytes: number) => void): Promise<void> {
+    try {
+      await fetchObject(this.connection, this.store, ref, onBytes);
+      known.addObject(ref.sha256);
+    } catch (error) {
+      if (isGone(error)) known.dropObject(ref.sha256);
+      if (isGone(error) && error.problem === "damaged") this.damaged.add(ref.sha256);
+      throw error;
+    }
   }
 
   /** Objects that came with other bytes. */
@@ -155,7 +162,8 @@ export class Remote implements AsyncDisposable {
 
   /** One object, for whoever reads it. */
   async fetchOne(ref: ObjectRef): Promise<void> {
-    await fetchObject(this.connection, this.store, ref);
+    const known = await this.index();
+    await this.take(ref, known).finally(() => known.save());
   }
 
   private async lacking(made: Made) {
@@ -373,4 +381,9 @@ export class Remote implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.connection[Symbol.asyncDispose]();
   }
+}
+
+/** Whether an object is not there as it should be. */
+function isGone(error: unknown): error is RemoteError {
+  return error instanceof RemoteError && ["missing", "damaged"].includes(error.problem);
 }

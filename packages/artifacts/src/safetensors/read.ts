@@ -38,6 +38,9 @@ export class SafetensorsFile implements AsyncDisposable {
   readonly names: readonly string[];
   readonly metadata: Readonly<Record<string, string>>;
 
+  /** Where pieces are read into, while nobody reads any: fresh memory for each tensor costs as much as reading it. */
+  private spare: Uint8Array<ArrayBuffer> | undefined;
+
   private constructor(
     private readonly source: ByteSource,
     private readonly header: SafetensorsHeader,
@@ -96,12 +99,17 @@ export class SafetensorsFile implements AsyncDisposable {
    */
   async *readPieces(name: string): AsyncGenerator<TensorValue> {
     const { dtype, start, end } = this.readable(name);
-    const buffer = new Uint8Array(Math.min(PIECE_BYTES, end - start));
-    for (let at = start; at < end; at += buffer.length) {
-      const piece = buffer.subarray(0, Math.min(buffer.length, end - at));
-      await this.source.fill(piece, this.dataOffset + at, `tensor ${quote(name)}`);
-      const data = elementsOf(dtype, piece);
-      yield { dtype, shape: [data.length], data };
+    const buffer = this.spare ?? new Uint8Array(PIECE_BYTES);
+    this.spare = undefined; // two tensors may be read at a time
+    try {
+      for (let at = start; at < end; at += buffer.length) {
+        const piece = buffer.subarray(0, Math.min(buffer.length, end - at));
+        await this.source.fill(piece, this.dataOffset + at, `tensor ${quote(name)}`);
+        const data = elementsOf(dtype, piece);
+        yield { dtype, shape: [data.length], data };
+      }
+    } finally {
+      this.spare = buffer;
     }
   }
 

@@ -61,16 +61,31 @@ describe("writeSafetensors() and openSafetensors()", () => {
 
   test("reads in pieces what was written, whose digest is returned", async () => {
     const path = join(folder, "pieces.safetensors");
-    const long = Float32Array.from({ length: 2.5 * 2 ** 20 }, (_, i) => i); // two and a half pieces
+    const long = Float32Array.from({ length: 4.5 * 2 ** 20 }, (_, i) => i); // so much is hashed by a thread
     const digest = await writeSafetensors(path, { ...ALL, long: { shape: [long.length], data: long } });
     expect(digest).toEqual(await digestFile(path));
     await using read = await openSafetensors(path);
     for (const [name, { data }] of [...Object.entries(ALL), ["long", { data: long }] as const]) {
       const pieces: Buffer[] = [];
       for await (const piece of read.readPieces(name)) pieces.push(Buffer.from(Uint8Array.from(bytesOf(piece.data))));
-      expect(pieces).toHaveLength(name === "long" ? 3 : data.length > 0 ? 1 : 0);
+      expect(pieces).toHaveLength(name === "long" ? 5 : data.length > 0 ? 1 : 0);
       expect(Buffer.concat(pieces).equals(bytesOf(data))).toBe(true);
     }
+    // Two at a time have a buffer each.
+    const [first, second] = [read.readPieces("i8"), read.readPieces("f64")];
+    const both = [await first.next(), await second.next()];
+    expect(both).toMatchObject([{ value: { data: ALL.i8.data } }, { value: { data: ALL.f64.data } }]);
+  });
+
+  test("leaves nothing behind when data that a thread writes cannot be made", async () => {
+    const path = join(folder, "unmade.safetensors");
+    const data = function* (): Generator<Float32Array> {
+      for (let i = 0; i < 4; i++) yield new Float32Array(2 ** 20);
+      throw new Error("no more");
+    };
+    const tensors = { long: { dtype: "float32" as const, shape: [5 * 2 ** 20], data } };
+    await expect(writeSafetensors(path, tensors)).rejects.toThrow("no more");
+    expect((await readdir(folder)).filter((name) => name.includes("unmade"))).toEqual([]);
   });
 
   test("put the data at a multiple of 8 bytes, large elements first, whatever the order given", async () => {

@@ -1,5 +1,4 @@
-import { createHash } from "node:crypto";
-import { writeAtomically } from "../file/atomic-file.js";
+import { writeHashed } from "../file/atomic-file.js";
 import type { DType } from "../tensor/dtype.js";
 import { bytesOfInput, checkInput, type TensorInput } from "../tensor/input.js";
 import { DTYPE_NAMES } from "./header.js";
@@ -43,15 +42,8 @@ export async function writeSafetensors(
   header.writeBigUInt64LE(BigInt(header.length - 8));
   json.copy(header, 8);
 
-  const hash = createHash("sha256");
-  await writeAtomically(path, async (file) => {
-    const append = async (bytes: Uint8Array): Promise<void> => {
-      const written = file.append(bytes);
-      hash.update(bytes); // while another thread writes
-      await written;
-    };
+  return await writeHashed(path, header.length + end, async (append) => {
     await append(header);
     for (const input of inputs) for await (const bytes of bytesOfInput(input)) await append(bytes);
   });
-  return { sha256: hash.digest("hex"), bytes: header.length + end };
 }

@@ -238,8 +238,15 @@ export class Store {
     return (await Promise.all(names)).flat().sort();
   }
 
-  /** What a stage made, to be read from this store. */
-  artifact({ manifest, record }: { readonly manifest: Manifest; readonly record?: StageRecord | undefined }): Artifact {
+  /**
+   * What a stage made, to be read from this store.
+   *
+   * @param fetch Brings an object that is not here, and says whether it could.
+   */
+  artifact(
+    { manifest, record }: { readonly manifest: Manifest; readonly record?: StageRecord | undefined },
+    fetch?: (ref: ObjectRef) => Promise<boolean>,
+  ): Artifact {
     const handedOut = new Map<string, ObjectRef>();
     return {
       digest: manifestDigest(manifest),
@@ -250,13 +257,13 @@ export class Store {
         const ref = Object.hasOwn(manifest.files, file) ? manifest.files[file] : undefined;
         if (ref === undefined)
           throw new DataError(`Artifact of stage "${manifest.stage}" has no file ${JSON.stringify(file)}`);
-        if (await this.intact(ref, true)) {
+        if ((await this.intact(ref, true)) || ((await fetch?.(ref)) && (await this.intact(ref, true)))) {
           handedOut.set(file, ref);
           return this.objectPath(ref.sha256);
         }
         throw new DataError(
           `${JSON.stringify(file)} of stage "${manifest.stage}" is missing or damaged in ${JSON.stringify(this.root)} ` +
-            `(${ref.sha256.slice(0, 12)}); the same command again makes it anew`,
+            `(${ref.sha256.slice(0, 12)}); the same command again makes it anew, or \`madformer pull\` gets it where a remote store has it`,
         );
       },
       changed: async () => [...handedOut].filter(([, ref]) => !this.untouched(ref)).map(([file]) => file),

@@ -9,7 +9,7 @@ import { findStage, workspaceRoot } from "../workspace.js";
 const MARK = { known: "=", remote: "<", damaged: "!", runs: "*", waits: "?" } as const;
 const WORDS = {
   known: "in the store, nothing to do",
-  remote: "in the remote store, would be fetched",
+  remote: "in the remote store, whose files are fetched when something reads them",
   damaged: "would be repaired",
   runs: "would run",
   waits: "runs only if what it waits for comes out different",

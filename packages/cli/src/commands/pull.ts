@@ -21,6 +21,7 @@ interface Row {
 const WORDS = {
   current: "there already",
   restored: "fetched",
+  known: "known",
   unknown: "not in the remote store, or it could not be had",
   waits: "waits for a stage before it",
 } as const;
@@ -30,8 +31,9 @@ export function pullCommand(io: Io): Command {
   return new Command("pull")
     .summary("get what pipelines show from the remote store")
     .description(
-      'Get from the remote store (MADFORMER_REMOTE, or "remote" in madformer.json) what pipelines would make now, and show it in\n' +
-        "pipelines/*/out. Computes nothing. `npm run reproduce` does the same, and computes the rest.",
+      'Get from the remote store (MADFORMER_REMOTE, or "remote" in madformer.json) what pipelines would make now, all files of it,\n' +
+        "and show it in pipelines/*/out. Computes nothing. `npm run reproduce` fetches the files that are read, and computes the\n" +
+        "rest.",
     )
     .argument("[pipeline]", "only this pipeline, such as faces-64; all by default")
     .argument("[stage]", "only this stage of it and all that it needs, such as sample")
@@ -58,7 +60,7 @@ export function pullCommand(io: Io): Command {
       for (const pipeline of pipelines)
         for (const { name: one, state } of dryRun
           ? await wouldRestore(pipeline, stage, store, remote, bundles)
-          : await restorePipeline(pipeline, stage, { store, remote, signal, ...bundles, stream }))
+          : await restorePipeline(pipeline, stage, { store, remote, signal, whole: true, ...bundles, stream }))
           rows.push({ stage: `${pipeline.name}/${one}`, state });
       const lacking = rows.filter(({ state }) => state === "unknown" || state === "waits");
       if (json) io.out(`${JSON.stringify({ remote: uri, dryRun, stages: rows }, null, 2)}\n`);

@@ -1,4 +1,4 @@
-import { Store } from "@madformer/artifacts";
+import { remotePlace, Store } from "@madformer/artifacts";
 import { openLog, verify, type Finding } from "@madformer/stage";
 import { Command } from "commander";
 import { ExitCode } from "../exit.js";
@@ -47,15 +47,19 @@ export function verifyCommand(io: Io): Command {
       const onProgress = (done: number): void => {
         if (deep && !json) log.progress("MiB", Math.round(done / 2 ** 20), Math.round(done / 2 ** 20) + 1);
       };
-      const found = await verify({ store, pipelines, stage, whole: name === undefined, deep, dryRun, onProgress });
+      const remote = (await remotePlace(root))?.uri;
+      const whole = name === undefined;
+      const found = await verify({ store, pipelines, stage, whole, deep, remote, dryRun, onProgress });
       const open = found.findings.filter(({ mended }) => mended === undefined);
       if (json) io.out(`${JSON.stringify(found, null, 2)}\n`);
       else {
         io.out(found.findings.map(lineOf).join(""));
         const how = deep ? "hashed" : "by size and time; --deep hashes them";
+        const elsewhere =
+          found.elsewhere === 0 ? "" : `; ${found.elsewhere} stages have files in the remote store alone (--remote)`;
         io.out(
           `Looked at ${found.stages} stages and ${found.objects} objects (${(found.bytes / 2 ** 20).toFixed(1)} MiB, ${how}): ` +
-            `${found.findings.length === 0 ? "nothing is wrong" : `${open.length} wrong, ${found.findings.length - open.length} mended`}\n`,
+            `${found.findings.length === 0 ? "nothing is wrong" : `${open.length} wrong, ${found.findings.length - open.length} mended`}${elsewhere}\n`,
         );
         const again = [...new Set(open.map(({ where }) => where.split("/")[0] ?? ""))].filter((word) =>
           pipelines.some((pipeline) => pipeline.name === word),
