@@ -3,9 +3,9 @@ import { compile, Program, type EngineName, type Tensors, type Tree } from "@mad
 import type { DType, Graph, TensorData } from "../src/ir/graph.js";
 import { formatType } from "../src/ir/infer.js";
 import { interpret, type Precision } from "../src/ir/interpret.js";
-import type { OnnxTarget } from "../src/backends/onnx/builder.js";
-import { lowerToOnnx } from "../src/backends/onnx/lower.js";
-import { OnnxExecutor } from "../src/backends/onnx/executor.js";
+import type { OnnxTarget } from "../src/onnx/builder.js";
+import { lowerToOnnx } from "../src/onnx/lower.js";
+import { loadOnnx } from "../src/backends/onnx/load.js";
 import { INPUTS, OUTPUTS } from "../src/graph-names.js";
 import { trace, type TensorFunction } from "../src/trace/trace.js";
 import { fieldsOf, flatten, isSpec, isValue, PATH_SEPARATOR, unflatten, type TensorField } from "../src/signature.js";
@@ -250,7 +250,7 @@ export async function runLowered(graph: Graph, target: OnnxTarget, inputs: Tree<
     shape,
   }));
   const fields = { state: [], inputs: fieldsOf(inputs, "inputs"), outputs, updated: new Set<string>() };
-  const executor = await OnnxExecutor.load(lowerToOnnx(graph, target), fields, { threads: 1 });
+  const executor = await loadOnnx(lowerToOnnx(graph, target), fields, { threads: 1 });
   await using program = new Program<Tree<Value>>("cases", "onnx", executor, graph, {});
   return await resultsOf(program, inputs);
 }

@@ -1,5 +1,5 @@
-import { fuseAddends } from "../backends/onnx/passes/fuse-addends.js";
-import { productsForConvolutions } from "../backends/onnx/passes/products-for-convolutions.js";
+import { fuseAddends } from "../onnx/passes/fuse-addends.js";
+import { productsForConvolutions } from "../onnx/passes/products-for-convolutions.js";
 import { type Graph, type OpKind } from "../ir/graph.js";
 import { eliminateCommonSubexpressions } from "./eliminate-common-subexpressions.js";
 import { foldConstant } from "./fold-constants.js";

@@ -1,5 +1,5 @@
-import { isOp, type Node, type NodeOf } from "../../ir/graph.js";
-import { resizeWeights } from "../../ir/resize.js";
+import { isOp, type Node, type NodeOf } from "../ir/graph.js";
+import { resizeWeights } from "../ir/resize.js";
 import type { OnnxBuilder } from "./builder.js";
 
 /** A convolution of doubled pixels with a filter that is known. */

@@ -1,5 +1,5 @@
 import protobuf from "protobufjs/light.js";
-import type { DType } from "../../ir/graph.js";
+import type { DType, Shape } from "../ir/graph.js";
 
 /**
  * The part of ONNX' `onnx.proto3` (IR version 10) that programs are written in: message and field names and numbers are
@@ -158,4 +158,14 @@ export function decodeModel(bytes: Uint8Array): OnnxModel {
 /** The dtype of a program for ONNX' number of an element type; undefined for those that programs do not hold. */
 export function dtypeOfElement(dataType: number): DType | undefined {
   return (["float32", "int32", "bool"] as const).find((dtype) => ELEMENT_TYPE[dtype] === dataType);
+}
+
+/** Shapes of a model's inputs and outputs, by name. */
+export function shapesOf({ graph }: OnnxModel): Map<string, Shape> {
+  return new Map(
+    [...graph.input, ...graph.output].map(({ name, type }) => [
+      name,
+      type.tensorType.shape.dim.map(({ dimValue }) => dimValue),
+    ]),
+  );
 }

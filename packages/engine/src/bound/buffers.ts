@@ -1,5 +1,5 @@
 import koffi from "koffi";
-import type { DType, TensorData } from "../../ir/graph.js";
+import type { DType, TensorData } from "../ir/graph.js";
 
 /** Bytes that vector instructions like their operands to start at. */
 const ALIGNMENT = 64;

@@ -1,6 +1,6 @@
-import { nodesOf, operationsOf, type Graph, type Node, type NodeOf } from "../../../ir/graph.js";
+import { nodesOf, operationsOf, type Graph, type Node, type NodeOf } from "../../ir/graph.js";
 import { FOR_UPDATES, splitUpdates } from "./split-updates.js";
-import * as t from "../../../passes/testing.js";
+import * as t from "../../passes/testing.js";
 
 const N = 6;
 

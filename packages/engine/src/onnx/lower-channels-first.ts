@@ -1,4 +1,4 @@
-import { sameNumbers, sizeOf, type Node } from "../../ir/graph.js";
+import { sameNumbers, sizeOf, type Node } from "../ir/graph.js";
 import { hasChannelsFirst, isPerChannel } from "./channels-first.js";
 import type { OnnxBuilder } from "./builder.js";
 import { REDUCE } from "./reduce.js";

@@ -1,8 +1,8 @@
-import { operationsOf, type Graph, type Node, type Shape, type Window2D } from "../../../ir/graph.js";
-import { makeNode } from "../../../ir/infer.js";
-import { eliminateCommonSubexpressions } from "../../../passes/eliminate-common-subexpressions.js";
+import { operationsOf, type Graph, type Node, type Shape, type Window2D } from "../../ir/graph.js";
+import { makeNode } from "../../ir/infer.js";
+import { eliminateCommonSubexpressions } from "../../passes/eliminate-common-subexpressions.js";
 import { productsForConvolutions } from "./products-for-convolutions.js";
-import { constant, expectRewritten, expectUntouched, graphOf, input, unary } from "../../../passes/testing.js";
+import { constant, expectRewritten, expectUntouched, graphOf, input, unary } from "../../passes/testing.js";
 
 const window = (size: number, pad: number, stride = 1, dilation = 1): Window2D => ({
   size: [size, size],

@@ -1,4 +1,4 @@
-import type { ReduceFunction } from "../../ir/graph.js";
+import type { ReduceFunction } from "../ir/graph.js";
 
 /** ONNX operators of reductions. Of booleans 0 and 1, any is the largest and all the smallest. */
 export const REDUCE = {

@@ -1,7 +1,7 @@
-import { sizeOf, type Node, type Shape, type Window2D } from "../../ir/graph.js";
+import { sizeOf, type Node, type Shape, type Window2D } from "../ir/graph.js";
 import { hasChannelsFirst } from "./channels-first.js";
-import { resizeWeights } from "../../ir/resize.js";
-import { windowOutput } from "../../ir/infer.js";
+import { resizeWeights } from "../ir/resize.js";
+import { windowOutput } from "../ir/infer.js";
 import type { OnnxBuilder } from "./builder.js";
 import { lowerUpsampledConvolution, upsampledConvolution } from "./upsampled-convolution.js";
 import type { Lowering } from "./lower.js";

@@ -1,6 +1,6 @@
-import { isOp, sizeOf, type Graph, type Node, type NodeOf, type Window2D } from "../../../ir/graph.js";
+import { isOp, sizeOf, type Graph, type Node, type NodeOf, type Window2D } from "../../ir/graph.js";
 import { hasChannelsFirst } from "../channels-first.js";
-import { firstOf, rewrite, type Rewriting, type Rule } from "../../../passes/rewrite.js";
+import { firstOf, rewrite, type Rewriting, type Rule } from "../../passes/rewrite.js";
 
 /**
  * Up to this many output pixels per image a convolution is faster as a product of its windows laid out as rows (`patches`).

@@ -1,15 +1,6 @@
-import { makeNode } from "../../../ir/infer.js";
+import { makeNode } from "../../ir/infer.js";
 import { fuseAddends } from "./fuse-addends.js";
-import {
-  add,
-  expectRewritten,
-  expectUntouched,
-  graphOf,
-  input,
-  matmul,
-  mul,
-  reshape,
-} from "../../../passes/testing.js";
+import { add, expectRewritten, expectUntouched, graphOf, input, matmul, mul, reshape } from "../../passes/testing.js";
 
 const product = () => matmul(input("a", [4, 3]), input("b", [3, 5]), { alpha: 0.5 });
 const window = { size: [3, 3], strides: [1, 1], dilations: [1, 1], pads: [1, 1, 1, 1] } as const;

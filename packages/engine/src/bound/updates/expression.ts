@@ -1,4 +1,4 @@
-import { sizeOf, type BinaryFunction, type Node, type UnaryFunction } from "../../../ir/graph.js";
+import { sizeOf, type BinaryFunction, type Node, type UnaryFunction } from "../../ir/graph.js";
 
 /** Elementwise functions that WebAssembly has as one instruction, rounding as everybody does. */
 const UNARY = ["neg", "abs", "sqrt", "square"] as const satisfies readonly UnaryFunction[];

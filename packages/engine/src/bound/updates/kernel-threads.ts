@@ -1,6 +1,6 @@
 import { Worker } from "node:worker_threads";
 import { LANES } from "./elementwise-kernel.js";
-import type { WebAssemblyMemory } from "../../../wasm/webassembly.js";
+import type { WebAssemblyMemory } from "../../wasm/webassembly.js";
 
 /** One call of an elementwise kernel. */
 export interface KernelCall {

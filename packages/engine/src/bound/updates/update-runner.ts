@@ -1,7 +1,7 @@
 import { availableParallelism } from "node:os";
 import type { Update } from "./split-updates.js";
 import { elementwiseModule, kernelName, LANES, type ElementwiseKernel } from "./elementwise-kernel.js";
-import { PAGE_BYTES, WebAssembly, type WebAssemblyMemory } from "../../../wasm/webassembly.js";
+import { PAGE_BYTES, WebAssembly, type WebAssemblyMemory } from "../../wasm/webassembly.js";
 import { KernelThreads, type KernelCall } from "./kernel-threads.js";
 
 /** A tensor's place: its elements, and where they start in the kernels' memory, in bytes. */

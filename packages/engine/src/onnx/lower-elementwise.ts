@@ -1,4 +1,4 @@
-import type { UnaryFunction } from "../../ir/graph.js";
+import type { UnaryFunction } from "../ir/graph.js";
 import { MICROSOFT, type OnnxBuilder } from "./builder.js";
 import type { Lowering } from "./lower.js";
 import { ELEMENT_TYPE } from "./proto.js";

@@ -1,4 +1,4 @@
-import { nodesOf, sizeOf, type Graph, type Node, type Op, type OpKind } from "../../ir/graph.js";
+import { nodesOf, sizeOf, type Graph, type Node, type Op, type OpKind } from "../ir/graph.js";
 import { lowerChannelsFirst } from "./lower-channels-first.js";
 import { MICROSOFT, OnnxBuilder, valueInfo, type OnnxTarget } from "./builder.js";
 import { lowerBinary, lowerCompare, lowerSelect, lowerUnary } from "./lower-elementwise.js";

@@ -1,5 +1,5 @@
-import { isOp, nodesOf, sameNumbers, sizeOf, type Graph, type Node } from "../../../ir/graph.js";
-import { INPUTS, NEXT_STATE, STATE } from "../../../graph-names.js";
+import { isOp, nodesOf, sameNumbers, sizeOf, type Graph, type Node } from "../../ir/graph.js";
+import { INPUTS, NEXT_STATE, STATE } from "../../graph-names.js";
 import { expressionOf, isFusible, type Expression } from "./expression.js";
 
 /** One tensor that an update reads: state as it was before the run, or a result of the rest of the graph. */

@@ -1,5 +1,5 @@
-import { isOp, nodesOf, type Graph, type Node } from "../../ir/graph.js";
-import { makeNode } from "../../ir/infer.js";
+import { isOp, nodesOf, type Graph, type Node } from "../ir/graph.js";
+import { makeNode } from "../ir/infer.js";
 import { lowerToOnnx } from "./lower.js";
 import { planSplits } from "./splits.js";
 

@@ -9,7 +9,7 @@ import {
   set,
   type Code,
   type Variable,
-} from "../../../wasm/assembler.js";
+} from "../../wasm/assembler.js";
 import type { Expression, FusedFunction, Operand } from "./expression.js";
 
 /** Elements that a kernel takes at once. Sizes are padded to a multiple of it. */

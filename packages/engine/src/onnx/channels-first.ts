@@ -1,4 +1,4 @@
-import { isOp, sameNumbers, type Node } from "../../ir/graph.js";
+import { isOp, sameNumbers, type Node } from "../ir/graph.js";
 
 /** Up to this many channels an image is resized with its channels first: products of three columns are slow. */
 const FEW_CHANNELS = 4;

@@ -1,26 +1,21 @@
-import { isMemory, type Executor, type Memory, type ProgramFields } from "../../backend.js";
-import { INPUTS, NEXT_STATE, OUTPUTS, STATE } from "../../graph-names.js";
-import type { Shape, TensorData } from "../../ir/graph.js";
-import type { TensorField } from "../../signature.js";
-import { BoundMemory, type Buffer } from "./bound-memory.js";
-import { OrtSession, type SessionOptions } from "./ort-session.js";
-import { dtypeOfElement, encodeModel, type OnnxModel, type OnnxTensor } from "./proto.js";
-import type { Update } from "./updates/split-updates.js";
-import { UpdateRunner } from "./updates/update-runner.js";
-
-/** Initializers from this size on are handed to ONNX Runtime where they lie, and not copied into the model's bytes. */
-const EXTERNAL_BYTES = 1024;
+import { isMemory, type Executor, type Memory, type ProgramFields } from "../backend.js";
+import { INPUTS, NEXT_STATE, OUTPUTS, STATE } from "../graph-names.js";
+import type { Shape, TensorData } from "../ir/graph.js";
+import type { TensorField } from "../signature.js";
+import { BoundMemory } from "./memory.js";
+import type { BoundSession } from "./session.js";
+import type { UpdateRunner } from "./updates/update-runner.js";
 
 /** Memory of outputs that came back is used again, as much as two runs in turn need; more is freed. */
 const MAX_SPARE = 2;
 
 /**
- * Runs a program in ONNX Runtime, over memory that is bound. State that a run changes exists twice: a run reads one copy and
+ * Runs a program in a runtime for ONNX models, over memory that is bound. State that a run changes exists twice: a run reads one copy and
  * writes the other in place, `commit` swaps them, and nothing is copied. Memory of another program is bound as it is.
  */
-export class OnnxExecutor implements Executor {
+export class BoundExecutor implements Executor {
   readonly fields: ProgramFields;
-  private readonly session: OrtSession;
+  private readonly session: BoundSession;
   private readonly slots: readonly number[];
   private current: 0 | 1 = 0;
   /** The model's inputs and outputs: state that updates alone read or write is not among them. */
@@ -47,9 +42,14 @@ export class OnnxExecutor implements Executor {
   private readonly operands: BoundMemory[] = [];
   private disposed = false;
 
-  private constructor(
+  /**
+   * @param session A loaded model whose inputs and outputs are named as `trace` names them. Owned from now on.
+   * @param shapes The model's inputs and outputs, by name.
+   * @param updates What follows the model, if its graph was split. Owned.
+   */
+  constructor(
     fields: ProgramFields,
-    session: OrtSession,
+    session: BoundSession,
     shapes: ReadonlyMap<string, Shape>,
     updates: UpdateRunner | undefined,
   ) {
@@ -60,7 +60,9 @@ export class OnnxExecutor implements Executor {
     for (const field of fields.state) {
       const copies = updates?.state(field.name);
       const made = (copy: 0 | 1): BoundMemory =>
-        copies ? new BoundMemory({ ...field, data: copies[copy] }) : BoundMemory.make(field);
+        copies
+          ? new BoundMemory(session.runtime, { ...field, data: copies[copy] })
+          : BoundMemory.make(session.runtime, field);
       if (fields.updated.has(field.name)) this.changing.set(field.name, [made(0), made(1)]);
       else if (copies) this.fixed.set(field.name, made(0));
     }
@@ -72,47 +74,10 @@ export class OnnxExecutor implements Executor {
       }
     for (const [name, memory] of this.fixed) this.bindFixed(name, memory);
     for (const [name, data] of updates?.operands ?? []) {
-      const operand = new BoundMemory({ dtype: "float32", shape: shapes.get(name) as Shape, data });
+      const operand = new BoundMemory(session.runtime, { dtype: "float32", shape: shapes.get(name) as Shape, data });
       this.operands.push(operand);
       for (const slot of this.slots) session.bindOutput(slot, name, operand);
     }
-  }
-
-  /**
-   * Loads an ONNX model whose inputs and outputs are named as `trace` names them.
-   *
-   * @param updates What follows the model, if its graph was split.
-   */
-  static async load(
-    model: OnnxModel,
-    fields: ProgramFields,
-    options: SessionOptions,
-    updates: readonly Update[] = [],
-  ): Promise<OnnxExecutor> {
-    const external = new Map<string, Buffer>();
-    const initializer = model.graph.initializer.map((tensor): OnnxTensor => {
-      const { rawData, dims, name } = tensor;
-      const dtype = dtypeOfElement(tensor.dataType);
-      if (rawData === undefined || rawData.byteLength < EXTERNAL_BYTES || dtype === undefined) return tensor;
-      external.set(name, { dtype, shape: dims, data: viewOf(rawData, dtype) });
-      const { rawData: _inline, ...head } = tensor;
-      const entries = { location: "memory", offset: "0", length: String(rawData.byteLength) };
-      return {
-        ...head,
-        dataLocation: 1,
-        externalData: Object.entries(entries).map(([key, value]) => ({ key, value })),
-      };
-    });
-    const bytes = encodeModel({ ...model, graph: { ...model.graph, initializer } });
-    const session = await OrtSession.load(bytes, external, options);
-    const shapes = new Map(
-      [...model.graph.input, ...model.graph.output].map(({ name, type }): [string, Shape] => [
-        name,
-        type.tensorType.shape.dim.map(({ dimValue }) => dimValue),
-      ]),
-    );
-    const runner = updates.length > 0 ? new UpdateRunner(updates, options.threads) : undefined;
-    return new OnnxExecutor(fields, session, shapes, runner);
   }
 
   async run(inputs: ReadonlyMap<string, TensorData | Memory>, kept: ReadonlySet<string>): Promise<void> {
@@ -126,7 +91,7 @@ export class OnnxExecutor implements Executor {
     }
     for (const { name } of this.fields.state) if (!this.fields.updated.has(name)) this.fixedState(name);
     for (const field of this.fields.outputs) {
-      const memory = kept.has(field.name) ? this.nextFor(field) : memoryIn(this.outputs, field);
+      const memory = kept.has(field.name) ? this.nextFor(field) : this.outputFor(field);
       this.results.set(field.name, memory);
       this.bindOutput(this.current, OUTPUTS + field.name, memory);
     }
@@ -189,14 +154,15 @@ export class OnnxExecutor implements Executor {
     return this.ownState(name);
   }
 
-  /** Ends profiling (`profilePrefix`); returns the path of the profile. */
+  /** Ends profiling, where its session was told to; returns the path of the profile. */
   endProfiling(): string {
+    if (!this.session.endProfiling) throw new TypeError("Cannot end a profile: this engine writes none");
     return this.session.endProfiling();
   }
 
   async dispose(): Promise<void> {
     this.disposed = true;
-    await this.session.settled();
+    await this.session.settled?.();
     this.session[Symbol.dispose]();
     this.updates?.[Symbol.dispose]();
     const pairs = [...this.changing.values()].flat();
@@ -213,7 +179,10 @@ export class OnnxExecutor implements Executor {
   private fixedState(name: string): BoundMemory {
     const known = this.adopted.get(name) ?? this.fixed.get(name);
     if (known) return known;
-    const memory = BoundMemory.make(this.fields.state.find((field) => field.name === name) as TensorField);
+    const memory = BoundMemory.make(
+      this.session.runtime,
+      this.fields.state.find((field) => field.name === name) as TensorField,
+    );
     this.fixed.set(name, memory);
     this.bindFixed(name, memory);
     return memory;
@@ -231,9 +200,16 @@ export class OnnxExecutor implements Executor {
   private overArray(field: TensorField, data: TensorData): BoundMemory {
     const before = this.arrays.get(field.name);
     if (before?.buffer.data === data) return before;
-    const memory = new BoundMemory({ ...field, data });
+    const memory = new BoundMemory(this.session.runtime, { ...field, data });
     this.arrays.set(field.name, memory);
     before?.free();
+    return memory;
+  }
+
+  /** Memory for an output that is copied from. */
+  private outputFor(field: TensorField): BoundMemory {
+    let memory = this.outputs.get(field.name);
+    if (!memory) this.outputs.set(field.name, (memory = BoundMemory.make(this.session.runtime, field)));
     return memory;
   }
 
@@ -243,7 +219,7 @@ export class OnnxExecutor implements Executor {
     const memory =
       this.next.get(name) ??
       this.spare.get(name)?.pop() ??
-      BoundMemory.make(field, (back) => this.takeBack(name, back));
+      BoundMemory.make(this.session.runtime, field, (back) => this.takeBack(name, back));
     this.next.set(name, memory);
     return memory;
   }
@@ -268,22 +244,7 @@ export class OnnxExecutor implements Executor {
   }
 }
 
-/** Memory for a field, made when it is first asked for. */
-function memoryIn(map: Map<string, BoundMemory>, field: TensorField): BoundMemory {
-  let memory = map.get(field.name);
-  if (!memory) map.set(field.name, (memory = BoundMemory.make(field)));
-  return memory;
-}
-
 /** Memory of this backend's: its handles alone get here. */
 function boundMemory(memory: Memory): BoundMemory {
   return memory as BoundMemory;
-}
-
-/** Bytes as elements, in place where their alignment allows. (Node's Buffer, which a file is, has a `slice` that does not copy.) */
-function viewOf(bytes: Uint8Array, dtype: Buffer["dtype"]): TensorData {
-  if (dtype === "bool") return bytes;
-  const aligned = bytes.byteOffset % 4 === 0 ? bytes : new Uint8Array(bytes);
-  const View = dtype === "float32" ? Float32Array : Int32Array;
-  return new View(aligned.buffer as ArrayBuffer, aligned.byteOffset, aligned.byteLength / 4);
 }

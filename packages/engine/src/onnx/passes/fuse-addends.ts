@@ -1,6 +1,6 @@
-import { isOp, sameNumbers, sizeOf, type Graph, type Node } from "../../../ir/graph.js";
+import { isOp, sameNumbers, sizeOf, type Graph, type Node } from "../../ir/graph.js";
 import { hasChannelsFirst } from "../channels-first.js";
-import { firstOf, rewrite, type Rule } from "../../../passes/rewrite.js";
+import { firstOf, rewrite, type Rule } from "../../passes/rewrite.js";
 
 /** A sum with a product or a convolution that nothing else uses becomes that operation's own addend: one pass less. */
 export function fuseAddends(graph: Graph): Graph {

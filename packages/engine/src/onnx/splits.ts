@@ -1,4 +1,4 @@
-import { isOp, type Node, type NodeOf } from "../../ir/graph.js";
+import { isOp, type Node, type NodeOf } from "../ir/graph.js";
 
 /** Slices that cut a tensor into consecutive parts along one axis: what ONNX' `Split` gives at once. */
 export interface SplitPlan {
