@@ -37,8 +37,12 @@ const UNARY: Partial<Record<UnaryFunction, string>> = {
   not: "Not",
 };
 
-export const lowerUnary: Lowering<"unary"> = (onnx, { op }, inputs, out) => {
+export const lowerUnary: Lowering<"unary"> = (onnx, node, inputs, out) => {
+  const { op } = node;
   const [x = ""] = inputs;
+  // OpenVINO's exp of NaN is infinite.
+  if (op.fn === "exp" && onnx.target === "openvino")
+    return onnx.op("Where", [onnx.op("IsNaN", inputs), x, onnx.op("Exp", inputs)], {}, out);
   const direct = UNARY[op.fn];
   if (direct !== undefined) return onnx.op(direct, inputs, {}, out);
   switch (op.fn) {
@@ -52,7 +56,7 @@ export const lowerUnary: Lowering<"unary"> = (onnx, { op }, inputs, out) => {
         : onnx.op("Mul", [x, onnx.op("Sigmoid", inputs)], {}, out);
     // tanh(x / 2) · (e^x + 1): no digits are lost near zero, where e^x - 1 would cancel; above 1 nothing cancels.
     case "expm1": {
-      const exp = onnx.op("Exp", inputs);
+      const exp = lowerUnary(onnx, { ...node, op: { ...op, fn: "exp" } }, inputs, {});
       const near = onnx.op("Mul", [
         onnx.op("Tanh", [onnx.op("Mul", [x, onnx.scalar(0.5)])]),
         onnx.op("Add", [exp, onnx.scalar(1)]),
@@ -87,6 +91,11 @@ const BINARY = {
 
 export const lowerBinary: Lowering<"binary"> = (onnx, { op, dtype }, inputs, out) => {
   const [a = "", b = ""] = inputs;
+  if ((op.fn === "max" || op.fn === "min") && dtype === "float32" && onnx.target === "openvino") {
+    // OpenVINO's would lose NaN: b where it is the one that is wanted, or NaN; else a.
+    const wanted = onnx.op("Less", op.fn === "max" ? [a, b] : [b, a]);
+    return onnx.op("Where", [onnx.op("Or", [wanted, onnx.op("IsNaN", [b])]), b, a], {}, out);
+  }
   switch (op.fn) {
     case "div":
       return onnx.op("Div", inputs, {}, out);
@@ -135,6 +144,9 @@ export const lowerCompare: Lowering<"compare"> = (onnx, { op, inputs: [a] }, inp
   if (op.fn === "notEqual") return onnx.op("Not", [onnx.op("Equal", inputs)], {}, out);
   const ordered = a?.dtype === "bool" && op.fn !== "equal";
   const operands = ordered ? inputs.map((x) => onnx.op("Cast", [x], { to: ELEMENT_TYPE.int32 })) : inputs;
+  // OpenVINO's are true of NaN; the other way round they are not.
+  if (onnx.target === "openvino" && (op.fn === "greater" || op.fn === "greaterEqual"))
+    return onnx.op(op.fn === "greater" ? "Less" : "LessOrEqual", [...operands].reverse(), {}, out);
   return onnx.op(COMPARE[op.fn], operands, {}, out);
 };
 

@@ -42,7 +42,7 @@ const LOWERINGS: { readonly [K in OpKind]: Lowering<K> } = {
   binary: lowerBinary,
   compare: lowerCompare,
   select: lowerSelect,
-  cast: (onnx, { op }, inputs, out) => onnx.op("Cast", inputs, { to: ELEMENT_TYPE[op.dtype] }, out),
+  cast: lowerCast,
 
   reduce: lowerReduce,
   arg: (onnx, { op }, inputs, out) => {
@@ -75,6 +75,7 @@ const LOWERINGS: { readonly [K in OpKind]: Lowering<K> } = {
   slice: (onnx, { op, inputs }, [x = ""], out) => {
     const shape = inputs[0]?.shape ?? [];
     const cut = shape.flatMap((size, axis) => (op.sizes[axis] === size && op.steps[axis] === 1 ? [] : [axis]));
+    if (cut.length === 0) return onnx.op("Identity", [x], {}, out);
     const at = (list: readonly number[], axis: number): number => list[axis] ?? 0;
     const start = (axis: number): number => (op.sizes[axis] === 0 ? 0 : at(op.starts, axis)); // nothing may start anywhere
     // An end before the first element cannot be written as -1, which means the last: ONNX clamps anything smaller.
@@ -113,6 +114,23 @@ const LOWERINGS: { readonly [K in OpKind]: Lowering<K> } = {
     return onnx.op("Slice", [sums, onnx.ints([0]), onnx.ints([shape[0] ?? 0]), onnx.ints([0])], {}, out);
   },
 };
+
+function lowerCast(
+  ...[
+    onnx,
+    {
+      op,
+      inputs: [x],
+    },
+    inputs,
+    out,
+  ]: Parameters<Lowering<"cast">>
+): string {
+  // OpenVINO looks at the last byte alone.
+  if (op.dtype === "bool" && x?.dtype === "int32" && onnx.target === "openvino")
+    return onnx.op("Not", [onnx.op("Equal", [...inputs, onnx.scalar(0, "int32")])], {}, out);
+  return onnx.op("Cast", inputs, { to: ELEMENT_TYPE[op.dtype] }, out);
+}
 
 function lowerReduce(...[onnx, node, [x = ""], out]: Parameters<Lowering<"reduce">>): string {
   const { op, dtype } = node;

@@ -5,6 +5,7 @@ import { lowerToOnnx } from "../../onnx/lower.js";
 import { programMetadata } from "../../onnx/metadata.js";
 import { optimize } from "../../passes/index.js";
 import { loadOnnx } from "./load.js";
+import { ortLibrary } from "./ort-library.js";
 import type { SessionOptions } from "./ort-session.js";
 
 export { loadOnnx };
@@ -13,6 +14,13 @@ export type { SessionOptions };
 /** Writes the graph as ONNX and runs it in ONNX Runtime; the elementwise tail of a training step is a WebAssembly kernel. */
 export const onnx: Backend<SessionOptions> = {
   precisions: ["float32"],
+  state() {
+    try {
+      return { version: ortLibrary().version, devices: ["cpu"] };
+    } catch (error) {
+      return { devices: [], problem: (error as Error).message };
+    }
+  },
   prepare({ name, traced, fields, constants, threads, session }) {
     const optimized = optimize(traced, "onnx");
     return {
