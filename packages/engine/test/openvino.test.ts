@@ -2,10 +2,11 @@
 import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { compile, spec, type PrecisionName } from "@madformer/engine";
+import { compile, spec, type EngineName, type PrecisionName } from "@madformer/engine";
 import * as tf from "@tensorflow/tfjs-core";
 import { setCacheFolder } from "../src/backends/openvino/cache.js";
 import { describeInstalled } from "./installed.js";
+import { expectClose, TOLERANCE } from "./tolerance.js";
 import { Draws } from "./values.js";
 
 const draws = new Draws("openvino");
@@ -46,6 +47,23 @@ describeInstalled("openvino", () => {
     const worst = Math.max(...exact.map((x, i) => Math.abs(x - rounded[i]!)));
     expect(worst).toBeGreaterThan(1e-6);
     expect(worst).toBeLessThan(1e-2);
+  });
+
+  test("multiplies by one constant both ways round", async () => {
+    // OpenVINO packs it once. 16 columns: of fewer it packs nothing.
+    const fixed = draws.normal([16, 16]).data;
+    const make = (engine: EngineName) =>
+      compile(
+        ({ c }, { x }) => ({ outputs: { there: tf.matMul(x, c), back: tf.matMul(x, c, false, true) } }),
+        { state: { c: spec([16, 16]) }, inputs: { x: spec([128, 16]) } },
+        { engine, constants: { c: fixed }, name: "both" },
+      );
+    await using ours = await make("openvino");
+    await using oracle = await make("cpu");
+    const x = X.slice(0, 128 * 16);
+    const [found, expected] = [await ours.run({ x }), await oracle.run({ x })];
+    expectClose(found.there, expected.there, TOLERANCE.product);
+    expectClose(found.back, expected.back, TOLERANCE.product);
   });
 
   test("goes on from saved state as if it had not stopped", async () => {

@@ -1,5 +1,6 @@
 import { fuseAddends } from "../onnx/passes/fuse-addends.js";
 import { productsForConvolutions } from "../onnx/passes/products-for-convolutions.js";
+import { turnConstants } from "../onnx/passes/turn-constants.js";
 import { type Graph, type OpKind } from "../ir/graph.js";
 import { eliminateCommonSubexpressions } from "./eliminate-common-subexpressions.js";
 import { foldConstant } from "./fold-constants.js";
@@ -63,6 +64,7 @@ const LAST_PASSES: readonly Pass[] = [
   { name: "fuseAddends", run: fuseAddends, targets: ["onnx"], needs: "binary" },
   { name: "eliminateCommonSubexpressions", run: eliminateCommonSubexpressions, targets: TARGETS },
   { name: "simplify", run: simplify, targets: TARGETS },
+  { name: "turnConstants", run: turnConstants, targets: ["openvino"], needs: "matmul" },
 ];
 
 /** All that was traced so far settles within three rounds. */
