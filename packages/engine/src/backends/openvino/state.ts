@@ -28,3 +28,14 @@ const bfloat16Note = (): string =>
   hasBfloat16()
     ? "the processor has bfloat16: with bf16 products run up to twice as fast"
     : "the processor has no bfloat16: bf16 is no faster here";
+
+let warned = false;
+
+/** Says once that bf16 gives nothing here, where it does not. */
+export function warnOfBfloat16(): void {
+  if (warned || hasBfloat16()) return;
+  warned = true;
+  process.emitWarning(
+    "the processor has no instructions for bfloat16: precision bf16 rounds, and is no faster than float32",
+  );
+}

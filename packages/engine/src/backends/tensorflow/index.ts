@@ -4,7 +4,7 @@ import { optimize } from "../../passes/index.js";
 import { loadTensorFlow, TFJS_BACKEND } from "./addon.js";
 
 /** Runs the optimized graph operation by operation in TensorFlow, through tfjs-node: on NVIDIA's GPUs where it finds one. */
-export const tensorflow: Backend<unknown> = {
+export const tensorflow: Backend<{ readonly threads?: number }> = {
   precisions: ["float32"],
   state() {
     try {
@@ -14,12 +14,12 @@ export const tensorflow: Backend<unknown> = {
       return { devices: [], problem: (error as Error).message };
     }
   },
-  prepare({ traced, fields, threads }) {
+  prepare({ traced, fields, session, ...request }) {
     const optimized = optimize(traced, "tensorflow");
     return {
       optimized,
       load: async () => {
-        loadTensorFlow(threads);
+        loadTensorFlow(session.threads ?? request.threads);
         return new GraphExecutor(TFJS_BACKEND, optimized.graph, fields);
       },
     };
