@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { ConfigError } from "@madformer/stage";
 import { Command, CommanderError } from "commander";
 import { compareCommand } from "./commands/compare.js";
+import { enginesCommand } from "./commands/engines.js";
 import { explainCommand } from "./commands/explain.js";
 import { gcCommand } from "./commands/gc.js";
 import { inspectCommand } from "./commands/inspect.js";
@@ -38,6 +39,7 @@ const COMMANDS: readonly MakeCommand[] = [
   pushCommand,
   verifyCommand,
   gcCommand,
+  enginesCommand,
   inspectCommand,
 ];
 

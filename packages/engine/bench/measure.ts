@@ -1,8 +1,9 @@
+import { ORT_TENSORS } from "../src/backends/onnx/ort-library.js";
 import { OrtSession } from "../src/backends/onnx/ort-session.js";
-import { BoundMemory } from "../src/backends/onnx/bound-memory.js";
-import { alignedArray } from "../src/backends/onnx/buffers.js";
-import { lowerToOnnx } from "../src/backends/onnx/lower.js";
-import { encodeModel } from "../src/backends/onnx/proto.js";
+import { BoundMemory } from "../src/bound/memory.js";
+import { alignedArray } from "../src/bound/buffers.js";
+import { lowerToOnnx } from "../src/onnx/lower.js";
+import { encodeModel } from "../src/onnx/proto.js";
 import { makeNode } from "../src/ir/infer.js";
 import type { Graph, NodeOf } from "../src/ir/graph.js";
 
@@ -39,7 +40,7 @@ export async function gemm(side: number, threads: number): Promise<{ run(): Prom
   const matrix = () => {
     const data = alignedArray("float32", side * side);
     const values = data.map((_, i) => (i % 7) / 7 - 0.5);
-    return new BoundMemory({ dtype: "float32", shape: [side, side], data: values });
+    return new BoundMemory(ORT_TENSORS, { dtype: "float32", shape: [side, side], data: values });
   };
   const slot = session.bind({
     inputs: new Map([

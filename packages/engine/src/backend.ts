@@ -97,9 +97,23 @@ export interface Prepared {
   readonly load: () => Promise<Executor>;
 }
 
+/** What of a backend is there on this machine. */
+export interface BackendState {
+  /** Its runtime's version. */
+  readonly version?: string;
+  /** Where it computes: `cpu`, or `gpu` with the card's name where that is known. */
+  readonly devices: readonly string[];
+  /** Why it cannot be used, and what to do about it. */
+  readonly problem?: string;
+  /** What else there is to know, such as what the processor gives a precision. */
+  readonly notes?: readonly string[];
+}
+
 /** A way to run programs: a folder of `backends/`, which knows nothing of the others. */
 export interface Backend<Session> {
   /** In which precisions it runs programs, the usual one first. */
   readonly precisions: readonly [PrecisionName, ...PrecisionName[]];
   prepare(request: CompileRequest<Session>): Prepared;
+  /** Looks whether it can be used, which loads its runtime. It never throws. */
+  state(): BackendState;
 }

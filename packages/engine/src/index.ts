@@ -6,8 +6,9 @@
  */
 export { compile, type CompileOptions } from "./compile.js";
 export { chooseEngine, computing, type EngineChoice, type EngineWords } from "./choice.js";
-export { ENGINES, type EngineName, type SessionOptions } from "./engines.js";
+export { ENGINES, engineStates, type EngineState, type EngineName, type SessionOptions } from "./engines.js";
 export type { PrecisionName } from "./backend.js";
+export { enginesFolder, installFolder } from "./installs/folder.js";
 export type { Handle } from "./handle.js";
 export { hostCopies, type HostCopies } from "./host-copies.js";
 export { loadProgram, saveProgram, type LoadOptions } from "./program-file.js";

@@ -1,22 +1,14 @@
 import { open, readFile, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { ProgramFields } from "./backend.js";
-import {
-  decodeModel,
-  dtypeOfElement,
-  encodeModel,
-  lowerToOnnx,
-  OnnxExecutor,
-  PROGRAM_KEY,
-  programMetadata,
-  type OnnxModel,
-  type OnnxTarget,
-  type OnnxValueInfo,
-  type SessionOptions,
-} from "./backends/onnx/index.js";
+import { loadOnnx, type SessionOptions } from "./backends/onnx/index.js";
 import { ProgramFailedError } from "./errors.js";
 import { INPUTS, NEXT_STATE, OUTPUTS, STATE } from "./graph-names.js";
 import { sizeOf, type Graph } from "./ir/graph.js";
+import type { OnnxTarget } from "./onnx/builder.js";
+import { lowerToOnnx } from "./onnx/lower.js";
+import { PROGRAM_KEY, programMetadata } from "./onnx/metadata.js";
+import { decodeModel, dtypeOfElement, encodeModel, type OnnxModel, type OnnxValueInfo } from "./onnx/proto.js";
 import { Program, type ProgramOptions } from "./program.js";
 import type { TensorField } from "./signature.js";
 
@@ -83,7 +75,7 @@ export async function loadProgram(path: string, options: LoadOptions = {}): Prom
       throw new SyntaxError(`Cannot load "${path}": tensor "${name}" lies in another file, which is not followed`);
   const fields = fieldsOfModel(path, model);
   try {
-    return new Program(name, "onnx", await OnnxExecutor.load(model, fields, options.session ?? {}), undefined, options);
+    return new Program(name, "onnx", await loadOnnx(model, fields, options.session ?? {}), undefined, options);
   } catch (cause) {
     throw new ProgramFailedError(name, `was loaded from "${path}"`, cause);
   }

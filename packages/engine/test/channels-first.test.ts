@@ -1,7 +1,7 @@
 /** Programs whose filters are constants keep the channels first between convolutions, and compute the same. */
 import { compile, groupNorm, spec, type TensorSpec, type Values } from "@madformer/engine";
 import * as tf from "@tensorflow/tfjs-core";
-import { lowerToOnnx } from "../src/backends/onnx/lower.js";
+import { lowerToOnnx } from "../src/onnx/lower.js";
 import { Draws } from "./values.js";
 
 const draws = new Draws("channels first");

@@ -5,7 +5,7 @@ import { dirname, join } from "node:path";
 import { compile, loadProgram, saveProgram, spec, type Program } from "@madformer/engine";
 import * as tf from "@tensorflow/tfjs-core";
 import ort from "onnxruntime-node";
-import { decodeModel, encodeModel } from "../src/backends/onnx/proto.js";
+import { decodeModel, encodeModel } from "../src/onnx/proto.js";
 import { expectClose } from "./tolerance.js";
 
 /** Two roundings of float32 on values near one: the files may use other operators than the program itself. */

@@ -13,6 +13,7 @@ import {
 } from "@madformer/engine";
 import * as tf from "@tensorflow/tfjs-core";
 import { ortLibrary } from "../src/backends/onnx/ort-library.js";
+import { INSTALLED } from "./installed.js";
 
 setFlagsFromString("--expose-gc");
 const collect = runInNewContext("gc") as () => void;
@@ -47,7 +48,7 @@ async function copiesDuring(task: () => Promise<unknown>): Promise<number> {
   return hostCopies().count - before;
 }
 
-describe.each(["onnx", "cpu"] as const)("a handle of engine %s", (engine) => {
+describe.each(["onnx", "cpu", ...INSTALLED] as const)("a handle of engine %s", (engine) => {
   test("is what a run gives where it is asked for by name, with everything under that name", async () => {
     await using program = await doubling(engine);
     const { y, parts } = await program.run({ x: [1, 2, 3] }, { handles: ["parts"] });

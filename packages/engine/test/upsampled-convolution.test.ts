@@ -1,7 +1,7 @@
 /** A convolution of doubled pixels is four convolutions of the pixels, where its filter is a constant. */
 import { compile, spec } from "@madformer/engine";
 import * as tf from "@tensorflow/tfjs-core";
-import { lowerToOnnx } from "../src/backends/onnx/lower.js";
+import { lowerToOnnx } from "../src/onnx/lower.js";
 import { Draws } from "./values.js";
 
 const draws = new Draws("upsampled convolution");

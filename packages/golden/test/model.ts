@@ -35,7 +35,7 @@ export async function runOnce<Name extends string>(
   shapes: Record<string, { readonly shape: readonly number[] }>,
   inputs: Readonly<Record<Name, GoldenTensor>>,
   fn: (params: Record<string, tf.Tensor>, inputs: Inside<Name>) => Record<string, tf.Tensor>,
-  engine: EngineName = "onnx",
+  engine?: EngineName,
 ): Promise<Record<string, Float32Array>> {
   const state = Object.fromEntries(Object.entries(shapes).map(([key, { shape }]) => [key, spec(shape)]));
   const dtype = ({ data }: GoldenTensor) => (data instanceof Int32Array ? "int32" : "float32");
@@ -47,7 +47,7 @@ export async function runOnce<Name extends string>(
         Object.entries<GoldenTensor>(inputs).map(([name, tensor]) => [name, spec(tensor.shape, dtype(tensor))]),
       ),
     },
-    { name: "golden", engine, initialState: { params } },
+    { name: "golden", ...(engine && { engine }), initialState: { params } },
   );
   const values = Object.fromEntries(
     Object.entries<GoldenTensor>(inputs).map(([name, { data }]) => [name, data as TensorData]),

@@ -1,5 +1,6 @@
-import { fuseAddends } from "../backends/onnx/passes/fuse-addends.js";
-import { productsForConvolutions } from "../backends/onnx/passes/products-for-convolutions.js";
+import { fuseAddends } from "../onnx/passes/fuse-addends.js";
+import { productsForConvolutions } from "../onnx/passes/products-for-convolutions.js";
+import { turnConstants } from "../onnx/passes/turn-constants.js";
 import { type Graph, type OpKind } from "../ir/graph.js";
 import { eliminateCommonSubexpressions } from "./eliminate-common-subexpressions.js";
 import { foldConstant } from "./fold-constants.js";
@@ -16,7 +17,7 @@ import { sinkTransposes } from "./sink-transposes.js";
  * What a graph is made ready for: a backend that knows what its runtime is fast at, or `any` runtime, of which nothing is known
  * (the interpreter's graphs, and those of tests).
  */
-export const TARGETS = ["onnx", "any"] as const;
+export const TARGETS = ["onnx", "openvino", "tensorflow", "any"] as const;
 export type Target = (typeof TARGETS)[number];
 
 /** What one pass did. */
@@ -63,6 +64,7 @@ const LAST_PASSES: readonly Pass[] = [
   { name: "fuseAddends", run: fuseAddends, targets: ["onnx"], needs: "binary" },
   { name: "eliminateCommonSubexpressions", run: eliminateCommonSubexpressions, targets: TARGETS },
   { name: "simplify", run: simplify, targets: TARGETS },
+  { name: "turnConstants", run: turnConstants, targets: ["openvino"], needs: "matmul" },
 ];
 
 /** All that was traced so far settles within three rounds. */

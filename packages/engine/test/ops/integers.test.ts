@@ -61,13 +61,14 @@ describe("int32", () => {
 
   test("arithmetic is exact where float32 would not be", async () => {
     const values = { a: vector([16_777_217, -16_777_217, 2 ** 30 + 1], "int32"), b: vector([2, 2, -1], "int32") };
+    const unlike = { openvino: "OpenVINO divides and compares int32 as float32" };
     await expectAgreement([
       caseOf("add", values, ({ a, b }) => tf.add(a, b), EXACT),
       caseOf("sub", values, ({ a, b }) => tf.sub(a, b), EXACT),
-      caseOf("floorDiv", values, ({ a, b }) => tf.floorDiv(a, b), EXACT),
-      caseOf("mod", values, ({ a, b }) => tf.mod(a, b), EXACT),
+      caseOf("floorDiv", values, ({ a, b }) => tf.floorDiv(a, b), { ...EXACT, unlike }),
+      caseOf("mod", values, ({ a, b }) => tf.mod(a, b), { ...EXACT, unlike }),
       caseOf("maximum", values, ({ a, b }) => tf.maximum(a, b), EXACT),
-      caseOf("less", values, ({ a, b }) => tf.less(tf.add(a, b), tf.sub(a, b)), EXACT),
+      caseOf("less", values, ({ a, b }) => tf.less(tf.add(a, b), tf.sub(a, b)), { ...EXACT, unlike }),
     ]);
   });
 });

@@ -24,6 +24,8 @@ interface Row {
   readonly tolerance: Tolerance;
   /** Whether it has a derivative. */
   readonly gradient?: false;
+  /** Engines whose values of NaN and infinities are others, and which. */
+  readonly unlike?: Readonly<Record<string, string>>;
 }
 
 const FUNCTIONS: Readonly<Record<string, Row>> = {
@@ -57,8 +59,8 @@ const FUNCTIONS: Readonly<Record<string, Row>> = {
   sigmoid: { fn: tf.sigmoid, special: true, tolerance: saturating },
   softplus: { fn: tf.softplus, special: true, tolerance: saturating },
   logSigmoid: { fn: tf.logSigmoid, tolerance: saturating },
-  relu: { fn: tf.relu, special: true, tolerance: exact },
-  relu6: { fn: tf.relu6, special: true, tolerance: exact },
+  relu: { fn: tf.relu, special: true, tolerance: exact, unlike: { openvino: "0 of NaN" } },
+  relu6: { fn: tf.relu6, special: true, tolerance: exact, unlike: { openvino: "0 of NaN" } },
   elu: { fn: tf.elu, special: true, tolerance: saturating },
   "leakyRelu, alpha 0.2": { fn: (x) => tf.leakyRelu(x), special: true, tolerance: elementwise },
   "leakyRelu, alpha -0.5": { fn: (x) => tf.leakyRelu(x, -0.5), special: true, tolerance: elementwise },
@@ -88,7 +90,7 @@ const FUNCTIONS: Readonly<Record<string, Row>> = {
 };
 
 function casesOf(name: string, row: Row): Case[] {
-  const { fn, from = -Infinity, to = Infinity, special = false, tolerance, gradient = tolerance } = row;
+  const { fn, from = -Infinity, to = Infinity, special = false, tolerance, gradient = tolerance, unlike = {} } = row;
   const within = (list: readonly number[]): number[] => list.filter((x) => x >= from && x <= to);
   const values = [
     vector(within(EDGES)),
@@ -99,7 +101,7 @@ function casesOf(name: string, row: Row): Case[] {
   const extremes = vector([...within(EXTREMES), ...(special ? SPECIAL : [])]);
   return [
     ...values.map((x) => caseOf(name, { x }, ({ x }) => fn(x), { tolerance, gradient })),
-    caseOf(name, { x: extremes }, ({ x }) => fn(x), { tolerance, gradient: false }),
+    caseOf(name, { x: extremes }, ({ x }) => fn(x), { tolerance, gradient: false, unlike }),
   ];
 }
 

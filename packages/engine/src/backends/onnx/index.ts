@@ -1,21 +1,26 @@
 import type { Backend } from "../../backend.js";
+import { splitUpdates } from "../../bound/updates/split-updates.js";
+import { UpdateRunner } from "../../bound/updates/update-runner.js";
+import { lowerToOnnx } from "../../onnx/lower.js";
+import { programMetadata } from "../../onnx/metadata.js";
 import { optimize } from "../../passes/index.js";
-import { OnnxExecutor } from "./executor.js";
-import { lowerToOnnx } from "./lower.js";
-import { programMetadata } from "./metadata.js";
+import { loadOnnx } from "./load.js";
+import { ortLibrary } from "./ort-library.js";
 import type { SessionOptions } from "./ort-session.js";
-import { splitUpdates } from "./updates/split-updates.js";
-import { UpdateRunner } from "./updates/update-runner.js";
 
-export type { OnnxTarget } from "./builder.js";
-export { lowerToOnnx, OnnxExecutor };
-export { PROGRAM_KEY, programMetadata } from "./metadata.js";
-export type { SessionOptions } from "./ort-session.js";
-export { decodeModel, dtypeOfElement, encodeModel, type OnnxModel, type OnnxValueInfo } from "./proto.js";
+export { loadOnnx };
+export type { SessionOptions };
 
 /** Writes the graph as ONNX and runs it in ONNX Runtime; the elementwise tail of a training step is a WebAssembly kernel. */
 export const onnx: Backend<SessionOptions> = {
   precisions: ["float32"],
+  state() {
+    try {
+      return { version: ortLibrary().version, devices: ["cpu"] };
+    } catch (error) {
+      return { devices: [], problem: (error as Error).message };
+    }
+  },
   prepare({ name, traced, fields, constants, threads, session }) {
     const optimized = optimize(traced, "onnx");
     return {
@@ -26,7 +31,7 @@ export const onnx: Backend<SessionOptions> = {
         const model = lowerToOnnx(graph, "onnxruntime", programMetadata(name, fields.updated));
         const optimizationLevel = constants.length > 0 ? "all" : "disabled";
         const settings = { optimizationLevel, ...(threads === undefined ? {} : { threads }), ...session } as const;
-        return OnnxExecutor.load(model, fields, settings, updates);
+        return loadOnnx(model, fields, settings, updates);
       },
     };
   },

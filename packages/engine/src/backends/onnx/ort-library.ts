@@ -2,6 +2,9 @@ import { readdirSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import koffi, { type KoffiFunc, type TypeObject } from "koffi";
+import type { Buffer, Pointer, TensorRuntime } from "../../bound/memory.js";
+import { reserveStacks } from "../../native/stacks.js";
+import { ELEMENT_TYPE } from "../../onnx/proto.js";
 
 /**
  * ONNX Runtime's C interface, called directly in the library that the `onnxruntime-node` package brings.
@@ -14,8 +17,7 @@ import koffi, { type KoffiFunc, type TypeObject } from "koffi";
  * Source: github.com/microsoft/onnxruntime, include/onnxruntime/core/session/onnxruntime_c_api.h, `struct OrtApi`.
  */
 
-/** An address in the library's memory. */
-export type Pointer = bigint;
+export type { Pointer };
 
 /** Version of the interface that is asked for: all functions below are in it. */
 const API_VERSION = 20;
@@ -162,27 +164,29 @@ function open(): OrtLibrary {
   };
 }
 
-/** Bytes of stack that native code gets. ONNX Runtime recurses over graphs when it loads one. */
-const STACK_BYTES = 16 << 20;
-
-/** Native code runs on stacks of koffi's own, whose size is fixed when the process loads its first library with koffi. */
-function reserveStacks(): void {
-  const { sync_stack_size, async_stack_size } = koffi.config();
-  if (Math.min(sync_stack_size ?? 0, async_stack_size ?? 0) >= STACK_BYTES) return;
-  try {
-    koffi.config({ sync_stack_size: STACK_BYTES, async_stack_size: STACK_BYTES });
-  } catch (cause) {
-    throw new Error(
-      `koffi was used before the engine, with stacks of ${async_stack_size} bytes; ONNX Runtime needs ${STACK_BYTES}. ` +
-        `Compile a first program before other libraries are loaded, or set async_stack_size and sync_stack_size`,
-      { cause },
-    );
-  }
-}
-
 function parameter(text: string): string | TypeObject {
   return text.startsWith("_Out_ ") ? (koffi.out(koffi.pointer("void *")) as unknown as TypeObject) : text;
 }
+
+/** ONNX Runtime's name for a buffer, which it neither copies nor owns. */
+export function valueOf(ort: OrtLibrary, { dtype, shape, data }: Buffer): Pointer {
+  const dims = BigInt64Array.from(shape, BigInt);
+  return ort.make(
+    "CreateTensorWithDataAsOrtValue",
+    ort.cpuMemory,
+    data,
+    data.byteLength,
+    dims,
+    shape.length,
+    ELEMENT_TYPE[dtype],
+  );
+}
+
+/** What memory is bound with. */
+export const ORT_TENSORS: TensorRuntime = {
+  tensorOver: (buffer) => valueOf(ortLibrary(), buffer),
+  releaseTensor: (tensor) => ortLibrary().release("ReleaseValue", tensor),
+};
 
 /** The shared library inside the installed `onnxruntime-node`. */
 function libraryPath(): string {

@@ -1,6 +1,7 @@
 import { busyWatch } from "./busy.js";
-import { type BoundMemory, valueOf, type Buffer } from "./bound-memory.js";
-import { OPTIMIZATION_LEVEL, ortLibrary, type OrtLibrary, type Pointer } from "./ort-library.js";
+import type { BoundMemory, Buffer } from "../../bound/memory.js";
+import type { BoundSession } from "../../bound/session.js";
+import { OPTIMIZATION_LEVEL, ORT_TENSORS, ortLibrary, valueOf, type OrtLibrary, type Pointer } from "./ort-library.js";
 
 /** Settings of ONNX Runtime. */
 export interface SessionOptions {
@@ -49,9 +50,10 @@ const MAX_RELOAD_BYTES = 2 ** 30;
  * A loaded model with its tensors bound once: each set of bindings is a slot, a run reads and writes the slot's buffers in
  * place. Buffers are kept alive as long as the session.
  */
-export class OrtSession implements Disposable {
+export class OrtSession implements BoundSession {
   private readonly ort: OrtLibrary;
   private readonly source: Source;
+  readonly runtime = ORT_TENSORS;
   private session: Pointer;
   private readonly slots: Slot[] = [];
   private spins: boolean;

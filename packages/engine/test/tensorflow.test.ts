@@ -1,0 +1,84 @@
+/** What is peculiar to TensorFlow; what every engine does is tested where `INSTALLED` stands. */
+import { compile, hostCopies, spec } from "@madformer/engine";
+import * as tf from "@tensorflow/tfjs-core";
+import { GraphExecutor } from "../src/eager/executor.js";
+import { optimize } from "../src/passes/index.js";
+import { fieldsOf } from "../src/signature.js";
+import { trace } from "../src/trace/trace.js";
+import { describeInstalled } from "./installed.js";
+import { expectClose, TOLERANCE } from "./tolerance.js";
+import { Draws } from "./values.js";
+
+const draws = new Draws("tensorflow");
+const [W0, X, Y] = [draws.normal([32, 32]).data, draws.normal([64, 32]).data, draws.normal([64, 32]).data];
+
+/** A step of gradient descent on the squared distance of softmax(x · w) from y. */
+const regression = () =>
+  compile(
+    ({ w }, { x, y }) => {
+      const loss = (w: tf.Tensor2D) => tf.mean<tf.Scalar>(tf.squaredDifference(tf.softmax(tf.matMul(x, w)), y));
+      const { value, grad } = tf.valueAndGrad(loss)(w);
+      return { state: { w: tf.sub(w, tf.mul(0.1, grad)) }, outputs: { loss: value } };
+    },
+    { state: { w: spec([32, 32]) }, inputs: { x: spec([64, 32]), y: spec([64, 32]) } },
+    { engine: "tensorflow", name: "regression", initialState: { w: W0 } },
+  );
+
+describeInstalled("tensorflow", () => {
+  test("leaves no tensor behind after 1,000 steps, and copies nothing but inputs and what is read", async () => {
+    const none = tf.memory().numTensors;
+    {
+      await using program = await regression();
+      await program.run({ x: X, y: Y });
+      const [tensors, copies] = [tf.memory().numTensors, hostCopies().count];
+      for (let step = 0; step < 1000; step++) (await program.run({ x: X, y: Y }, { handles: ["loss"] })).loss.dispose();
+      expect(tf.memory().numTensors).toBeLessThanOrEqual(tensors);
+      expect(hostCopies().count).toBe(copies);
+    }
+    expect(tf.memory().numTensors).toBe(none);
+  });
+
+  test("repeats a training to the last bit, and goes on from saved state as if it had not stopped", async () => {
+    await using first = await regression();
+    await using second = await regression();
+    for (let step = 0; step < 5; step++)
+      expect((await second.run({ x: X, y: Y })).loss).toEqual((await first.run({ x: X, y: Y })).loss);
+    await using third = await regression();
+    await third.state.writeAll(await first.state.readAll());
+    expect((await third.run({ x: X, y: Y })).loss).toEqual((await first.run({ x: X, y: Y })).loss);
+  });
+});
+
+describe("GraphExecutor", () => {
+  const fn = ({ w }: { w: tf.Tensor2D }, { x }: { x: tf.Tensor2D }) => {
+    const { value, grad } = tf.valueAndGrad((w: tf.Tensor2D) => tf.mean(tf.square(tf.matMul(x, w))))(w);
+    return { state: { w: tf.sub(w, grad) }, outputs: { value } };
+  };
+  const fields = {
+    state: fieldsOf({ w: spec([32, 32]) }, "state"),
+    inputs: fieldsOf({ x: spec([64, 32]) }, "inputs"),
+    outputs: [{ name: "value", dtype: "float32", shape: [] }],
+    updated: new Set(["w"]),
+  } as const;
+
+  test("runs a graph on any tfjs backend, and frees all that it made", async () => {
+    await using oracle = await compile(
+      fn,
+      { state: { w: spec([32, 32]) }, inputs: { x: spec([64, 32]) } },
+      { engine: "cpu" },
+    );
+    await oracle.state.write("w", W0);
+    const { graph } = optimize(trace("any", fn as never, fields.state, fields.inputs), "any");
+    const before = tf.memory().numTensors;
+    const executor = new GraphExecutor("cpu", graph, fields);
+    await executor.writeState("w", W0);
+    for (let step = 0; step < 3; step++) {
+      await executor.run(new Map([["x", X]]));
+      executor.commit();
+      expectClose(await executor.readOutput("value"), (await oracle.run({ x: X })).value, TOLERANCE.product);
+    }
+    expectClose(await executor.readState("w"), await oracle.state.read("w"), TOLERANCE.product);
+    await executor.dispose();
+    expect(tf.memory().numTensors).toBe(before);
+  });
+});
