@@ -47,6 +47,22 @@ export async function openWeights(path: string): Promise<WeightsFile> {
 }
 
 /**
+ * Reads all weights of a file, as `openWeights` opens it.
+ *
+ * @returns In the file's order; the arrays are yours.
+ * @throws {FormatError} If it is no such file or damaged, or a weight is not finite.
+ */
+export async function readAllWeights(
+  path: string,
+): Promise<Record<string, { readonly shape: readonly number[]; readonly data: Float32Array }>> {
+  await using file = await openWeights(path);
+  const entries = [];
+  for (const name of file.names)
+    entries.push([name, { shape: file.tensor(name).shape, data: await file.readWeights(name) }] as const);
+  return Object.fromEntries(entries);
+}
+
+/**
  * A state dict of an open PyTorch file as a file of weights.
  *
  * @param file Owned from now on: closed with the weights.

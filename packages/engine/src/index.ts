@@ -5,6 +5,7 @@
  * `ir/graph.ts` (what a graph is), `passes/` (how it gets better), `backend.ts` and `backends/` (how it is run).
  */
 export { compile, type CompileOptions } from "./compile.js";
+export { compileInference, type InferenceOptions, type Weight } from "./inference.js";
 export { chooseEngine, computing, type EngineChoice, type EngineWords } from "./choice.js";
 export { ENGINES, engineStates, type EngineState, type EngineName, type SessionOptions } from "./engines.js";
 export type { PrecisionName } from "./backend.js";

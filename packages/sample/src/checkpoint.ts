@@ -1,16 +1,15 @@
 import { readFile } from "node:fs/promises";
-import { DataError, openSafetensors, reasonOf, type Artifact } from "@madformer/artifacts";
+import { DataError, readAllWeights, reasonOf, type Artifact } from "@madformer/artifacts";
 import {
   codecConfig,
   codecSpecs,
   fromStateDict,
-  madformerConfig,
   madformerSpecs,
+  trainedConfig,
   type CodecConfig,
   type MadformerConfig,
   type ParameterSpecs,
 } from "@madformer/model";
-import { z } from "zod";
 
 /** Weights as programs take them. */
 export type Weights = Record<string, Float32Array>;
@@ -36,8 +35,6 @@ export interface TrainedModel {
   readonly steps: number;
 }
 
-const ConfigFile = z.object({ format: z.literal(1), model: z.unknown(), step: z.int().nonnegative() });
-
 /**
  * Opens what `export` made, or a training run:
  *
@@ -52,19 +49,16 @@ const ConfigFile = z.object({ format: z.literal(1), model: z.unknown(), step: z.
  *   finite.
  */
 export async function openTrainedModel(artifact: Artifact): Promise<TrainedModel> {
-  const config = ConfigFile.safeParse(await readJson(artifact, "config.json"));
-  if (!config.success)
-    throw new DataError(
-      `Cannot use this checkpoint: config.json lacks ${config.error.issues[0]?.path.join(".") ?? "fields"}`,
-    );
-  const model = madformerConfig(config.data.model as never);
-  const codec = codecConfig(await readJson(artifact, "codec.json"));
-  const codecWeights = await readWeights(artifact, "codec.safetensors", codecSpecs(codec));
+  const { model, step } = await read(artifact, "config.json", trainedConfig);
+  const codec = await read(artifact, "codec.json", codecConfig);
+  const weights = async (file: string, specs: ParameterSpecs): Promise<Weights> =>
+    fromStateDict(specs, await readAllWeights(await artifact.path(file)));
+  const codecWeights = await weights("codec.safetensors", codecSpecs(codec));
   const specs = madformerSpecs(model);
   const weightsIn = (folder: string, name: string, step: number): KeptWeights => ({
     name,
     step,
-    load: (which) => readWeights(artifact, `${folder}${which === "ema" ? "ema" : "weights"}.safetensors`, specs),
+    load: (which) => weights(`${folder}${which === "ema" ? "ema" : "weights"}.safetensors`, specs),
   });
   const steps = artifact.files
     .flatMap((file) => /^checkpoints\/step-(\d+)\/ema\.safetensors$/.exec(file)?.[1] ?? [])
@@ -73,13 +67,11 @@ export async function openTrainedModel(artifact: Artifact): Promise<TrainedModel
   const nameOf = (step: number): string => `step-${String(step).padStart(7, "0")}`;
   const keptAt = (step: number, name = nameOf(step)): KeptWeights =>
     weightsIn(`checkpoints/${nameOf(step)}/`, name, step);
-  const [newest, whole] = [steps.at(-1), config.data.step];
+  const newest = steps.at(-1);
   const isRun = newest !== undefined && !artifact.files.includes("ema.safetensors");
-  const final = isRun
-    ? keptAt(newest, newest === whole ? "final" : nameOf(newest))
-    : weightsIn("", "final", config.data.step);
+  const final = isRun ? keptAt(newest, newest === step ? "final" : nameOf(newest)) : weightsIn("", "final", step);
   const kept = [...steps.filter((step) => step !== final.step).map((step) => keptAt(step)), final];
-  return { model, codec, codecWeights, final, kept, steps: whole };
+  return { model, codec, codecWeights, final, kept, steps: step };
 }
 
 /**
@@ -103,16 +95,12 @@ export function chosenCheckpoints(
   return kept.filter(({ step }) => steps.has(step));
 }
 
-async function readJson(artifact: Artifact, file: string): Promise<unknown> {
+/** @throws {DataError} If a file is missing, no JSON, or does not say what it should. */
+async function read<T>(artifact: Artifact, file: string, parse: (value: unknown) => T): Promise<T> {
   const path = await artifact.path(file);
   try {
-    return JSON.parse(await readFile(path, "utf8"));
+    return parse(JSON.parse(await readFile(path, "utf8")));
   } catch (cause) {
     throw new DataError(`Cannot read ${file} of the checkpoint: ${reasonOf(cause)}`, { cause });
   }
-}
-
-async function readWeights(artifact: Artifact, file: string, specs: ParameterSpecs): Promise<Weights> {
-  await using opened = await openSafetensors(await artifact.path(file));
-  return fromStateDict(specs, await opened.readAllWeights());
 }

@@ -6,6 +6,7 @@ import {
   notFinite,
   openSafetensors,
   openTorch,
+  readAllWeights,
   readTorchCheckpoint,
   reasonOf,
   TorchTensor,
@@ -14,15 +15,15 @@ import {
 } from "@madformer/artifacts";
 import {
   fromStateDict,
-  madformerConfig,
   madformerSpecs,
   TORCH_FILES,
+  trainedConfig,
   type FileTensor,
   type MadformerConfig,
+  type TrainedConfig,
 } from "@madformer/model";
 import type { FirstState, Weights } from "@madformer/optim";
 import { differ } from "@madformer/stage";
-import { z } from "zod";
 import { CHECKPOINT_FILES, CheckpointError, isDamage, readCheckpointFiles } from "./checkpoint.js";
 import type { TrainConfig } from "./config.js";
 import type { Start } from "./loop.js";
@@ -39,8 +40,6 @@ export interface Parent {
   /** Where it begins for a config, once its model is known. */
   start(config: TrainConfig): Start;
 }
-
-const ParentConfig = z.object({ format: z.literal(1), model: z.unknown(), step: z.int().nonnegative() });
 
 /**
  * Opens what a run is carried on from:
@@ -116,10 +115,9 @@ function startOf(
 }
 
 /** @throws {DataError} If config.json is none. */
-async function configOf(from: Artifact): Promise<{ readonly model: MadformerConfig; readonly step: number }> {
+async function configOf(from: Artifact): Promise<TrainedConfig> {
   try {
-    const { model, step } = ParentConfig.parse(JSON.parse(await readFile(await from.path("config.json"), "utf8")));
-    return { model: madformerConfig(model as never), step };
+    return trainedConfig(JSON.parse(await readFile(await from.path("config.json"), "utf8")));
   } catch (cause) {
     throw new DataError(`Cannot go on from the input "from": its config.json is not valid: ${reasonOf(cause)}`, {
       cause,
@@ -142,10 +140,7 @@ async function weightsOf(
   model: MadformerConfig,
 ): Promise<Weights> {
   const file = `${folder}${which === "ema" ? "ema" : "weights"}.safetensors`;
-  return fitting(file, async () => {
-    await using opened = await openSafetensors(await from.path(file));
-    return fromStateDict(madformerSpecs(model), await opened.readAllWeights());
-  });
+  return fitting(file, async () => fromStateDict(madformerSpecs(model), await readAllWeights(await from.path(file))));
 }
 
 /**

@@ -152,14 +152,6 @@ export class SafetensorsFile implements AsyncDisposable {
     );
   }
 
-  /** Reads the weights of all tensors, as `readWeights` reads one. */
-  async readAllWeights(): Promise<Record<string, { readonly shape: readonly number[]; readonly data: Float32Array }>> {
-    const entries = [];
-    for (const name of this.names)
-      entries.push([name, { shape: this.tensor(name).shape, data: await this.readWeights(name) }] as const);
-    return Object.fromEntries(entries);
-  }
-
   /** The error to throw about this file. */
   error(problem: string): FormatError {
     return this.source.error(problem);

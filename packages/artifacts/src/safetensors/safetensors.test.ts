@@ -5,6 +5,7 @@ import { ByteSource } from "../file/byte-source.js";
 import { FormatError } from "../format-error.js";
 import { digestFile } from "../store/files.js";
 import { bytesOf } from "../tensor/dtype.js";
+import { readAllWeights } from "../weights.js";
 import { openSafetensors, SafetensorsFile } from "./read.js";
 import { writeSafetensors } from "./write.js";
 
@@ -110,7 +111,7 @@ describe("writeSafetensors() and openSafetensors()", () => {
     {
       await using read = await openSafetensors(path);
       expect(await read.readWeights("a")).toEqual(good.a.data);
-      expect(await read.readAllWeights()).toEqual({
+      expect(await readAllWeights(path)).toEqual({
         a: good.a,
         half: { shape: [2], data: Float32Array.of(1, 65504) },
         whole: { shape: [1], data: Float32Array.of(3) },
@@ -126,7 +127,7 @@ describe("writeSafetensors() and openSafetensors()", () => {
     for (const [name, [tensor, problem]] of Object.entries(bad)) {
       await writeSafetensors(path, { ...good, [name]: tensor });
       await using read = await openSafetensors(path);
-      for (const reading of [read.readWeights(name), read.readAllWeights()]) {
+      for (const reading of [read.readWeights(name), readAllWeights(path)]) {
         await expect(reading).rejects.toThrow(FormatError);
         await expect(reading).rejects.toThrow(`Cannot read ${JSON.stringify(path)}: tensor "${name}" is not finite`);
         await expect(reading).rejects.toThrow(problem);
@@ -237,7 +238,7 @@ describe("openSafetensors() with a dtype that is not read here", () => {
       opened.read("odd"),
       opened.readFloat32("odd"),
       opened.readRows("odd", 0, 0),
-      opened.readAllWeights(),
+      opened.readWeights("odd"),
     ])
       await expect(use).rejects.toThrow(`tensor "odd" has the dtype "${dtype}", expected one of U64`);
   });

@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { DataError, openWeights, writeSafetensors, writeText, type Artifact } from "@madformer/artifacts";
+import { DataError, readAllWeights, writeSafetensors, writeText, type Artifact } from "@madformer/artifacts";
 import {
   codecConfig,
   codecSpecs,
@@ -68,9 +68,7 @@ export async function readWeights(
   codec: CodecConfig,
   rename = (tensors: Record<string, FileTensor>): Record<string, FileTensor> => tensors,
 ): Promise<CodecWeights> {
-  await using file = await openWeights(path);
-  const tensors: Record<string, FileTensor> = {};
-  for (const name of file.names) tensors[name] = { shape: file.tensor(name).shape, data: await file.readWeights(name) };
+  const tensors = await readAllWeights(path);
   try {
     return fromStateDict(codecSpecs(codec), rename(tensors));
   } catch (cause) {

@@ -25,6 +25,7 @@ import {
   TORCH_FILES,
   torchFileOf,
   unlikeReference,
+  trainedConfigText,
   type MadformerConfig,
   type PresetName,
 } from "@madformer/model";
@@ -166,8 +167,7 @@ export const stage = defineStage({
     if (raw === ema) await copyWeights(tmp, located, context);
     else await takeWeights(EMA, ema, model, located, tmp, context);
     const from = { source: located.name, sha256: await located.sha256 };
-    const written = { format: 1, model, step, imported: from };
-    await context.files.write("config.json", `${JSON.stringify(written, null, 2)}\n`);
+    await context.files.write("config.json", trainedConfigText({ model, step }, { imported: from }));
     const torch = TORCH_FILES.find((name) => context.files.has(name));
     return {
       ...from,

@@ -1,4 +1,12 @@
-import { compile, spec, type EngineName, type Program, type SessionOptions, type TensorSpec } from "@madformer/engine";
+import {
+  compileInference,
+  spec,
+  type EngineName,
+  type Program,
+  type SessionOptions,
+  type TensorSpec,
+  type Weight,
+} from "@madformer/engine";
 import type * as tf from "@tensorflow/tfjs-core";
 import { toInput } from "./data.js";
 import { sizeOf, type FacesNet } from "./file.js";
@@ -54,21 +62,15 @@ export class FacesNetExtractor implements AsyncDisposable {
     const { batchImages = BATCH_IMAGES, engine, session } = options;
     const { sidePixels, dims } = net.description;
     const shapes = facesNetShapes(sizeOf(net.description));
-    const program = await compile(
+    const weights = Object.entries(shapes).map(([name, shape]) => [name, { shape, data: net.weights[name]! }]);
+    const program = await compileInference(
       (weights, { images }) => {
         const features = facesNetFeatures(images, dims, finishedUnit(weights));
-        return { outputs: { features, outputs: facesNetHead(weights, features) } };
+        return { features, outputs: facesNetHead(weights, features) };
       },
-      {
-        state: Object.fromEntries(Object.entries(shapes).map(([name, shape]) => [name, spec(shape)])),
-        inputs: { images: spec([batchImages, sidePixels, sidePixels, 3]) },
-      },
-      {
-        name: "faces-net",
-        constants: { ...net.weights },
-        ...(engine === undefined ? {} : { engine }),
-        ...(session === undefined ? {} : { session }),
-      },
+      Object.fromEntries(weights) as Readonly<Record<string, Weight>>,
+      { images: spec([batchImages, sidePixels, sidePixels, 3]) },
+      { name: "faces-net", engine, session },
     );
     return new FacesNetExtractor(program, net, batchImages);
   }

@@ -1,4 +1,11 @@
-import { compile, spec, type EngineName, type Program, type SessionOptions, type TensorSpec } from "@madformer/engine";
+import {
+  compileInference,
+  spec,
+  type EngineName,
+  type Program,
+  type SessionOptions,
+  type TensorSpec,
+} from "@madformer/engine";
 import type * as tf from "@tensorflow/tfjs-core";
 import { FROM_BYTE } from "../resize/bilinear-bytes.js";
 import { inceptionFeatures } from "./network.js";
@@ -63,25 +70,18 @@ export class InceptionExtractor implements AsyncDisposable {
     if (dims > weights.dims)
       throw new RangeError(`Cannot extract features of ${dims} channels: the weights reach ${weights.dims}`);
 
-    const units = [...inceptionUnits(dims)];
-    const state = Object.fromEntries(
-      units.map(([name, { kernel, channelsIn, channelsOut }]) => [
-        name,
-        { kernel: spec([...kernel, channelsIn, channelsOut]), bias: spec([channelsOut]) },
-      ]),
-    );
-    const constants = Object.fromEntries(units.map(([name]) => [name, { ...weights.units.get(name)! }]));
-    const program = await compile(
-      (units, { images }) => ({
-        outputs: { features: inceptionFeatures(units, images, dims) },
+    const units = Object.fromEntries(
+      [...inceptionUnits(dims)].map(([name, { kernel: size, channelsIn, channelsOut }]) => {
+        const { kernel, bias } = weights.units.get(name)!;
+        const shape = [...size, channelsIn, channelsOut] as const;
+        return [name, { kernel: { shape, data: kernel }, bias: { shape: [channelsOut] as const, data: bias } }];
       }),
-      { state, inputs: { images: spec([batchImages, height, width, 3]) } },
-      {
-        name: `inception-${dims}`,
-        constants,
-        ...(engine === undefined ? {} : { engine }),
-        ...(session === undefined ? {} : { session }),
-      },
+    );
+    const program = await compileInference(
+      (units, { images }) => ({ features: inceptionFeatures(units, images, dims) }),
+      units,
+      { images: spec([batchImages, height, width, 3]) },
+      { name: `inception-${dims}`, engine, session },
     );
     return new InceptionExtractor(program, dims, batchImages, height * width * 3);
   }

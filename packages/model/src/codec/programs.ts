@@ -1,5 +1,5 @@
 import {
-  compile,
+  compileInference,
   spec,
   type EngineName,
   type Program,
@@ -181,11 +181,8 @@ function compilePart<Inputs extends Tree<TensorSpec>, Outputs extends Tree<tf.Te
     throw new ShapeError(
       `The codec's weights have no ${missing.slice(0, 3).join(", ")}; ${missing.length} are missing`,
     );
-  const state = Object.fromEntries(specs.map(([key, { shape }]) => [key, spec(shape)]));
-  const constants = Object.fromEntries(specs.map(([key]) => [key, weights[key] as Float32Array]));
-  return compile(
-    (p: Parameters, inputs: Tensors<Inputs>) => ({ outputs: run(p, inputs) }),
-    { state, inputs },
-    { name, constants, ...(engine ? { engine } : {}), ...(session ? { session } : {}) },
+  const known = Object.fromEntries(
+    specs.map(([key, { shape }]) => [key, { shape, data: weights[key] as Float32Array }]),
   );
+  return compileInference(run, known, inputs, { name, engine, session });
 }

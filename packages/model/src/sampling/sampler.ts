@@ -1,6 +1,5 @@
 import {
-  compile,
-  spec,
+  compileInference,
   type EngineName,
   type InputValues,
   type Program,
@@ -331,21 +330,17 @@ interface Definition<Inputs, Outputs> {
 
 /** Compiled programs of one kind, by name. */
 class Programs<Inputs extends Tree<TensorSpec>, Outputs extends Tree<tf.Tensor>> implements AsyncDisposable {
-  private readonly programs = new Map<string, Promise<Program<Inputs, Outputs, Record<string, TensorSpec>>>>();
+  private readonly programs = new Map<string, Promise<Program<Inputs, Outputs>>>();
 
   /** A program, compiled when it is first asked for. */
   get(name: string, { inputs, run }: Definition<Inputs, Outputs>, { config, weights, ...options }: Settings) {
     let program = this.programs.get(name);
     if (!program) {
-      const specs = madformerSpecs(config);
-      const state: Record<string, TensorSpec> = Object.fromEntries(
-        Object.entries(specs).flatMap(([key, { shape }]) => (key in weights ? [[key, spec(shape)]] : [])),
-      );
-      program = compile(
-        (p: Parameters, inputs: Tensors<Inputs>) => ({ outputs: run(p, inputs) }),
-        { state, inputs },
-        { name: `sampler: ${name}`, constants: weights, ...options },
-      );
+      const known = Object.entries(madformerSpecs(config)).flatMap(([key, { shape }]) => {
+        const data = weights[key];
+        return data ? [[key, { shape, data }] as const] : [];
+      });
+      program = compileInference(run, Object.fromEntries(known), inputs, { name: `sampler: ${name}`, ...options });
       this.programs.set(name, program);
       program.catch(() => this.programs.delete(name)); // there is nothing to dispose
     }
@@ -353,7 +348,7 @@ class Programs<Inputs extends Tree<TensorSpec>, Outputs extends Tree<tf.Tensor>>
   }
 
   /** Those that there are. */
-  async compiled(): Promise<[string, Program<Inputs, Outputs, Record<string, TensorSpec>>][]> {
+  async compiled(): Promise<[string, Program<Inputs, Outputs>][]> {
     return Promise.all([...this.programs].map(async ([name, program]) => [name, await program] as const));
   }
 

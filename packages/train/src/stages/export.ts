@@ -5,6 +5,7 @@ import {
   DataError,
   digestFile,
   openSafetensors,
+  readAllWeights,
   reasonOf,
   writeTorchCheckpoint,
   type Artifact,
@@ -18,6 +19,7 @@ import {
   pixelsPerLatent,
   SOLVER_NAMES,
   torchFileOf,
+  trainedConfig,
   unlikeReference,
 } from "@madformer/model";
 import { defineStage, type StageFiles } from "@madformer/stage";
@@ -50,12 +52,7 @@ export type ExportConfig = z.infer<typeof ExportConfig>;
 /** What the programs take as inputs; the note about it names them. */
 const TABLES = "programs/tables.safetensors";
 
-const TrainedConfig = z.object({
-  format: z.literal(1),
-  model: z.unknown(),
-  training: z.looseObject({ images: z.int().positive() }),
-  step: z.int().positive(),
-});
+const Training = z.looseObject({ images: z.int().positive() });
 
 /**
  * Stage `export`: what training made in, files that others read out.
@@ -132,8 +129,10 @@ export const stage = defineStage({
       log.warn(`no programs/*.onnx: ${parameters} parameters are more than the 2 GiB that an .onnx file holds`);
     else if (!programs) {
       log.info("writing the sampler's programs");
-      await using file = await openSafetensors(await train.path(`${last}/ema.safetensors`));
-      const weights = fromStateDict(madformerSpecs(model), await file.readAllWeights());
+      const weights = fromStateDict(
+        madformerSpecs(model),
+        await readAllWeights(await train.path(`${last}/ema.safetensors`)),
+      );
       const options = { images: config.programImages, solver: config.sampleSolver, steps: config.sampleSteps, signal };
       programs = await saveSamplerPrograms(model, weights, options, tmp);
       for (const name of programs) await files.add(join(tmp, `${name}.onnx`), `programs/${name}.onnx`);
@@ -167,8 +166,8 @@ function finishedPrograms(files: StageFiles): string[] | undefined {
 async function readConfig(train: Artifact): Promise<{ training: TrainConfig; images: number; step: number }> {
   const path = await train.path("config.json");
   try {
-    const { model, training, step } = TrainedConfig.parse(JSON.parse(await readFile(path, "utf8")));
-    const { images, ...rest } = training;
+    const { model, training, step } = trainedConfig(JSON.parse(await readFile(path, "utf8")));
+    const { images, ...rest } = Training.parse(training);
     return { training: TrainConfig.parse({ ...rest, model }), images, step };
   } catch (cause) {
     throw new DataError(`Cannot export: config.json of the training run is not valid: ${reasonOf(cause)}`, { cause });

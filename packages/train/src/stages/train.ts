@@ -1,6 +1,6 @@
 import { copyFile, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { DataError, LatentShards, openSafetensors, type Artifact } from "@madformer/artifacts";
+import { DataError, LatentShards, readAllWeights, type Artifact } from "@madformer/artifacts";
 import { computing } from "@madformer/engine";
 import {
   codecConfig,
@@ -11,6 +11,7 @@ import {
   madformerSpecs,
   parameterCount,
   pixelsPerLatent,
+  trainedConfigText,
   type CodecConfig,
   type CodecDecoder,
 } from "@madformer/model";
@@ -88,8 +89,7 @@ export const stage = defineStage({
         ? { from: { stage: from.manifest.stage, digest: from.digest, step: parent.step, carry: config.carry } }
         : {};
     const { model, ...training } = config;
-    const written = { format: 1, model, training: { ...training, images: data.length }, step: steps, ...origin };
-    const text = `${JSON.stringify(written, null, 2)}\n`;
+    const text = trainedConfigText({ model, training: { ...training, images: data.length }, step: steps }, origin);
     // There may be that of a run that was to be shorter.
     const there = files.has("config.json") ? await readFile(await files.path("config.json"), "utf8") : undefined;
     if (there !== text) await files.write("config.json", text);
@@ -148,9 +148,8 @@ function checkFit({ model, batchImages, flip }: TrainConfig, data: LatentSource,
 }
 
 async function openDecoder(latents: Artifact, codec: CodecConfig, config: TrainConfig): Promise<CodecDecoder> {
-  await using file = await openSafetensors(await latents.path("codec.safetensors"));
   const side = geometryOf(config.model).latentSide * pixelsPerLatent(codec);
-  const weights = fromStateDict(codecSpecs(codec), await file.readAllWeights());
+  const weights = fromStateDict(codecSpecs(codec), await readAllWeights(await latents.path("codec.safetensors")));
   return compileCodecDecoder(codec, weights, { batchImages: config.sampleImages, side });
 }
 
