@@ -1,4 +1,4 @@
-import { hostCopies, spec, type EngineName } from "@madformer/engine";
+import { chooseEngine, computing, hostCopies, spec } from "@madformer/engine";
 import * as tf from "@tensorflow/tfjs-core";
 import { OptimizerConfig, stepScalars } from "./adamw.js";
 import { weightedLoss } from "./loss.js";
@@ -15,7 +15,6 @@ const trainer = (
   accumulate: number,
   maxGradNorm = optimizer.maxGradNorm,
   first: FirstState = { params, ema: params },
-  engine: EngineName = "onnx",
 ) =>
   Trainer.create(
     {
@@ -31,7 +30,6 @@ const trainer = (
       },
       optimizer: { ...optimizer, maxGradNorm },
       accumulate,
-      compile: { engine },
     },
     first,
   );
@@ -95,13 +93,14 @@ describe("a Trainer", () => {
     }
   });
 
-  test("runs on the engine that it is told, all its programs", async () => {
+  test("runs on the engine that is chosen around it, with all its programs", async () => {
     for (const [rows, accumulate] of [
       [8, 1],
       [4, 2],
     ] as const) {
       await using onnx = await trainer(rows, accumulate);
-      await using cpu = await trainer(rows, accumulate, undefined, undefined, "cpu");
+      const choice = chooseEngine({ engine: "cpu" });
+      await using cpu = await computing.within(choice, () => trainer(rows, accumulate));
       const step = async (of: typeof cpu) => {
         for (let part = 0; part < accumulate - 1; part++) await of.run({ x: rowsOf(part, accumulate) }, undefined);
         return (await of.run({ x: rowsOf(accumulate - 1, accumulate) }, scalars(1)))!;

@@ -1,6 +1,5 @@
 import {
   compile,
-  type CompileOptions,
   type Handles,
   type InputValues,
   type ProgramState,
@@ -34,8 +33,6 @@ export interface Training<Batch extends Tree<TensorSpec>, Term extends string> {
   readonly optimizer: OptimizerConfig;
   /** Runs whose gradients are averaged for one update; 1 if nothing is said. */
   readonly accumulate?: number;
-  /** How its programs are compiled. */
-  readonly compile?: Pick<CompileOptions, "engine" | "session">;
 }
 
 /** Numbers by parameter, laid out as programs take them. */
@@ -54,18 +51,18 @@ export type Measures<Term extends string> = Readonly<Record<Term | "loss" | "gra
 
 /** A whole step of one run. */
 const compileStep = <Batch extends Tree<TensorSpec>, Term extends string>(
-  { name, parameters, batch, loss, optimizer, compile: options }: Training<Batch, Term>,
+  { name, parameters, batch, loss, optimizer }: Training<Batch, Term>,
   initialState: FirstState,
 ) =>
   compile(
     (state, inputs) => trainStep(state, (params) => loss(params, inputs.batch), inputs.scalars, optimizer),
     { state: stateSpecs(parameters), inputs: { batch, scalars: SCALARS_SPEC } },
-    { ...options, name: `${name} step`, initialState },
+    { name: `${name} step`, initialState },
   );
 
 /** The end of a step of several runs: it holds the state. */
 const compileUpdate = (
-  { name, parameters, optimizer, compile: options }: Omit<Training<Tree<TensorSpec>, string>, "batch" | "loss">,
+  { name, parameters, optimizer }: Omit<Training<Tree<TensorSpec>, string>, "batch" | "loss">,
   initialState: FirstState,
 ) => {
   const state = stateSpecs(parameters);
@@ -75,13 +72,13 @@ const compileUpdate = (
       return { state: next, outputs: { gradNorm } };
     },
     { state, inputs: { gradients: state.params, scalars: SCALARS_SPEC } },
-    { ...options, name: `${name} update`, initialState },
+    { name: `${name} update`, initialState },
   );
 };
 
 /** The runs of a step: they add up gradients. The parameters are those of the update, where they lie. */
 const compileGradients = <Batch extends Tree<TensorSpec>, Term extends string>(
-  { name, parameters, batch, loss, compile: options }: Training<Batch, Term>,
+  { name, parameters, batch, loss }: Training<Batch, Term>,
   share: number,
   params: Handles<Specs>,
 ) => {
@@ -89,7 +86,7 @@ const compileGradients = <Batch extends Tree<TensorSpec>, Term extends string>(
   return compile(
     (state, inputs) => addGradients(state, (params) => loss(params, inputs.batch), share),
     { state: { params: specs, sum: specs }, inputs: { batch } },
-    { ...options, name: `${name} gradients`, initialState: { params } },
+    { name: `${name} gradients`, initialState: { params } },
   );
 };
 
