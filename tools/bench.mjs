@@ -4,7 +4,7 @@
  * Runs packages/<package>/bench/main.ts from source. The packages it depends on are built first, and measured as built.
  * `model` is a suite: all networks of the reference, those of the score included. `pipeline` is a run with nothing to
  * do,
- * `remote` the remote store beside the plain SDK.
+ * `engines` compares the engines that are installed, `remote` the remote store beside the plain SDK.
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -21,10 +21,10 @@ if (script !== undefined) {
   const { exitCode } = await $({ cwd: root, stdio: "inherit", nothrow: true })`node --no-warnings ${script} ${args}`;
   process.exit(exitCode ?? 1);
 }
-if (name === undefined || !benches.includes(name)) {
+if (name === undefined || !(benches.includes(name) || name === "engines")) {
   const found = name === undefined ? "no package was named" : `"${name}" has no bench/main.ts`;
   console.error(
-    `Cannot run a benchmark: ${found}, expected one of: ${[...benches, ...Object.keys(SCRIPTS)].join(", ")}`,
+    `Cannot run a benchmark: ${found}, expected one of: ${[...benches, "engines", ...Object.keys(SCRIPTS)].join(", ")}`,
   );
   console.error("Usage: npm run bench -- <package> [arguments of its bench]");
   process.exit(2);
@@ -33,14 +33,16 @@ if (name === undefined || !benches.includes(name)) {
 /** Benches that are run together, with the same arguments. @type {Readonly<Record<string, readonly string[]>>} */
 const SUITES = { model: ["model", "fid"] };
 
-for (const member of SUITES[name] ?? [name]) await bench(member);
+if (name === "engines") await bench("model", "engines.ts");
+else for (const member of SUITES[name] ?? [name]) await bench(member);
 
 /**
  * Runs the bench of one package; ends the process if it fails.
  *
  * @param {string} name
+ * @param {string} [file]
  */
-async function bench(name) {
+async function bench(name, file = "main.ts") {
   const { dependencies = {} } = JSON.parse(readFileSync(`${root}packages/${name}/package.json`, "utf8"));
   const workspace = Object.keys(dependencies).filter((dependency) => dependency.startsWith("@madformer/"));
   if (workspace.length) await $({ cwd: root, stdio: ["ignore", 2, 2] })`npx nx run-many -t build -p ${workspace}`;
@@ -49,6 +51,6 @@ async function bench(name) {
   process.env.TSX_TSCONFIG_PATH = `${root}packages/${name}/tsconfig.json`;
   const run = $({ stdio: "inherit", nothrow: true });
   const { exitCode } =
-    await run`node --expose-gc --no-warnings --import tsx ${root}packages/${name}/bench/main.ts ${args}`;
+    await run`node --expose-gc --no-warnings --import tsx ${root}packages/${name}/bench/${file} ${args}`;
   if (exitCode !== 0) process.exit(exitCode ?? 1);
 }

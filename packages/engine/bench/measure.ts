@@ -53,8 +53,8 @@ export async function gemm(side: number, threads: number): Promise<{ run(): Prom
 }
 
 /**
- * The same rate through `onnxruntime-node`'s own `run`, with preallocated output, which it copies all the same: what a user of
- * that package sees. GFLOP/s, best side.
+ * The same rate through `onnxruntime-node`'s own `run`, with preallocated output, which it copies all the same: what a
+ * user of that package sees. GFLOP/s, best side.
  */
 export async function nodeBindingRate(threads: number): Promise<number> {
   const ort = await import("onnxruntime-node");
@@ -77,8 +77,8 @@ export async function nodeBindingRate(threads: number): Promise<number> {
 }
 
 /**
- * Best rate of square products, GFLOP/s: for each side the median of its runs, which are spread over the whole measurement
- * by calling `sample` now and then, then the best side.
+ * Best rate of square products, GFLOP/s: for each side the median of its runs, which are spread over the whole
+ * measurement by calling `sample` now and then, then the best side.
  */
 export class GemmRate {
   private readonly times = new Map<number, number[]>();

@@ -29,8 +29,8 @@ export function isMemory(value: TensorData | Memory): value is Memory {
 }
 
 /**
- * Runs one program: the part that engines differ in. It owns the memory of state and of outputs, and nobody else writes there.
- * Nothing here is checked: names, sizes and order of calls are the `Program`'s business.
+ * Runs one program: the part that engines differ in. It owns the memory of state and of outputs, and nobody else writes
+ * there. Nothing here is checked: names, sizes and order of calls are the `Program`'s business.
  */
 export interface Executor {
   readonly fields: ProgramFields;
@@ -45,17 +45,22 @@ export interface Executor {
   commit(): void;
   /** A copy of a result of the last `run`. */
   readOutput(name: string): Promise<TensorData>;
-  /** A result of the last `run`, which was told to keep it, and its memory: the caller's from now on. Once for each run. */
+  /**
+   * A result of the last `run`, which was told to keep it, and its memory: the caller's from now on. Once for each run.
+   */
   keepOutput(name: string): Memory;
-  /** The elements of a result or of next state as the last `run` made it, before `commit`. Borrowed: only to be looked at. */
+  /**
+   * The elements of a result or of next state as the last `run` made it, before `commit`. Borrowed: only to be looked
+   * at.
+   */
   look(what: "output" | "next", name: string): Promise<TensorData>;
   /** A copy of a state tensor. */
   readState(name: string): Promise<TensorData>;
   /** Replaces a state tensor by a copy of the elements. */
   writeState(name: string, data: TensorData): Promise<void>;
   /**
-   * Makes memory the state: it is borrowed until the state is replaced, by one of these or by a run that changes it, and is
-   * never written to.
+   * Makes memory the state: it is borrowed until the state is replaced, by one of these or by a run that changes it,
+   * and is never written to.
    *
    * @returns Whether it is borrowed; else it had to be copied.
    */
@@ -63,8 +68,8 @@ export interface Executor {
   /** Makes a state tensor zero. */
   clearState(name: string): Promise<void>;
   /**
-   * A state tensor's memory as it is now: it stays so through the next `run`, until the one after it begins, or until it is
-   * written to. It stays the executor's.
+   * A state tensor's memory as it is now: it stays so through the next `run`, until the one after it begins, or until
+   * it is written to. It stays the executor's.
    */
   shareState(name: string): Memory;
   /** Ends the profile that its session was told to write; returns its path. */

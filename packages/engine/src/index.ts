@@ -1,8 +1,10 @@
 /**
- * Tensor programs: pure functions over `@tensorflow/tfjs-core` tensors, traced once with their gradients and run compiled.
+ * Tensor programs: pure functions over `@tensorflow/tfjs-core` tensors, traced once with their gradients and run
+ * compiled.
  *
- * Reading order: `compile.ts` (what a user calls), `program.ts` (what they get), `trace/` (how a function becomes a graph),
- * `ir/graph.ts` (what a graph is), `passes/` (how it gets better), `backend.ts` and `backends/` (how it is run).
+ * Reading order: `compile.ts` (what a user calls), `program.ts` (what they get), `trace/` (how a function becomes a
+ * graph), `ir/graph.ts` (what a graph is), `passes/` (how it gets better), `backend.ts` and `backends/` (how it is
+ * run).
  */
 export { compile, type CompileOptions } from "./compile.js";
 export { compileInference, type InferenceOptions, type Weight } from "./inference.js";

@@ -94,7 +94,8 @@ describe("convolutions with constant filters", () => {
   test("are transposed where the program needs it alone", async () => {
     const { graph } = await run("onnx", true);
     expect(count(graph!, "Conv")).toBe(3);
-    // x and the corner on their way in; pooled, beside, scaled, what was made of it (five), mixed and the first map on their
+    // x and the corner on their way in; pooled, beside, scaled, what was made of it (five), mixed and the first map on
+    // their
     // way out; five for the filters and one for the resize's columns, which are constants and folded.
     expect(count(graph!, "Transpose")).toBe(18);
     expect([count(graph!, "Resize"), count(graph!, "Gather")]).toEqual([1, 4]); // whole factors are one operation

@@ -174,15 +174,18 @@ export async function expectAgreement(cases: readonly Case[]): Promise<void> {
   report(failures, "results are not tfjs'");
 }
 
-/** How far the argument of a central difference goes to either side: its error is of order STEP², and of order 1e-16 / STEP. */
+/**
+ * How far the argument of a central difference goes to either side: its error is of order STEP², and of order 1e-16 /
+ * STEP.
+ */
 const STEP = 1e-5;
 
 /** For gradients in double precision, and what central differences leave of it. */
 const DOUBLE: Tolerance = { absolute: 1e-7, relative: 1e-7 };
 
 /**
- * Compares gradients with central differences of the function, both interpreted in double precision, and then the compiled
- * gradients with the same. Where tfjs is the oracle, its gradients are taken for right; here they are not.
+ * Compares gradients with central differences of the function, both interpreted in double precision, and then the
+ * compiled gradients with the same. Where tfjs is the oracle, its gradients are taken for right; here they are not.
  *
  * The functions must be smooth where they are evaluated: no ties, nothing within 1e-5 of an edge.
  */

@@ -35,6 +35,17 @@ const DEFAULT: z.input<typeof BenchConfig> = {
   batch: 8,
 };
 
+/** Sizes that engines are compared at. */
+const BY_SIZE: Readonly<Record<string, z.input<typeof BenchConfig>>> = {
+  tiny: {
+    ...{ hidden: 64, heads: 4, depth: 4, diff_depth: 2, blocks: 4, block_latent: 8, mlp: 128, batch: 8 },
+    ...{ unet_channels: [16, 32], unet_groups: 16, unet_heads: 2, unet_time_emb: 16 },
+  },
+  middle: { ...DEFAULT, hidden: 128, heads: 4, depth: 4, diff_depth: 2, mlp: 512, unet_channels: [32, 64], batch: 4 },
+  reference: DEFAULT,
+};
+export const SIZES = Object.keys(BY_SIZE);
+
 /** What is measured. */
 export interface Bench {
   readonly model: MadformerConfig;
@@ -45,7 +56,18 @@ export interface Bench {
 
 /** The model and batch of a file, or of the reference point. */
 export function benchConfig(path: string | undefined): Bench {
-  const c = BenchConfig.parse(path === undefined ? DEFAULT : JSON.parse(readFileSync(path, "utf8")));
+  return benchOf(path === undefined ? DEFAULT : JSON.parse(readFileSync(path, "utf8")));
+}
+
+/** The model and batch of one of `SIZES`. */
+export function benchSize(name: string): Bench {
+  const config = BY_SIZE[name];
+  if (config === undefined) throw new RangeError(`Cannot bench size "${name}", expected one of ${SIZES.join(", ")}`);
+  return benchOf(config);
+}
+
+function benchOf(config: unknown): Bench {
+  const c = BenchConfig.parse(config);
   const levels = c.unet_channels.length;
   const model = configFromReference({
     hidden_size: c.hidden,

@@ -5,8 +5,8 @@ import { compiler, runTool } from "./tools.js";
 export const ADDON_FILE = "tfjs_binding.node";
 
 /**
- * Builds tfjs-node's addon against the TensorFlow of a wheel: its own build is for TensorFlow 2.9. N-API is the same for all versions
- * of Node, and its headers come from npm.
+ * Builds tfjs-node's addon against the TensorFlow of a wheel: its own build is for TensorFlow 2.9. N-API is the same
+ * for all versions of Node, and its headers come from npm.
  *
  * @param folder The engine's: `tensorflow/` of the wheel and `node_modules/` of npm in it.
  * @throws {Error} If the compiler fails; the message is its first error.

@@ -30,12 +30,12 @@ export interface Installed {
 /**
  * Fetches an engine and unpacks it into `<engines>/<name>`.
  *
- * What is fetched lies in `<engines>/downloads` until all is done: an installation that was interrupted goes on with the files that
- * are whole. The engine's folder appears whole or not at all, in place of the one before.
+ * What is fetched lies in `<engines>/downloads` until all is done: an installation that was interrupted goes on with
+ * the files that are whole. The engine's folder appears whole or not at all, in place of the one before.
  *
  * @returns Its folder.
- * @throws {Error} If this machine is none that it is for, a program or room is missing (before anything is fetched), a file is not
- *   what its digest says, or it cannot be fetched, unpacked or built.
+ * @throws {Error} If this machine is none that it is for, a program or room is missing (before anything is fetched), a
+ *   file is not what its digest says, or it cannot be fetched, unpacked or built.
  */
 export async function installEngine(engine: Installable, options: InstallOptions): Promise<string> {
   const { engines, signal, say, requirements = requirementsOf(engine) } = options;
@@ -86,7 +86,10 @@ export async function installEngine(engine: Installable, options: InstallOptions
   return folder;
 }
 
-/** Removes an engine, what was compiled for it, and what an interrupted installation left; says whether there was anything. */
+/**
+ * Removes an engine, what was compiled for it, and what an interrupted installation left; says whether there was
+ * anything.
+ */
 export async function removeEngine(name: string, engines: string): Promise<boolean> {
   if (!(await exists(engines))) return false;
   await using _lock = await takeLock(join(engines, `${name}.lock`));

@@ -10,8 +10,9 @@ import type { UpdateRunner } from "./updates/update-runner.js";
 const MAX_SPARE = 2;
 
 /**
- * Runs a program in a runtime for ONNX models, over memory that is bound. State that a run changes exists twice: a run reads one copy and
- * writes the other in place, `commit` swaps them, and nothing is copied. Memory of another program is bound as it is.
+ * Runs a program in a runtime for ONNX models, over memory that is bound. State that a run changes exists twice: a run
+ * reads one copy and writes the other in place, `commit` swaps them, and nothing is copied. Memory of another program
+ * is bound as it is.
  */
 export class BoundExecutor implements Executor {
   readonly fields: ProgramFields;

@@ -35,8 +35,8 @@ interface Step {
 }
 
 /**
- * Runs a graph operation by operation on the kernels of a tfjs backend. Every tensor is freed after its last use; state stays
- * where the backend has it, and only inputs and what is read are copied.
+ * Runs a graph operation by operation on the kernels of a tfjs backend. Every tensor is freed after its last use; state
+ * stays where the backend has it, and only inputs and what is read are copied.
  */
 export class GraphExecutor implements Executor {
   readonly fields: ProgramFields;

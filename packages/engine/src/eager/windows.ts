@@ -90,7 +90,8 @@ export const conv2d: EagerOp<"conv2d"> = (node, [x, filter, bias]) => {
   const image = pad === "same" ? x! : padded(x!, window);
   const filters = groupsOf(spread(filter!, dilated), groups);
   const [down, across] = window.strides;
-  // TensorFlow 2.21 gives zeros in the rows after the first where (down, across) is (1, 3): every pixel, then, and some of them.
+  // TensorFlow 2.21 gives zeros in the rows after the first where (down, across) is (1, 3): every pixel, then, and some
+  // of them.
   const all = down !== across && pad === "valid";
   const attrs = { ...VALID, pad, strides: all ? [1, 1] : window.strides, dilations: [1, 1] };
   const parts = groupsOf(image, groups).map((x, i) => kernel("Conv2D", { x, filter: filters[i]! }, attrs));
@@ -150,7 +151,10 @@ function placesOf(window: Window2D, x: Node, image: tf.Tensor, outside: number):
   });
 }
 
-/** Adds values of (N,H',W',C), one for each place in a window, to the pixels that the places fall on: the transpose of `placesOf`. */
+/**
+ * Adds values of (N,H',W',C), one for each place in a window, to the pixels that the places fall on: the transpose of
+ * `placesOf`.
+ */
 function addToPlaces(window: Window2D, x: Node, values: readonly tf.Tensor[]): tf.Tensor {
   const [N, H, W, C] = dims4(x);
   const [top, bottom, left, right] = window.pads;

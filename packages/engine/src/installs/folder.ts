@@ -2,8 +2,8 @@ import { existsSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 
 /**
- * Where engines lie that npm does not bring: `MADFORMER_ENGINES`, else `.madformer/engines` of the workspace, which is the nearest
- * folder upwards with an `nx.json`; outside of a workspace, of the current folder.
+ * Where engines lie that npm does not bring: `MADFORMER_ENGINES`, else `.madformer/engines` of the workspace, which is
+ * the nearest folder upwards with an `nx.json`; outside of a workspace, of the current folder.
  */
 export function enginesFolder(from = process.cwd()): string {
   const told = process.env["MADFORMER_ENGINES"];

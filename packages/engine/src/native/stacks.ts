@@ -3,7 +3,9 @@ import koffi from "koffi";
 /** Bytes of stack that native code gets. Runtimes recurse over graphs when they load one. */
 const STACK_BYTES = 16 << 20;
 
-/** Native code runs on stacks of koffi's own, whose size is fixed when the process loads its first library with koffi. */
+/**
+ * Native code runs on stacks of koffi's own, whose size is fixed when the process loads its first library with koffi.
+ */
 export function reserveStacks(): void {
   const { sync_stack_size, async_stack_size } = koffi.config();
   if (Math.min(sync_stack_size ?? 0, async_stack_size ?? 0) >= STACK_BYTES) return;

@@ -1,7 +1,9 @@
 import type { DType, Shape, TensorData } from "../ir/graph.js";
 import { ELEMENT_TYPE, type Attribute, type OnnxNode, type OnnxTensor, type OnnxValueInfo } from "./proto.js";
 
-/** Where a program is to run: ONNX Runtime with its own operators, or anything that knows the standard ones (opset 21). */
+/**
+ * Where a program is to run: ONNX Runtime with its own operators, or anything that knows the standard ones (opset 21).
+ */
 export type OnnxTarget = "onnxruntime" | "openvino" | "standard";
 
 /** Domain of ONNX Runtime's own operators. */

@@ -6,11 +6,11 @@ const FEW_CHANNELS = 4;
 const known = new WeakMap<Node, boolean>();
 
 /**
- * Whether a result has its channels first, (N,C,H,W), while it runs: it comes from a convolution with a constant filter, or is
- * an image resized, and has only met operations that treat all pixels and channels alike. ONNX Runtime packs such filters when
- * a program is loaded and convolves in blocks of channels; what stays between such convolutions is neither transposed nor
- * unpacked. *Measured* (2 cores, Inception, 10 images): 55 ms an image, and 76 where every convolution was transposed to and
- * fro and those of one pixel were products.
+ * Whether a result has its channels first, (N,C,H,W), while it runs: it comes from a convolution with a constant
+ * filter, or is an image resized, and has only met operations that treat all pixels and channels alike. ONNX Runtime
+ * packs such filters when a program is loaded and convolves in blocks of channels; what stays between such convolutions
+ * is neither transposed nor unpacked. *Measured* (2 cores, Inception, 10 images): 55 ms an image, and 76 where every
+ * convolution was transposed to and fro and those of one pixel were products.
  */
 export function hasChannelsFirst(node: Node): boolean {
   const answer = known.get(node);

@@ -8,8 +8,8 @@ import { REDUCE } from "./reduce.js";
  * transposing them gives.
  *
  * @param lower Lowers the operation, given the names of its operands.
- * @returns The name of the result with its channels last, as everybody else expects it; nothing if the operation is none of
- *   these.
+ * @returns The name of the result with its channels last, as everybody else expects it; nothing if the operation is
+ *   none of these.
  */
 export function lowerChannelsFirst(
   onnx: OnnxBuilder,

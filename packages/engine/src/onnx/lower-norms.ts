@@ -14,9 +14,9 @@ export const lowerRmsNorm: Lowering<"rmsNorm"> = (onnx, { op }, [x = "", weight 
 };
 
 /**
- * Groups as the channels of an instance normalization, which takes the variance from centred values, in one node; scale and
- * shift as a batch normalization whose mean is 0 and whose variance is 1, in one pass over memory. Both want channels first; so
- * do the convolutions around.
+ * Groups as the channels of an instance normalization, which takes the variance from centred values, in one node; scale
+ * and shift as a batch normalization whose mean is 0 and whose variance is 1, in one pass over memory. Both want
+ * channels first; so do the convolutions around.
  */
 export const lowerGroupNorm: Lowering<"groupNorm"> = (onnx, { op, shape }, [x = "", scale = "", shift = ""], out) => {
   const [N, H, W, C] = shape as readonly [number, number, number, number];

@@ -7,8 +7,9 @@ import { lowerUpsampledConvolution, upsampledConvolution } from "./upsampled-con
 import type { Lowering } from "./lower.js";
 
 /**
- * ONNX convolves and pools NCHW, programs are NHWC. *Measured* (2 cores, N=32, C=64, 16x16, 3x3 window): the convolution
- * takes 3.8 ms, the two transposes around it 0.25 ms each, while a product with the windows laid out as rows takes 5.6 ms.
+ * ONNX convolves and pools NCHW, programs are NHWC. *Measured* (2 cores, N=32, C=64, 16x16, 3x3 window): the
+ * convolution takes 3.8 ms, the two transposes around it 0.25 ms each, while a product with the windows laid out as
+ * rows takes 5.6 ms.
  */
 const toNchw = (onnx: OnnxBuilder, name: string, nhwc: Shape): string => onnx.transpose(name, nhwc, [0, 3, 1, 2]);
 const toNhwc = (onnx: OnnxBuilder, name: string, nhwc: Shape, output?: string): string => {

@@ -149,7 +149,8 @@ function lowerReduce(...[onnx, node, [x = ""], out]: Parameters<Lowering<"reduce
   const rows = sizeOf(shape.slice(0, op.axes.length));
   const parts = op.fn === "sum" && leading && rows >= 256 ? divisorNear(rows, Math.sqrt(rows)) : 1;
   if (parts > 1) {
-    // Sums over leading axes: ONNX Runtime adds up the middle axis of three 5 times faster than the first of two (*measured*).
+    // Sums over leading axes: ONNX Runtime adds up the middle axis of three 5 times faster than the first of two
+    // (*measured*).
     const columns = sizeOf(shape.slice(op.axes.length));
     const blocks = onnx.reshape(x, [parts, rows / parts, columns]);
     const sums = onnx.op("ReduceSum", [blocks, onnx.ints([1])], { keepdims: 0 });

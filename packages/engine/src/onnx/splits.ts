@@ -9,8 +9,9 @@ export interface SplitPlan {
 }
 
 /**
- * Finds groups of slices that together are a `Split` of their operand: along one axis, in steps of one, side by side from
- * its start to its end. *Measured*: ONNX Runtime's `Split` moves 12 GB/s and its `Slice` 5, and one node loads faster than many.
+ * Finds groups of slices that together are a `Split` of their operand: along one axis, in steps of one, side by side
+ * from its start to its end. *Measured*: ONNX Runtime's `Split` moves 12 GB/s and its `Slice` 5, and one node loads
+ * faster than many.
  *
  * @returns The plan of each slice that belongs to one.
  */

@@ -25,8 +25,8 @@ export function upsampledConvolution(node: NodeOf<"conv2d">): UpsampledConvoluti
 }
 
 /**
- * Which of a filter's three rows (or columns) fall on each of the two pixels that an output pixel of this parity sees: an
- * even one the pixel before and its own, an odd one its own and the pixel after.
+ * Which of a filter's three rows (or columns) fall on each of the two pixels that an output pixel of this parity sees:
+ * an even one the pixel before and its own, an odd one its own and the pixel after.
  */
 const TAPS = [
   [[0], [1, 2]],
@@ -34,8 +34,8 @@ const TAPS = [
 ] as const;
 
 /**
- * Convolves doubled pixels without doubling them: output pixels of each parity of row and column see two by two pixels of the
- * image, so they are a convolution of their own, with taps of the filter added up; 4/9 of the multiplications.
+ * Convolves doubled pixels without doubling them: output pixels of each parity of row and column see two by two pixels
+ * of the image, so they are a convolution of their own, with taps of the filter added up; 4/9 of the multiplications.
  *
  *     y[2i + a, 2j + b] = Σ_(p,q) x[i + p + a - 1, j + q + b - 1] · Σ_(r in taps(a,p), c in taps(b,q)) w[r, c]
  *

@@ -14,8 +14,8 @@ import { simplifyNode } from "./simplify-algebra.js";
 import { sinkTransposes } from "./sink-transposes.js";
 
 /**
- * What a graph is made ready for: a backend that knows what its runtime is fast at, or `any` runtime, of which nothing is known
- * (the interpreter's graphs, and those of tests).
+ * What a graph is made ready for: a backend that knows what its runtime is fast at, or `any` runtime, of which nothing
+ * is known (the interpreter's graphs, and those of tests).
  */
 export const TARGETS = ["onnx", "openvino", "tensorflow", "any"] as const;
 export type Target = (typeof TARGETS)[number];

@@ -11,7 +11,10 @@ import type { SessionOptions } from "./ort-session.js";
 export { loadOnnx };
 export type { SessionOptions };
 
-/** Writes the graph as ONNX and runs it in ONNX Runtime; the elementwise tail of a training step is a WebAssembly kernel. */
+/**
+ * Writes the graph as ONNX and runs it in ONNX Runtime; the elementwise tail of a training step is a WebAssembly
+ * kernel.
+ */
 export const onnx: Backend<SessionOptions> = {
   precisions: ["float32"],
   state() {

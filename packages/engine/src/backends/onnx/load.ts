@@ -42,7 +42,8 @@ export async function loadOnnx(
 }
 
 /**
- * Bytes as elements, in place where their alignment allows. (Node's Buffer, which a file is, has a `slice` that does not copy.)
+ * Bytes as elements, in place where their alignment allows. (Node's Buffer, which a file is, has a `slice` that does
+ * not copy.)
  */
 function viewOf(bytes: Uint8Array, dtype: Buffer["dtype"]): TensorData {
   if (dtype === "bool") return bytes;

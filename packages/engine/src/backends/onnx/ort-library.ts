@@ -10,8 +10,8 @@ import { ELEMENT_TYPE } from "../../onnx/proto.js";
  * ONNX Runtime's C interface, called directly in the library that the `onnxruntime-node` package brings.
  *
  * Why not through `onnxruntime-node` itself: its `run` copies every output into a new array, preallocated or not, and
- * converts every tensor at every call. *Measured* on a training step with 100 MB of state in 168 tensors: 45 ms of 490 per
- * step. Here tensors are bound once and a run is one call.
+ * converts every tensor at every call. *Measured* on a training step with 100 MB of state in 168 tensors: 45 ms of 490
+ * per step. Here tensors are bound once and a run is one call.
  *
  * The C interface is a table of functions whose order never changes; a library of a later version has a longer table.
  * Source: github.com/microsoft/onnxruntime, include/onnxruntime/core/session/onnxruntime_c_api.h, `struct OrtApi`.

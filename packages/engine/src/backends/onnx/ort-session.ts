@@ -47,8 +47,8 @@ const SPINNING = "session.intra_op.allow_spinning";
 const MAX_RELOAD_BYTES = 2 ** 30;
 
 /**
- * A loaded model with its tensors bound once: each set of bindings is a slot, a run reads and writes the slot's buffers in
- * place. Buffers are kept alive as long as the session.
+ * A loaded model with its tensors bound once: each set of bindings is a slot, a run reads and writes the slot's buffers
+ * in place. Buffers are kept alive as long as the session.
  */
 export class OrtSession implements BoundSession {
   private readonly ort: OrtLibrary;
@@ -71,8 +71,8 @@ export class OrtSession implements BoundSession {
   /**
    * Loads a model on another thread.
    *
-   * Whether its threads wait by spinning follows from how busy the machine is (`BusyWatch`), now and later on, unless `config`
-   * says it.
+   * Whether its threads wait by spinning follows from how busy the machine is (`BusyWatch`), now and later on, unless
+   * `config` says it.
    *
    * @param external Initializers of the model that are marked as external, by name. Not copied.
    * @throws {Error} If ONNX Runtime cannot load it; the message is ONNX Runtime's.
@@ -149,8 +149,9 @@ export class OrtSession implements BoundSession {
   }
 
   /**
-   * Lets threads wait as is best on the machine as it is now. How they wait is fixed when a session is loaded: another one is
-   * loaded beside the runs, and takes this one's place, with all that is bound, when it is there. The numbers are the same.
+   * Lets threads wait as is best on the machine as it is now. How they wait is fixed when a session is loaded: another
+   * one is loaded beside the runs, and takes this one's place, with all that is bound, when it is there. The numbers
+   * are the same.
    */
   private adapt(): void {
     const { config, profilePrefix, threads } = this.source.options;

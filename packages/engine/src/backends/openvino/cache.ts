@@ -30,7 +30,8 @@ function keyOf(ov: OvLibrary, { digest }: OvModel, properties: OvProperties): st
 const digestOf = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex").slice(0, 32);
 
 /**
- * A model that an earlier run compiled. The name of its file holds its digest: a damaged one is removed, and compiled anew.
+ * A model that an earlier run compiled. The name of its file holds its digest: a damaged one is removed, and compiled
+ * anew.
  */
 export async function fromCache(
   ov: OvLibrary,

@@ -7,9 +7,9 @@ import { loadOpenVino } from "./load.js";
 import { ovState, warnOfBfloat16 } from "./state.js";
 
 /**
- * Writes the graph as ONNX and runs it in OpenVINO, whose kernels multiply in bfloat16 where the processor does. The elementwise
- * tail of a training step is the WebAssembly kernel that `onnx` has, in float32: master weights, moments and averages never are
- * anything else.
+ * Writes the graph as ONNX and runs it in OpenVINO, whose kernels multiply in bfloat16 where the processor does. The
+ * elementwise tail of a training step is the WebAssembly kernel that `onnx` has, in float32: master weights, moments
+ * and averages never are anything else.
  */
 export const openvino: Backend<{ readonly threads?: number }> = {
   precisions: ["float32", "bf16"],

@@ -7,7 +7,8 @@ import { loadForGood } from "../../native/keep.js";
 import { reserveStacks } from "../../native/stacks.js";
 
 /**
- * OpenVINO's C interface, called directly in the library of the PyPI wheel `openvino`, which `madformer engines install` unpacks.
+ * OpenVINO's C interface, called directly in the library of the PyPI wheel `openvino`, which `madformer engines
+ * install` unpacks.
  *
  * Source: github.com/openvinotoolkit/openvino, src/bindings/c/include/openvino/c; the wheel brings the same headers.
  */

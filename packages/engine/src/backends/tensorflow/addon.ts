@@ -10,7 +10,9 @@ import { reserveStacks } from "../../native/stacks.js";
 /** The tfjs backend that tfjs-node registers. */
 export const TFJS_BACKEND = "tensorflow";
 
-/** Packages that bring TensorFlow by npm, and folders that `madformer engines install` makes; the first that is there. */
+/**
+ * Packages that bring TensorFlow by npm, and folders that `madformer engines install` makes; the first that is there.
+ */
 const PACKAGES = ["@tensorflow/tfjs-node-gpu", "@tensorflow/tfjs-node"] as const;
 const FOLDERS = ["tensorflow-cuda", "tensorflow"] as const;
 

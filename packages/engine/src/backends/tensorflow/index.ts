@@ -3,7 +3,10 @@ import { GraphExecutor } from "../../eager/executor.js";
 import { optimize } from "../../passes/index.js";
 import { loadTensorFlow, TFJS_BACKEND } from "./addon.js";
 
-/** Runs the optimized graph operation by operation in TensorFlow, through tfjs-node: on NVIDIA's GPUs where it finds one. */
+/**
+ * Runs the optimized graph operation by operation in TensorFlow, through tfjs-node: on NVIDIA's GPUs where it finds
+ * one.
+ */
 export const tensorflow: Backend<{ readonly threads?: number }> = {
   precisions: ["float32"],
   state() {

@@ -15,7 +15,10 @@ import type { Expression, FusedFunction, Operand } from "./expression.js";
 /** Elements that a kernel takes at once. Sizes are padded to a multiple of it. */
 export const LANES = 4;
 
-/** Runs over `count` groups of four elements. Addresses are in bytes: of the scalars, then of each tensor, then of each result. */
+/**
+ * Runs over `count` groups of four elements. Addresses are in bytes: of the scalars, then of each tensor, then of each
+ * result.
+ */
 export type ElementwiseKernel = (count: number, scalars: number, ...addresses: number[]) => void;
 
 const FUNCTIONS: Readonly<Record<FusedFunction, (...operands: Code[]) => Code>> = {
@@ -30,8 +33,8 @@ const FUNCTIONS: Readonly<Record<FusedFunction, (...operands: Code[]) => Code>> 
 };
 
 /**
- * A WebAssembly module with a kernel for each expression, named by its number: four elements at a time, every tensor read
- * once, every result written once. It imports its memory, which is shared.
+ * A WebAssembly module with a kernel for each expression, named by its number: four elements at a time, every tensor
+ * read once, every result written once. It imports its memory, which is shared.
  */
 export function elementwiseModule(expressions: readonly Expression[]): Uint8Array<ArrayBuffer> {
   return assemble(expressions.map(kernelOf), { shared: true });

@@ -11,7 +11,9 @@ export interface KernelCall {
   readonly addresses: readonly number[];
 }
 
-/** What a thread does: one instance of the module, calls as they come. It has nothing to import, so that text is enough. */
+/**
+ * What a thread does: one instance of the module, calls as they come. It has nothing to import, so that text is enough.
+ */
 const THREAD = `
 const { parentPort, workerData } = require("node:worker_threads");
 const { module, memory } = workerData;

@@ -4,7 +4,9 @@ import * as t from "../../passes/testing.js";
 
 const N = 6;
 
-/** State `m`, `p` of one parameter, moved by a product: what an optimizer does, with a scalar that the graph computes. */
+/**
+ * State `m`, `p` of one parameter, moved by a product: what an optimizer does, with a scalar that the graph computes.
+ */
 function parameter(name: string, scale: Node, shape: readonly number[]): { next: [string, Node][]; inputs: Node[] } {
   const [p, m] = [t.input(`state/p.${name}`, shape), t.input(`state/m.${name}`, shape)];
   const [a, b] = [t.input(`inputs/a.${name}`, [shape[0] ?? 0, 3]), t.input(`inputs/b.${name}`, [3, shape[1] ?? 0])];

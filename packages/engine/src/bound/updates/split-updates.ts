@@ -7,7 +7,10 @@ export type UpdateOperand =
   | { readonly kind: "state"; readonly name: string; readonly size: number }
   | { readonly kind: "result"; readonly name: string; readonly size: number };
 
-/** Next values of some state tensors, all of one size, as one elementwise function of tensors of that size and of scalars. */
+/**
+ * Next values of some state tensors, all of one size, as one elementwise function of tensors of that size and of
+ * scalars.
+ */
 export interface Update {
   readonly expression: Expression;
   /** What the expression's tensors are, in its order. */
@@ -31,12 +34,13 @@ export const FOR_UPDATES = "update/";
 const MIN_OPERATIONS = 32;
 
 /**
- * Takes the elementwise tail of a training step out of its graph: what an optimizer does to each parameter once its gradient
- * is there. A graph's runtime passes over memory once for each operation; here one pass reads everything that belongs to an
- * element and writes everything that it becomes.
+ * Takes the elementwise tail of a training step out of its graph: what an optimizer does to each parameter once its
+ * gradient is there. A graph's runtime passes over memory once for each operation; here one pass reads everything that
+ * belongs to an element and writes everything that it becomes.
  *
- * An operation goes along if it is elementwise, its operands are scalars or tensors of its own shape, and all that use it go
- * along or it is itself a next state. The numbers stay the same to the last bit: the same operations, in the same precision.
+ * An operation goes along if it is elementwise, its operands are scalars or tensors of its own shape, and all that use
+ * it go along or it is itself a next state. The numbers stay the same to the last bit: the same operations, in the same
+ * precision.
  */
 export function splitUpdates(graph: Graph): SplitGraph {
   const nodes = nodesOf(graph);
@@ -92,7 +96,9 @@ export function splitUpdates(graph: Graph): SplitGraph {
   return { graph: { ...rest, inputs }, updates };
 }
 
-/** Whether a node may stand as an operand of an elementwise node: a scalar, or a tensor of its shape in memory of ours. */
+/**
+ * Whether a node may stand as an operand of an elementwise node: a scalar, or a tensor of its shape in memory of ours.
+ */
 function isOperand(input: Node, user: Node): boolean {
   if (input.dtype !== "float32") return false;
   if (sizeOf(input.shape) === 1) return true;

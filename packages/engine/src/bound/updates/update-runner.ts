@@ -18,7 +18,9 @@ interface Group {
   readonly scalars: readonly string[];
   /** Where the group's scalars lie side by side. */
   readonly scalarsAt: number;
-  /** First addresses of the tensors and results when state copy 0 is read and copy 1 written, and the other way round. */
+  /**
+   * First addresses of the tensors and results when state copy 0 is read and copy 1 written, and the other way round.
+   */
   readonly addresses: readonly [readonly number[], readonly number[]];
 }
 

@@ -3,21 +3,24 @@ import { hasChannelsFirst } from "../channels-first.js";
 import { firstOf, rewrite, type Rewriting, type Rule } from "../../passes/rewrite.js";
 
 /**
- * Up to this many output pixels per image a convolution is faster as a product of its windows laid out as rows (`patches`).
- * *Measured* (2 cores, 32 images, 128 -> 128 channels, 3x3): at 8x8 pixels 3.7 ms against 5.8 as a convolution, and the
- * rows serve the filter's gradient too; at 16x16, 14.9 ms against 12.4.
+ * Up to this many output pixels per image a convolution is faster as a product of its windows laid out as rows
+ * (`patches`). *Measured* (2 cores, 32 images, 128 -> 128 channels, 3x3): at 8x8 pixels 3.7 ms against 5.8 as a
+ * convolution, and the rows serve the filter's gradient too; at 16x16, 14.9 ms against 12.4.
  */
 const MAX_PIXELS = 128;
 
 /** Laid-out windows may take this many bytes; a larger convolution is not laid out. */
 const MAX_PATCH_BYTES = 64 << 20;
 
-/** The gradient of a filter is summed over parts of the batch, so that the laid-out windows of each take no more than this. */
+/**
+ * The gradient of a filter is summed over parts of the batch, so that the laid-out windows of each take no more than
+ * this.
+ */
 const MAX_GRADIENT_PATCH_BYTES = 256 << 20;
 
 /**
- * Convolutions become matrix products where that is faster: with windows of one pixel always, on small images, and for the
- * gradient of the filter, which has no fast kernel of its own.
+ * Convolutions become matrix products where that is faster: with windows of one pixel always, on small images, and for
+ * the gradient of the filter, which has no fast kernel of its own.
  */
 export function productsForConvolutions(graph: Graph): Graph {
   return rewrite(graph, firstOf(forwardProduct, inputProduct, filterProduct));
@@ -47,7 +50,8 @@ const forwardProduct: Rule = (node, context) => {
   const [, rows = 0, columns = 0, O = 0] = node.shape;
   const small = rows * columns <= MAX_PIXELS && patchBytes(window, node.shape, x.shape.at(-1) ?? 0) <= MAX_PATCH_BYTES;
   if (!isPointwise(window) && !small) return undefined;
-  // A constant filter is packed once, and convolves in blocks of channels without windows laid out; one of a single pixel is
+  // A constant filter is packed once, and convolves in blocks of channels without windows laid out; one of a single
+  // pixel is
   // a product all the same, unless it stands among its like.
   if (isOp(w, "constant") && (!isPointwise(window) || hasChannelsFirst(x))) return undefined;
   const filter = context.make({ kind: "reshape", shape: [sizeOf(w.shape) / O, O] }, w); // (h·w·C, O)

@@ -3,8 +3,9 @@ import { evaluateNode } from "../../ir/interpret.js";
 import { rewrite, type Rule } from "../../passes/rewrite.js";
 
 /**
- * Constants that products transpose are transposed beforehand. OpenVINO packs a product's constant once for all products
- * that have it, whichever way round they take it: 2026.4 multiplies by the wrong one where a constant is used both ways.
+ * Constants that products transpose are transposed beforehand. OpenVINO packs a product's constant once for all
+ * products that have it, whichever way round they take it: 2026.4 multiplies by the wrong one where a constant is used
+ * both ways.
  */
 export function turnConstants(graph: Graph): Graph {
   const turned = new Map<Node, Node>();
