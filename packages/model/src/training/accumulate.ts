@@ -2,7 +2,14 @@ import * as tf from "@tensorflow/tfjs-core";
 import type { MadformerConfig } from "../config.js";
 import type { LossConfig, TrainingBatch } from "./loss.js";
 import type { OptimizerConfig } from "./optimizer.js";
-import { applyGradients, lossGradients, trainSignature, type TrainingState } from "./train-step.js";
+import {
+  applyGradients,
+  lossGradients,
+  textInput,
+  trainSignature,
+  type TextLoss,
+  type TrainingState,
+} from "./train-step.js";
 
 type Tensors = Record<string, tf.Tensor>;
 
@@ -16,7 +23,7 @@ type Tensors = Record<string, tf.Tensor>;
  * Departs from the released code, which keeps the gradients of the last part alone (spec section 16.5).
  *
  * @param share What a part's gradients are multiplied with.
- * @returns `({ params, sum }, batch) -> { state: { sum }, outputs: { loss, image, hidden, clean } }`, losses those of
+ * @returns `({ params, sum }, batch) -> { state: { sum }, outputs: { loss, image, hidden, clean, text } }`, losses those of
  *   the part.
  */
 export function gradientStep(config: MadformerConfig, loss: LossConfig, share: number) {
@@ -33,10 +40,13 @@ export function gradientStep(config: MadformerConfig, loss: LossConfig, share: n
 }
 
 /** Shapes of what `gradientStep` takes, for `compile`. */
-export function gradientSignature(config: MadformerConfig, batchImages: number) {
-  const { state, inputs } = trainSignature(config, batchImages);
+export function gradientSignature(config: MadformerConfig, batchImages: number, loss?: TextLoss) {
+  const { state, inputs } = trainSignature(config, batchImages, loss);
   const { latents, noise, t } = inputs;
-  return { state: { params: state.params, sum: state.params }, inputs: { latents, noise, t } };
+  return {
+    state: { params: state.params, sum: state.params },
+    inputs: { latents, noise, t, ...textInput(config, batchImages) },
+  };
 }
 
 /**
@@ -52,7 +62,7 @@ export function updateStep(optimizer: OptimizerConfig) {
 }
 
 /** Shapes of what `updateStep` takes, for `compile`. */
-export function updateSignature(config: MadformerConfig) {
-  const { state, inputs } = trainSignature(config, 1);
+export function updateSignature(config: MadformerConfig, loss?: TextLoss) {
+  const { state, inputs } = trainSignature(config, 1, loss);
   return { state, inputs: { gradients: state.params, scalars: inputs.scalars } };
 }

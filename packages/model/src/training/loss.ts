@@ -3,10 +3,11 @@ import { z } from "zod";
 import type { MadformerConfig } from "../config.js";
 import { addNoise } from "../diffusion/add-noise.js";
 import { forward } from "../madformer.js";
+import { textLoss } from "../text/embedding.js";
 import type { OutputName } from "../needs.js";
-import type { Parameters } from "../parameters.js";
+import { Scope, type Parameters } from "../parameters.js";
 
-/** Weights of the loss' terms; the image term has weight 1. */
+/** Weights of the loss' terms. */
 export const LossConfig = z
   .strictObject({
     lambdaHidden: z
@@ -19,6 +20,12 @@ export const LossConfig = z
       .nonnegative()
       .default(0)
       .describe("Weight of the clean-tower loss: how well the clean tower keeps the clean latents (paper, Table 6)"),
+    lambdaImage: z.number().positive().default(1).describe("Weight of the image loss: how well the noise is predicted"),
+    lambdaText: z
+      .number()
+      .nonnegative()
+      .default(0)
+      .describe("Weight of the text loss, of a model with classes: how well a text token foretells the next one"),
   })
   .readonly();
 export type LossConfig = z.infer<typeof LossConfig>;
@@ -29,6 +36,7 @@ export interface Losses {
   readonly image: tf.Scalar;
   readonly hidden: tf.Scalar;
   readonly clean: tf.Scalar;
+  readonly text: tf.Scalar;
 }
 
 /** What a training step is given. */
@@ -39,14 +47,17 @@ export interface TrainingBatch {
   readonly noise: tf.Tensor4D;
   /** (N, T) int32 in [0, 1000): each block has a timestep of its own. */
   readonly t: tf.Tensor2D;
+  /** (N, tokens) int32, of a model with classes: see `classTokens`. */
+  readonly text?: tf.Tensor2D;
 }
 
 /**
  * The training loss:
  *
- *     loss = mean((noisePred - ε)²) + λ_hidden mean((condition - x₀)²) + λ_clean mean((cleanTower - x₀)²)
+ *     loss = λ_image mean((noisePred - ε)²) + λ_hidden mean((condition - x₀)²) + λ_clean mean((cleanTower - x₀)²)
+ *          + λ_text textLoss
  *
- * Source: arXiv:2506.07999, section 3; spec section 9, step 5.
+ * Source: arXiv:2506.07999, section 3; spec section 9, step 5; docs/imagenet.md, section 26.
  * Departs from it: the clean-tower loss of the released code is never reached (spec section 16.4); here it is computed
  * where there is a clean tower. The hidden loss is 0 under `clearCond`, as there.
  *
@@ -56,23 +67,28 @@ export interface TrainingBatch {
 export function trainingLoss(
   p: Parameters,
   config: MadformerConfig,
-  { latents, noise, t }: TrainingBatch,
-  { lambdaHidden, lambdaClean }: LossConfig,
+  { latents, noise, t, text: words }: TrainingBatch,
+  { lambdaHidden, lambdaClean, lambdaImage, lambdaText }: LossConfig,
 ): Losses {
   const withHidden = lambdaHidden > 0 && !config.clearCond;
   const withClean = lambdaClean > 0 && !config.clearClean;
+  const withText = lambdaText > 0 && config.text?.head === true;
   const wanted: OutputName[] = ["noisePred"];
   if (withHidden) wanted.push("condition");
   if (withClean) wanted.push("cleanTower");
-  const outputs = forward(p, config, { cleanX: latents, noisedX: addNoise(latents, noise, t), t }, wanted);
+  if (withText) wanted.push("text");
+  const batch = { cleanX: latents, noisedX: addNoise(latents, noise, t), t, ...(words ? { text: words } : {}) };
+  const outputs = forward(p, config, batch, wanted);
   const meanSquare = (a: tf.Tensor | undefined, b: tf.Tensor): tf.Scalar =>
     tf.mean(tf.squaredDifference(a as tf.Tensor, b));
 
   const image = meanSquare(outputs.noisePred, noise);
   const hidden = withHidden ? meanSquare(outputs.condition, latents) : tf.scalar(0);
   const clean = withClean ? meanSquare(outputs.cleanTower, latents) : tf.scalar(0);
-  let loss = image;
+  const text = withText ? textLoss(new Scope(p), outputs.text as tf.Tensor3D, words as tf.Tensor2D) : tf.scalar(0);
+  let loss = lambdaImage === 1 ? image : tf.mul<tf.Scalar>(lambdaImage, image);
   if (withHidden) loss = tf.add(loss, tf.mul(lambdaHidden, hidden));
   if (withClean) loss = tf.add(loss, tf.mul(lambdaClean, clean));
-  return { loss, image, hidden, clean };
+  if (withText) loss = tf.add(loss, tf.mul(lambdaText, text));
+  return { loss, image, hidden, clean, text };
 }

@@ -2,6 +2,7 @@ import { spec, type TensorSpec } from "@madformer/engine";
 import * as tf from "@tensorflow/tfjs-core";
 import { geometryOf, type MadformerConfig } from "../config.js";
 import { madformerSpecs } from "../madformer.js";
+import type { ParameterSpecs } from "../parameters.js";
 import { trainingLoss, type LossConfig, type Losses, type TrainingBatch } from "./loss.js";
 import { adamw, clipFactor, globalNorm, STEP_SCALARS, type OptimizerConfig } from "./optimizer.js";
 
@@ -34,32 +35,61 @@ export function lossGradients(
   // its result is freed when it returns: the terms are kept by name.
   const { value, grads } = tf.engine().gradients(
     () => {
-      const { loss: total, image, hidden, clean } = trainingLoss(params, config, batch, loss);
-      terms.push({ image: tf.keep(image), hidden: tf.keep(hidden), clean: tf.keep(clean) });
+      const { loss: total, ...parts } = trainingLoss(params, config, batch, loss);
+      const { image, hidden, clean, text } = parts;
+      terms.push({ image: tf.keep(image), hidden: tf.keep(hidden), clean: tf.keep(clean), text: tf.keep(text) });
       return tf.clone(total); // the total may be the image term itself
     },
     names.map((name) => params[name] as tf.Tensor),
     null as unknown as tf.Scalar, // the gradient starts as 1
     true,
   );
-  const [{ image, hidden, clean }] = terms as [Omit<Losses, "loss">];
+  const [{ image, hidden, clean, text }] = terms as [Omit<Losses, "loss">];
   const released = (kept: tf.Scalar): tf.Scalar => {
     const copy = tf.clone(kept);
     kept.dispose();
     return copy;
   };
   return {
-    losses: { loss: value, image: released(image), hidden: released(hidden), clean: released(clean) },
+    losses: {
+      loss: value,
+      image: released(image),
+      hidden: released(hidden),
+      clean: released(clean),
+      text: released(text),
+    },
     gradients: Object.fromEntries(names.map((name, i) => [name, grads[i] ?? null])),
   };
 }
 
+/** What of a loss decides which parameters are trained. */
+export type TextLoss = Pick<LossConfig, "lambdaText">;
+const NO_TEXT_LOSS: TextLoss = { lambdaText: 0 };
+
+/**
+ * The parameters that training moves: all of them, but for the head of the text without a text loss, which then is
+ * neither used nor decayed.
+ *
+ * Source: docs/imagenet.md, section 26.
+ */
+export function trainedSpecs(config: MadformerConfig, { lambdaText }: TextLoss = NO_TEXT_LOSS): ParameterSpecs {
+  return Object.fromEntries(
+    Object.entries(madformerSpecs(config)).filter(([key]) => lambdaText > 0 || !key.startsWith("lm_head.")),
+  );
+}
+
+/** What of a batch a model with classes takes besides: the texts of its images. */
+export function textInput({ text }: MadformerConfig, batchImages: number) {
+  const words = { text: spec([batchImages, text?.tokens ?? 0] as const, "int32") };
+  return (text ? words : {}) as Partial<typeof words>;
+}
+
 /** Shapes of what a training step takes, for `compile`. */
-export function trainSignature(config: MadformerConfig, batchImages: number) {
+export function trainSignature(config: MadformerConfig, batchImages: number, loss: TextLoss = NO_TEXT_LOSS) {
   const { T, P } = geometryOf(config);
   const latents = spec([batchImages, T, P, config.latentChannels] as const);
   const parameters: Record<string, TensorSpec> = Object.fromEntries(
-    Object.entries(madformerSpecs(config)).map(([key, { shape }]) => [key, spec(shape)]),
+    Object.entries(trainedSpecs(config, loss)).map(([key, { shape }]) => [key, spec(shape)]),
   );
   return {
     state: { params: parameters, m: parameters, v: parameters, ema: parameters },
@@ -67,6 +97,7 @@ export function trainSignature(config: MadformerConfig, batchImages: number) {
       latents,
       noise: latents,
       t: spec([batchImages, T] as const, "int32"),
+      ...textInput(config, batchImages),
       scalars: spec([STEP_SCALARS.length] as const),
     },
   };
@@ -79,7 +110,7 @@ export function trainSignature(config: MadformerConfig, batchImages: number) {
  *
  * Source: spec section 9, with float32 throughout.
  *
- * @returns `(state, inputs) -> { state, outputs: { loss, image, hidden, clean, gradNorm } }`; the norm is that before
+ * @returns `(state, inputs) -> { state, outputs: { loss, image, hidden, clean, text, gradNorm } }`; the norm is that before
  *   clipping.
  */
 export function trainStep(config: MadformerConfig, loss: LossConfig, optimizer: OptimizerConfig) {
