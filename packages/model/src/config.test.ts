@@ -107,7 +107,7 @@ describe("text", () => {
 describe("PRESETS", () => {
   test.each([
     ["ffhq-1024", 797, 1_300_243_844],
-    ["imagenet-256", 1107, 2_140_720_324], // docs/imagenet.md, section 19
+    ["imagenet-256", 1107, 2_140_720_324], // spec section 19
     ["faces-64", 157, 1_595_200],
     ["smoke", 161, 82_124],
   ] as [PresetName, number, number][])("%s has %d tensors and %d parameters", (name, tensors, parameters) => {

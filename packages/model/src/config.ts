@@ -148,7 +148,7 @@ export const PRESETS = {
   /**
    * The defaults of the released code's branch for ImageNet at 256 pixels: 2.1 billion parameters, latents of 32 x 32 x
    * 4 in 4 blocks of 64 tokens, 1000 classes as two tokens of text. Its 16 heads are 72 wide, for which its own rotary
-   * tables are not made (docs/imagenet.md, 31.20); here they are.
+   * tables are not made (spec section 31.20); here they are.
    */
   "imagenet-256": { blocks: 4, blockSide: 16, heads: 16, quirks: "imagenet", text: { sampled: "first-block" } },
   /**

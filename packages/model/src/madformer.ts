@@ -13,7 +13,7 @@ import { downsamplerSpecs, upsamplerSpecs } from "./unet/unet.js";
 
 /**
  * All parameters of MADFormer, in the order of the reference's `state_dict`. Spec section 2; with a text
- * docs/imagenet.md, section 19.
+ * spec section 19.
  */
 export function madformerSpecs(config: MadformerConfig): ParameterSpecs {
   const { M, layers } = geometryOf(config);

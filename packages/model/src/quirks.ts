@@ -46,7 +46,7 @@ export type Quirks = z.infer<typeof Quirks>;
 
 /**
  * Complete settings, by name: the released code, its branch for ImageNet, whose condition is the output of the
- * autoregressive layers (docs/imagenet.md, section 24), and ours.
+ * autoregressive layers (spec section 24), and ours.
  */
 export const QUIRKS = {
   reference: Object.freeze({

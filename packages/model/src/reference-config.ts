@@ -41,7 +41,7 @@ export interface ReferenceSettings {
  * The config of a model of the reference, with the released code's behaviour except for the switches that are written
  * out, as `export` does where they are others.
  *
- * Source: spec section 1; docs/imagenet.md, section 18.
+ * Source: spec section 1; spec section 18.
  *
  * @param settings Other fields, such as a checkpoint's `args` have, are ignored: they do not change the model.
  * @throws {ModelConfigError} If the result is not a valid config.

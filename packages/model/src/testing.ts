@@ -114,7 +114,9 @@ export function valuesOf(
   );
 }
 
-/** Latents, noised latents and timesteps of N images; of a model with classes, the texts of classes 1, 2, ... as well. */
+/**
+ * Latents, noised latents and timesteps of N images; of a model with classes, the texts of classes 1, 2, ... as well.
+ */
 export function batchOf(
   config: MadformerConfig,
   N: number,

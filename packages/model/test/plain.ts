@@ -1,10 +1,10 @@
 /**
  * MADFormer as plain as its description: the place to read first. Every token of both towers, and of the text before
- * them, goes through every layer, attention is masked and not skipped, each U-Net call stands alone. From the end upwards: `plainForward` (section 6),
- * `layer` (5), `mayAttend` (7), `rope` (8), `downsampler` and `upsampler` (4).
+ * them, goes through every layer, attention is masked and not skipped, each U-Net call stands alone. From the end
+ * upwards: `plainForward` (section 6), `layer` (5), `mayAttend` (7), `rope` (8), `downsampler` and `upsampler` (4).
  *
- * Source: docs/reference.md, and docs/imagenet.md for the text. It shares no code with `src/`, which tests compare with it, except for the sizes of a
- * config.
+ * Source: docs/reference.md, and docs/imagenet.md for the text. It shares no code with `src/`, which tests compare with
+ * it, except for the sizes of a config.
  */
 import { geometryOf, type MadformerConfig, type OutputName } from "@madformer/model";
 import * as tf from "@tensorflow/tfjs-core";
@@ -194,8 +194,8 @@ export function mayAttend(config: MadformerConfig, layer: number, q: number, k: 
 }
 
 /**
- * One transformer layer over (N, L, C): the text's tokens and the clean ones, where there are any, then noised ones. Spec
- * section 5; docs/imagenet.md, sections 22 and 25.
+ * One transformer layer over (N, L, C): the text's tokens and the clean ones, where there are any, then noised ones.
+ * Spec section 5; spec sections 22 and 25.
  */
 function layer(p: P, config: MadformerConfig, index: number, x: tf.Tensor3D, cleanTokens: number): tf.Tensor3D {
   const { M, D, T } = geometryOf(config);
@@ -261,7 +261,7 @@ function layer(p: P, config: MadformerConfig, index: number, x: tf.Tensor3D, cle
 }
 
 /**
- * All outputs. Spec section 6; with a text docs/imagenet.md, section 24.
+ * All outputs. Spec section 6; with a text spec section 24.
  *
  * @param cleanT (N, T) int32: the timestep of each clean block, whatever the quirk says.
  */

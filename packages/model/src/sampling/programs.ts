@@ -25,8 +25,8 @@ import { downsample, embed, timeShifts, upsample, type TimeShifts } from "../une
  *     denoise   block b, noised; condition; cache      -> block b, a step less noised
  *     append    cache; keys and values of block b-1    -> cache
  *
- * Source: arXiv:2506.07999, section 3.3; spec section 12; docs/imagenet.md, section 29; with everything skipped that section 17 lists: clean tokens
- * run through the diffusion layers once per block instead of once per step, and no mask is needed.
+ * Source: arXiv:2506.07999, section 3.3; spec section 12; spec section 29; with everything skipped that section 17
+ * lists: clean tokens run through the diffusion layers once per block instead of once per step, and no mask is needed.
  */
 export interface SamplingShape {
   readonly config: MadformerConfig;
@@ -266,7 +266,7 @@ function noisedLayers(
  * The text and the first block through the diffusion layers with nothing hidden: every token sees all of both. The
  * text's keys and values are left behind for the steps to come; under `clearClean` each step makes them anew.
  *
- * Source: docs/imagenet.md, section 29, for `denoisingMlp`.
+ * Source: spec section 29, for `denoisingMlp`.
  *
  * @param words (N, tokens, C), the text as it leaves the autoregressive layers.
  * @returns The block's tokens.

@@ -83,7 +83,7 @@ export interface SampleOptions {
  * Generates images block by block: a finished block is embedded as clean tokens, whose keys and values are kept; the
  * next block starts as noise and is denoised in the light of them.
  *
- * Source: arXiv:2506.07999, section 3.3; spec section 12; docs/imagenet.md, section 29.
+ * Source: arXiv:2506.07999, section 3.3; spec section 12; spec section 29.
  *
  * @example
  * await using sampler = await Sampler.create(config, weights, { batchImages: 4 });
@@ -215,7 +215,8 @@ export class Sampler implements AsyncDisposable {
   /**
    * The programs that sampling has compiled so far, by name: to save them with `saveProgram`. With `programs: "shared"`
    * they are `text`, `time <timesteps>`, `first`, `context` and `denoise`, as far as the network has them; `denoise
-   * clip` for a plan that clips; `denoise-with-text` and `denoise-without-text` where the text is seen otherwise. Borrowed: they are freed with the sampler.
+   * clip` for a plan that clips; `denoise-with-text` and `denoise-without-text` where the text is seen otherwise.
+   * Borrowed: they are freed with the sampler.
    */
   async compiled(): Promise<ReadonlyMap<string, Program>> {
     const all = new Map<string, Program>();
@@ -421,7 +422,7 @@ const DENOISE: Readonly<Record<TextInStep, string>> = {
   "with-block": "denoise-with-text",
 };
 
-/** What a step of the solver sees of the text. docs/imagenet.md, section 29. */
+/** What a step of the solver sees of the text. spec section 29. */
 function textInStep(config: MadformerConfig, block: number, step: number): TextInStep {
   if (!textSeesNoise(config, config.arLayers)) return "seen";
   if (block > 0) return "none";

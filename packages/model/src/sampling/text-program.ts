@@ -21,7 +21,7 @@ export type TextOutputs = {
  * Program `text`: the tokens of one text -> its keys and values in all layers. A text sees no image, so this is the
  * same for all images of a class; of the last layer nothing else is computed, and no logits.
  *
- * Source: docs/imagenet.md, sections 29 and 32.
+ * Source: spec sections 29 and 32.
  */
 export function textProgram(config: WithText) {
   const { layers } = geometryOf(config);

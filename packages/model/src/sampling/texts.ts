@@ -38,7 +38,7 @@ export interface BatchTexts {
  * The texts of a batch's images, each computed once however many images have it, and kept while batches have it: images
  * that are sorted by class compute each class once in a whole run.
  *
- * Source: docs/imagenet.md, section 32.
+ * Source: spec section 32.
  */
 export class Texts {
   private states = new Map<string, { readonly text: TextState; first?: FirstState }>();

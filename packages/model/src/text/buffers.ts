@@ -5,10 +5,10 @@ import { textFrequencies } from "./text-rope.js";
 
 /**
  * What a state dict of the released code holds besides parameters: the frequencies of the text's rotary embedding, once
- * of the model and once of each layer, which share them. They follow from the config; whoever reads may ignore them, its
- * own loader (`strict=True`) wants them.
+ * of the model and once of each layer, which share them. They follow from the config; whoever reads may ignore them,
+ * its own loader (`strict=True`) wants them.
  *
- * Source: docs/imagenet.md, section 19.
+ * Source: spec section 19.
  */
 export function isBuffer(config: MadformerConfig, key: string): boolean {
   return hasText(config) && /^(blocks\.\d+\.self_attn\.)?text_rope\.inv_freq$/.test(key);

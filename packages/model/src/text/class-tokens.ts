@@ -14,7 +14,7 @@ function wordsOf({ words, classes }: TextConfig) {
  *
  *     [padding ... padding, begin, class]
  *
- * Source: docs/imagenet.md, section 21.
+ * Source: spec section 21.
  *
  * @param labels Classes, from 0.
  * @returns (N, tokens) int32.

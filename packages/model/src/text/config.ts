@@ -36,7 +36,7 @@ export const TextConfig = z
       .default("as-trained")
       .describe(
         "With denoisingMlp, what diffusion layers see of the text in sampling: what the released code shows them, for the first " +
-          "block text that has seen the block's noise, then none (docs/imagenet.md, 31.25); or the text, as in training",
+          "block text that has seen the block's noise, then none (spec section 31.25); or the text, as in training",
       ),
   })
   .refine((c) => c.zeroRow === null || c.zeroRow < c.vocabulary, {

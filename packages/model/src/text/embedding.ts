@@ -13,7 +13,7 @@ export function hasText(config: MadformerConfig): config is WithText {
   return config.text !== undefined;
 }
 
-/** Parameters of the text, which stand between those of the U-Net and the layers. docs/imagenet.md, section 19. */
+/** Parameters of the text, which stand between those of the U-Net and the layers. spec section 19. */
 export function textSpecs(config: MadformerConfig): ParameterSpecs {
   if (!hasText(config)) return {};
   const { vocabulary, zeroRow, head } = config.text;
@@ -26,7 +26,7 @@ export function textSpecs(config: MadformerConfig): ParameterSpecs {
 /**
  * Embeds the tokens of texts. The row that is 0 has no gradient, so that it stays so.
  *
- * Source: docs/imagenet.md, sections 20 and 24.
+ * Source: spec sections 20 and 24.
  *
  * @param root The model's parameters.
  * @param text (N, tokens) int32.
@@ -60,7 +60,7 @@ export function textLogits(root: Scope, tokens: tf.Tensor3D): tf.Tensor3D {
  *
  *     mean over images and positions p < tokens - 1 of  -log softmax(logits[p])[text[p + 1]]
  *
- * Source: docs/imagenet.md, section 26. With two tokens it is learned from the first one alone, the same for every
+ * Source: spec section 26. With two tokens it is learned from the first one alone, the same for every
  * image: how frequent the classes are.
  *
  * @param root The model's parameters.

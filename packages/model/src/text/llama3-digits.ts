@@ -7,7 +7,7 @@ export const LLAMA3_PADDING = 128_001;
 /**
  * Llama 3's tokens of the texts "0" to "999", each of which is a single one.
  *
- * Source: docs/imagenet.md, section 21, which names what it was compared with.
+ * Source: spec section 21, which names what it was compared with.
  */
 export const LLAMA3_DIGITS: readonly number[] = Object.freeze(
   `

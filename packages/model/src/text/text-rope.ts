@@ -8,7 +8,7 @@ import type { TextConfig } from "./config.js";
  *
  *     inv_freq[i] = 1 / theta^(2i / D)
  *
- * Source: Su et al. 2021, arXiv:2104.09864; docs/imagenet.md, section 23.
+ * Source: Su et al. 2021, arXiv:2104.09864; spec section 23.
  *
  * @param D Width of a head.
  * @returns (D / 2), radians per position.

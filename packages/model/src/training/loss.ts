@@ -57,7 +57,7 @@ export interface TrainingBatch {
  *     loss = λ_image mean((noisePred - ε)²) + λ_hidden mean((condition - x₀)²) + λ_clean mean((cleanTower - x₀)²)
  *          + λ_text textLoss
  *
- * Source: arXiv:2506.07999, section 3; spec section 9, step 5; docs/imagenet.md, section 26.
+ * Source: arXiv:2506.07999, section 3; spec section 9, step 5; spec section 26.
  * Departs from it: the clean-tower loss of the released code is never reached (spec section 16.4); here it is computed
  * where there is a clean tower. The hidden loss is 0 under `clearCond`, as there.
  *

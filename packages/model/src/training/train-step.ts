@@ -70,7 +70,7 @@ const NO_TEXT_LOSS: TextLoss = { lambdaText: 0 };
  * The parameters that training moves: all of them, but for the head of the text without a text loss, which then is
  * neither used nor decayed.
  *
- * Source: docs/imagenet.md, section 26.
+ * Source: spec section 26.
  */
 export function trainedSpecs(config: MadformerConfig, { lambdaText }: TextLoss = NO_TEXT_LOSS): ParameterSpecs {
   return Object.fromEntries(
@@ -110,8 +110,8 @@ export function trainSignature(config: MadformerConfig, batchImages: number, los
  *
  * Source: spec section 9, with float32 throughout.
  *
- * @returns `(state, inputs) -> { state, outputs: { loss, image, hidden, clean, text, gradNorm } }`; the norm is that before
- *   clipping.
+ * @returns `(state, inputs) -> { state, outputs: { loss, image, hidden, clean, text, gradNorm } }`; the norm is that
+ *   before clipping.
  */
 export function trainStep(config: MadformerConfig, loss: LossConfig, optimizer: OptimizerConfig) {
   return (state: TrainingState, inputs: TrainingBatch & { readonly scalars: tf.Tensor1D }) => {

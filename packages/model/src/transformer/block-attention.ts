@@ -9,7 +9,7 @@ import { visibleBlocks, type Stream } from "./visibility.js";
  * Attention among the blocks of one or two towers, block by block, over exactly the keys that each block sees; all of
  * them see a text, if there is one, and the text itself alone.
  *
- * Source: spec sections 7 and 17: of all pairs of blocks, (T² + T) of 4 T² are looked at; docs/imagenet.md, section 25.
+ * Source: spec sections 7 and 17: of all pairs of blocks, (T² + T) of 4 T² are looked at; spec section 25.
  *
  * @param towers Heads of the tokens there are; towers without queries are looked at only.
  * @param M Tokens of a block.

@@ -22,12 +22,13 @@ const STREAMS = ["text", "clean", "noised"] as const satisfies readonly Stream[]
  * One layer of both towers: each has weights of its own, and tokens of either look at the blocks that `visibleBlocks`
  * names. A text has weights of its own too; it looks at itself, and all others at it.
  *
- * Source: spec section 5; docs/imagenet.md, section 22.
+ * Source: spec section 5; spec section 22.
  *
  * @param p The layer's parameters.
  * @param layer Its number, from 0.
  * @param ropes Of each tower's tokens.
- * @param need Clean tokens and text end with the last layer in which they are seen, where they are keys and values alone.
+ * @param need Clean tokens and text end with the last layer in which they are seen, where they are keys and values
+ *   alone.
  * @returns What comes out of the layer, new.
  */
 export function towersLayer(

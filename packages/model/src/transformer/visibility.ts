@@ -42,7 +42,7 @@ export interface Mask {
  * Whether an image's tokens see its text, of which a token sees itself and those before it: always, except in sampling
  * with `denoisingMlp` and `sampled: "first-block"`, where diffusion layers do in the first block alone.
  *
- * Source: docs/imagenet.md, section 25.
+ * Source: spec section 25.
  *
  * @param block While it is sampled; all of them while training.
  */
@@ -103,8 +103,8 @@ export function trainingMask(config: MadformerConfig, layer: number): Mask {
 
 /**
  * The mask of a layer while a block is sampled: queries are the clean block before it and the block, keys the clean
- * blocks before it and the block; under `clearClean` queries are the block, keys all blocks up to it. A text is in front
- * of the keys, and of the first block's queries.
+ * blocks before it and the block; under `clearClean` queries are the block, keys all blocks up to it. A text is in
+ * front of the keys, and of the first block's queries.
  */
 export function samplingMask(config: MadformerConfig, layer: number, block: number): Mask {
   const text = { queries: block === 0, block };
