@@ -95,9 +95,11 @@ function textOf(s: ReferenceSettings, vocabulary: number): z.input<typeof TextCo
 
 /** A dict of PyTorch's files is a Map. What is in it is checked with the rest of the config. */
 function fieldsOf<T extends object>(written: Partial<T> | ReadonlyMap<string, unknown> | undefined): Partial<T> {
-  return written instanceof Map
-    ? (Object.fromEntries<unknown>(written) as Partial<T>)
-    : ((written ?? {}) as Partial<T>);
+  const plain = (value: unknown): unknown =>
+    value instanceof Map
+      ? Object.fromEntries([...(value as ReadonlyMap<string, unknown>)].map(([key, item]) => [key, plain(item)]))
+      : value;
+  return (plain(written) ?? {}) as Partial<T>;
 }
 
 /**

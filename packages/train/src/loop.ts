@@ -19,7 +19,7 @@ import { Journal, journalSteps } from "./journal.js";
 import { planOf, stepName, type Plan } from "./plan.js";
 import { sampleGrid, type Decode } from "./sample-grid.js";
 import { EventWriter } from "./tensorboard.js";
-import { MEASURES, Update, type FirstState, type Measures } from "./update.js";
+import { measuresOf, Update, type FirstState, type Measures } from "./update.js";
 
 /** What a training run has come to. */
 export interface Trained {
@@ -46,8 +46,6 @@ interface CheckpointNotes {
   /** Steps since the last line, and sums of their measures. */
   readonly window: { readonly steps: number; readonly sums: Measures };
 }
-
-const EMPTY = { steps: 0, sums: { loss: 0, image: 0, hidden: 0, clean: 0, gradNorm: 0 } };
 
 /** The loss or its gradients are not finite any more. */
 export class DivergedError extends RangeError {
@@ -94,6 +92,10 @@ export async function train(
 ): Promise<Trained> {
   const { model, optimizer, accumulate } = config;
   const { files, signal, log } = context;
+  const names = measuresOf(config);
+  const mapMeasures = (of: (name: keyof Measures) => number): Measures =>
+    Object.fromEntries(names.map((name) => [name, of(name)])) as unknown as Measures;
+  const empty = { steps: 0, sums: mapMeasures(() => 0) };
   const plan = planOf(config, data.length, start?.step);
   const paths = pathsOf(context.out);
   await rm(paths.tmp, { recursive: true, force: true });
@@ -101,7 +103,7 @@ export async function train(
 
   const found = await findCheckpoint(config, plan, context, decode !== undefined);
   let { step } = found ?? { step: plan.before };
-  let { window } = (found?.notes as CheckpointNotes | undefined) ?? { window: EMPTY };
+  let { window } = (found?.notes as CheckpointNotes | undefined) ?? { window: empty };
   let saved = step; // the last step with a checkpoint
   if (step > 0) log.info(`going on after step ${step} of ${plan.steps}`);
   await using update = await Update.create(config, found ?? (await start?.load()));
@@ -151,16 +153,19 @@ export async function train(
       const [measures] = await Promise.all([running, next]);
       if (!measures) continue;
 
-      for (const name of MEASURES)
+      for (const name of names)
         if (!Number.isFinite(measures[name]))
-          throw diverged(name, measures[name], step + 1, saved > plan.before ? saved : 0, paths.checkpoints);
+          throw diverged(name, measures[name] ?? NaN, step + 1, saved > plan.before ? saved : 0, paths.checkpoints);
       step++;
-      window = { steps: window.steps + 1, sums: mapMeasures((name) => window.sums[name] + measures[name]) };
+      window = {
+        steps: window.steps + 1,
+        sums: mapMeasures((name) => (window.sums[name] ?? 0) + (measures[name] ?? NaN)),
+      };
       speed.count(step);
       if (plan.logs(step)) {
-        const means = mapMeasures((name) => window.sums[name] / window.steps);
+        const means = mapMeasures((name) => (window.sums[name] ?? NaN) / window.steps);
         const line: LossLine = { step, ...means, lr: learningRate };
-        if (step % config.logEvery === 0) window = EMPTY; // not after the last step: a longer run has no line there
+        if (step % config.logEvery === 0) window = empty; // not after the last step: a longer run has no line there
         const speeds = speed.sinceLast();
         await losses.append(line);
         await lines.append({ time: new Date().toISOString(), ...line, ...speeds });
@@ -265,10 +270,6 @@ async function later<T>(work: () => Promise<T>): Promise<T> {
   return work();
 }
 
-function mapMeasures(of: (name: keyof Measures) => number): Measures {
-  return Object.fromEntries(MEASURES.map((name) => [name, of(name)])) as Measures;
-}
-
 function diverged(name: string, value: number, step: number, saved: number, checkpoints: string): DivergedError {
   const good =
     saved > 0
@@ -340,11 +341,12 @@ function details(measures: Measures, learningRate: number, speed: Speed): Record
 
 /** What TensorBoard shows of a line, by tag. */
 function scalarsOf(
-  { loss, image, hidden, clean, gradNorm, lr }: LossLine,
+  { loss, image, hidden, clean, text, gradNorm, lr }: LossLine,
   { stepsPerSecond, imagesPerSecond }: ReturnType<Speed["now"]>,
 ): Record<string, number> {
   return {
     ...{ "loss/total": loss, "loss/image": image, "loss/hidden": hidden, "loss/clean": clean },
+    ...(text === undefined ? {} : { "loss/text": text }),
     ...{ "optimizer/gradient_norm": gradNorm, "optimizer/learning_rate": lr },
     ...{ "speed/steps_per_second": stepsPerSecond, "speed/images_per_second": imagesPerSecond },
   };

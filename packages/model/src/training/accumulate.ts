@@ -23,7 +23,7 @@ type Tensors = Record<string, tf.Tensor>;
  * Departs from the released code, which keeps the gradients of the last part alone (spec section 16.5).
  *
  * @param share What a part's gradients are multiplied with.
- * @returns `({ params, sum }, batch) -> { state: { sum }, outputs: { loss, image, hidden, clean, text } }`, losses
+ * @returns `({ params, sum }, batch) -> { state: { sum }, outputs: { loss, image, hidden, clean } }`, losses
  *   those of the part.
  */
 export function gradientStep(config: MadformerConfig, loss: LossConfig, share: number) {

@@ -36,7 +36,8 @@ export interface Losses {
   readonly image: tf.Scalar;
   readonly hidden: tf.Scalar;
   readonly clean: tf.Scalar;
-  readonly text: tf.Scalar;
+  /** Where it is a term of the loss. */
+  readonly text?: tf.Scalar;
 }
 
 /** What a training step is given. */
@@ -85,10 +86,10 @@ export function trainingLoss(
   const image = meanSquare(outputs.noisePred, noise);
   const hidden = withHidden ? meanSquare(outputs.condition, latents) : tf.scalar(0);
   const clean = withClean ? meanSquare(outputs.cleanTower, latents) : tf.scalar(0);
-  const text = withText ? textLoss(new Scope(p), outputs.text as tf.Tensor3D, words as tf.Tensor2D) : tf.scalar(0);
+  const text = withText && textLoss(new Scope(p), outputs.text as tf.Tensor3D, words as tf.Tensor2D);
   let loss = lambdaImage === 1 ? image : tf.mul<tf.Scalar>(lambdaImage, image);
   if (withHidden) loss = tf.add(loss, tf.mul(lambdaHidden, hidden));
   if (withClean) loss = tf.add(loss, tf.mul(lambdaClean, clean));
-  if (withText) loss = tf.add(loss, tf.mul(lambdaText, text));
-  return { loss, image, hidden, clean, text };
+  if (text) loss = tf.add(loss, tf.mul(lambdaText, text));
+  return { loss, image, hidden, clean, ...(text ? { text } : {}) };
 }

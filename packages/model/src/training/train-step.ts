@@ -30,34 +30,28 @@ export function lossGradients(
   loss: LossConfig,
 ): LossGradients {
   const names = Object.keys(params);
-  const terms: Omit<Losses, "loss">[] = [];
+  const kept: Record<string, tf.Scalar> = {};
   // As tf.valueAndGrads, but a parameter that the loss does not depend on is no error. What the function makes besides
   // its result is freed when it returns: the terms are kept by name.
   const { value, grads } = tf.engine().gradients(
     () => {
-      const { loss: total, ...parts } = trainingLoss(params, config, batch, loss);
-      const { image, hidden, clean, text } = parts;
-      terms.push({ image: tf.keep(image), hidden: tf.keep(hidden), clean: tf.keep(clean), text: tf.keep(text) });
+      const { loss: total, ...terms } = trainingLoss(params, config, batch, loss);
+      for (const [name, term] of Object.entries(terms)) kept[name] = tf.keep(term);
       return tf.clone(total); // the total may be the image term itself
     },
     names.map((name) => params[name] as tf.Tensor),
     null as unknown as tf.Scalar, // the gradient starts as 1
     true,
   );
-  const [{ image, hidden, clean, text }] = terms as [Omit<Losses, "loss">];
-  const released = (kept: tf.Scalar): tf.Scalar => {
-    const copy = tf.clone(kept);
-    kept.dispose();
-    return copy;
-  };
+  const terms = Object.fromEntries(
+    Object.entries(kept).map(([name, term]) => {
+      const copy = tf.clone(term);
+      term.dispose();
+      return [name, copy];
+    }),
+  ) as unknown as Omit<Losses, "loss">;
   return {
-    losses: {
-      loss: value,
-      image: released(image),
-      hidden: released(hidden),
-      clean: released(clean),
-      text: released(text),
-    },
+    losses: { loss: value, ...terms },
     gradients: Object.fromEntries(names.map((name, i) => [name, grads[i] ?? null])),
   };
 }
@@ -110,7 +104,7 @@ export function trainSignature(config: MadformerConfig, batchImages: number, los
  *
  * Source: spec section 9, with float32 throughout.
  *
- * @returns `(state, inputs) -> { state, outputs: { loss, image, hidden, clean, text, gradNorm } }`; the norm is that
+ * @returns `(state, inputs) -> { state, outputs: { loss, image, hidden, clean, gradNorm } }`; the norm is that
  *   before clipping.
  */
 export function trainStep(config: MadformerConfig, loss: LossConfig, optimizer: OptimizerConfig) {
