@@ -14,6 +14,7 @@ export const INPUTS = {
   net: { summary: "The network of the features, if it was trained here", optional: true, stages: ["faces-net"] },
   reference: { summary: "Features of the data", optional: true, stages: ["features"] },
   features: { summary: "Features of the samples", optional: true, stages: ["features"] },
+  classes: { summary: "What a network reads in samples of classes", optional: true, stages: ["classes"] },
   score: { summary: "The scores", optional: true, stages: ["score"] },
 } as const;
 export type StageName = keyof typeof INPUTS;
@@ -30,5 +31,6 @@ export const TITLES: Readonly<Record<StageName, string>> = {
   net: "Feature network",
   reference: "Features of the data",
   features: "Features of the samples",
+  classes: "Classes read",
   score: "Score",
 };

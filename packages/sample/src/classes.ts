@@ -55,8 +55,8 @@ export function chosenClasses(text: string, model: MadformerConfig, names: reado
 export interface SampleLabels {
   /** The classes that were asked for. */
   readonly classes: readonly { readonly label: number; readonly name?: string; readonly images: number }[];
-  /** The class of each image, in the order of the seeds. */
-  readonly labels: readonly number[];
+  /** The class of each image, by its seed. */
+  readonly labels: Readonly<Record<string, number>>;
 }
 
 /** Which class each seed's image is of, and how many images each class has. */
@@ -73,7 +73,7 @@ export function sampleLabels(
       const name = names?.[label];
       return { label, ...(name === undefined ? {} : { name }), images: counts.get(label) ?? 0 };
     }),
-    labels,
+    labels: Object.fromEntries(seeds.map((seed, i) => [String(seed), labels[i] as number])),
   };
 }
 

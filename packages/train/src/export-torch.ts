@@ -25,10 +25,10 @@ export interface TrainedRun {
 /**
  * A checkpoint as the reference saves it: weights, their average, AdamW's state, the schedule's, and a command line.
  *
- * Source: spec section 10; sections 19 and 27 for a model with classes. What of the command line has no counterpart here has its default there. The model's sizes,
- * which the reference's own programs cannot be told, are added under the names of its constructor:
- * `configFromReference` reads them. So are, for a model that the released code does not compute alike, all switches as
- * `quirks`, and in words as `not_reference` how it differs.
+ * Source: spec section 10; sections 19 and 27 for a model with classes. What of the command line has no counterpart
+ * here has its default there. The model's sizes, which the reference's own programs cannot be told, are added under the
+ * names of its constructor: `configFromReference` reads them. So are, for a model that the released code does not
+ * compute alike, all switches as `quirks`, and in words as `not_reference` how it differs.
  *
  * @param files Of a checkpoint. Borrowed: open until what is returned has been written.
  */
@@ -152,8 +152,8 @@ function modelArguments({ model }: TrainConfig) {
 }
 
 /**
- * A model with classes: what the branch's train.py is told, what it reads from its json, and the rest of what is said of
- * the text here.
+ * A model with classes: what the branch's train.py is told, what it reads from its json, and the rest of what is said
+ * of the text here.
  */
 function textArguments({ model: { text }, loss }: TrainConfig) {
   if (!text) return {};

@@ -27,8 +27,8 @@ export interface GridOptions {
 
 /**
  * A grid of samples. Image k is that of seed k: what the stage `sample` makes of it with these weights and this solver.
- * So grids of several steps show the same images getting better. Of a model with classes they take turns; where they fit
- * into a row, each has a column of its own.
+ * So grids of several steps show the same images getting better. Of a model with classes they take turns; where they
+ * fit into a row, each has a column of its own.
  *
  * @param weights Borrowed.
  * @param step Of training, for errors.

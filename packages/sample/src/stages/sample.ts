@@ -56,7 +56,7 @@ export const stage = defineStage({
     const side = imageSide(checkpoint);
     const labels = classes.length === 0 ? undefined : sampleLabels(classes, seeds, names);
     if (labels && !context.files.has(LABELS)) await context.files.write(LABELS, `${JSON.stringify(labels)}\n`);
-    if (config.npz && !context.files.has("samples.npz")) await makeArray(seeds, side, labels?.labels, context);
+    if (config.npz && !context.files.has("samples.npz")) await makeArray(seeds, side, labels, context);
     const { solver, steps } = config;
     return {
       groups,
@@ -163,7 +163,7 @@ async function finishPng(
 async function makeArray(
   seeds: readonly number[],
   side: number,
-  labels: readonly number[] | undefined,
+  labels: SampleLabels | undefined,
   { out, files }: StageContext,
 ): Promise<void> {
   async function* pieces(): AsyncGenerator<Uint8Array> {
@@ -172,7 +172,14 @@ async function makeArray(
   const temporary = join(out, "tmp", "samples.npz");
   await writeNpz(temporary, {
     arr_0: { dtype: "uint8", shape: [seeds.length, side, side, 3], pieces },
-    ...(labels ? { arr_1: { shape: [labels.length], data: BigInt64Array.from(labels, BigInt) } } : {}),
+    ...(labels
+      ? {
+          arr_1: {
+            shape: [seeds.length],
+            data: BigInt64Array.from(seeds, (seed) => BigInt(labels.labels[seed] ?? -1)),
+          },
+        }
+      : {}),
   });
   await files.add(temporary, "samples.npz");
 }
