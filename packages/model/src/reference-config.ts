@@ -99,7 +99,7 @@ function fieldsOf<T extends object>(written: Partial<T> | ReadonlyMap<string, un
     value instanceof Map
       ? Object.fromEntries([...(value as ReadonlyMap<string, unknown>)].map(([key, item]) => [key, plain(item)]))
       : value;
-  return (plain(written) ?? {}) as Partial<T>;
+  return plain(written) ?? {};
 }
 
 /**

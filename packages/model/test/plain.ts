@@ -178,10 +178,10 @@ function textRope(theta: number, x: tf.Tensor4D): tf.Tensor4D {
     );
   const [first, second] = tf.split(x, 2, 3) as [tf.Tensor4D, tf.Tensor4D];
   const [cos, sin] = [table(Math.cos), table(Math.sin)];
-  return tf.concat(
+  return tf.concat<tf.Tensor4D>(
     [tf.sub(tf.mul(first, cos), tf.mul(second, sin)), tf.add(tf.mul(second, cos), tf.mul(first, sin))],
     3,
-  ) as tf.Tensor4D;
+  );
 }
 
 /** Whether block `q` may look at block `k`, numbered over both towers: 0..T-1 clean, T..2T-1 noised. Spec section 7. */
@@ -289,7 +289,7 @@ export function plainForward(
   const shifted = tf.concat([first, tf.slice(clean, [0, 0, 0], [-1, (T - 1) * M, -1])], 1);
   const cleanTokens = config.clearClean ? 0 : T * M;
   const words = batch.text
-    ? [tf.gather(at(p, "embed_tokens.weight"), tf.cast(batch.text, "int32")) as tf.Tensor3D] // (N, tokens, C)
+    ? [tf.gather<tf.Tensor3D>(at(p, "embed_tokens.weight"), tf.cast(batch.text, "int32"))] // (N, tokens, C)
     : [];
   const before = cleanTokens + (words[0]?.shape[1] ?? 0); // tokens before the noised ones
   let x: tf.Tensor3D = tf.concat([...words, ...(config.clearClean ? [] : [clean]), shifted], 1);

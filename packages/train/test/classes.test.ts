@@ -1,7 +1,7 @@
 /** A model that is told the class of each image: batches, training, resuming, export. */
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { openSafetensors, openTorch, readTorchCheckpoint, TorchTensor, type Artifact } from "@madformer/artifacts";
+import { openSafetensors, openTorch, readTorchCheckpoint, type Artifact, type TorchTensor } from "@madformer/artifacts";
 import { loadProgram } from "@madformer/engine";
 import {
   classTokens,
@@ -65,7 +65,7 @@ describe("batchOf()", () => {
 
   test("has the texts of its images' classes", async () => {
     const { text } = await batchOf(source(2), model, options, 0);
-    expect(text).toEqual(classTokens(model.text!, [2, 2]));
+    expect(text).toEqual(classTokens(model.text, [2, 2]));
     const { text: none } = await batchOf(source(2), tinyConfig().model, options, 0);
     expect(none).toBeUndefined();
   });

@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { DataError, notFinite, reasonOf, type Artifact } from "@madformer/artifacts";
+import { computing } from "@madformer/engine";
 import { defineStage } from "@madformer/stage";
 import { z } from "zod";
 import { FacesNetExtractor } from "../faces-net/extractor.js";
@@ -36,6 +37,7 @@ export const stage = defineStage({
   name: "classes",
   summary: "Count how often a network reads the class that samples were asked for",
   config: ClassesConfig,
+  computing,
   inputs: {
     samples: { summary: "samples of a model with classes", stages: ["sample"] },
     net: { summary: "the network that reads them", stages: ["faces-net"] },

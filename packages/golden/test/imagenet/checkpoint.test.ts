@@ -36,7 +36,7 @@ import {
 import { expectClose, goldenJson, type GoldenTensor, type Json } from "../golden.js";
 import { FOLDER, META, tensorsOf } from "./set.js";
 
-const golden = goldenJson("ckpt_tiny.json", FOLDER) as Json;
+const golden = goldenJson("ckpt_tiny.json", FOLDER);
 const config = configFromReference(golden.model_config as object);
 let file: TorchFile;
 let checkpoint: TorchCheckpoint;

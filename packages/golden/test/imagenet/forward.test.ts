@@ -1,5 +1,5 @@
 import { forward, madformerSpecs, textLogits, type OutputName, type WithText } from "@madformer/model";
-import * as tf from "@tensorflow/tfjs-core";
+import type * as tf from "@tensorflow/tfjs-core";
 import { expectClose, toleranceOf, type GoldenTensor } from "../golden.js";
 import { nhwc, runOnce, scopeOf } from "../model.js";
 import { configOf, META, partsOf, tensorsOf, VARIANTS, weightsOf } from "./set.js";

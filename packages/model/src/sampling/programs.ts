@@ -408,7 +408,7 @@ export function denoiseProgram(shape: SamplingShape, clip: boolean, text: TextIn
     const embedded = tf.reshape<tf.Rank.R3>(embed(down, states.at(-1) as tf.Tensor4D), [N, M, C]);
     const rope = tablesOf(config, inputs.rope);
     const left: { keys: Own; values: Own } = { keys: {}, values: {} };
-    const tokens = (condition ? tf.add(condition, embedded) : embedded) as tf.Tensor3D;
+    const tokens: tf.Tensor3D = condition ? tf.add(condition, embedded) : embedded;
     const h = inputs.words
       ? jointLayers(p, config, inputs.words, tokens, rope, left)
       : noisedLayers(p, config, tokens, rope, cacheOf(inputs), arLayers, layers, {}, left);

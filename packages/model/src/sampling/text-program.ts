@@ -1,5 +1,5 @@
 import { spec, type TensorSpec, type Tensors } from "@madformer/engine";
-import * as tf from "@tensorflow/tfjs-core";
+import type * as tf from "@tensorflow/tfjs-core";
 import { geometryOf } from "../config.js";
 import { attend } from "../nn/attend.js";
 import { Scope, type Parameters } from "../parameters.js";
