@@ -45,6 +45,7 @@ const tester = new RuleTester({ languageOptions: { parser: /** @type {any} */ (t
 tester.run("import-directions", importDirections, {
   valid: [
     valid("packages/model/src/a.ts", 'import { compile } from "@madformer/engine";'),
+    valid("packages/model/src/a.ts", 'import { trainStep } from "@madformer/optim";'),
     valid("packages/train/src/a.ts", 'import "@madformer/model"; import "@madformer/artifacts";'),
     valid("packages/fid/src/a.ts", 'import "@madformer/engine"; import "@madformer/artifacts";'),
     valid("pipelines/smoke/run.ts", 'import { runTrain } from "@madformer/train";'),
@@ -64,6 +65,7 @@ tester.run("import-directions", importDirections, {
     invalid("packages/engine/src/a.ts", 'import { forward } from "@madformer/model";', "direction"),
     invalid("packages/artifacts/src/a.ts", 'import "@madformer/engine";', "direction"),
     invalid("packages/model/src/a.ts", 'import "@madformer/artifacts";', "direction"),
+    invalid("packages/optim/src/a.ts", 'import { forward } from "@madformer/model";', "direction"),
     invalid("packages/fid/src/a.ts", 'import "@madformer/sample";', "direction"),
     invalid("packages/fid/src/a.ts", 'import "@madformer/model";', "direction"),
     invalid("packages/sample/src/a.ts", 'import "@madformer/train";', "direction"),

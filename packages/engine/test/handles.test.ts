@@ -1,8 +1,18 @@
 /** Tensors that stay where the engine has them, and go from program to program. */
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { compile, HandleError, hostCopies, spec, type EngineName, type Handle } from "@madformer/engine";
+import { jest } from "@jest/globals";
+import {
+  compile,
+  HandleError,
+  hostCopies,
+  NonFiniteError,
+  spec,
+  type EngineName,
+  type Handle,
+} from "@madformer/engine";
 import * as tf from "@tensorflow/tfjs-core";
+import { ortLibrary } from "../src/backends/onnx/ort-library.js";
 
 setFlagsFromString("--expose-gc");
 const collect = runInNewContext("gc") as () => void;
@@ -230,6 +240,72 @@ test("the state of an optimizer, which lies apart, can be shown and replaced as 
   expect((await second.state.read("w/w7"))[0]).toBeCloseTo(-momentum / 4 - momentum / 8, 6);
   await second.state.clear("m");
   expect((await second.state.readAll()).m).toEqual(zeros);
+});
+
+/** Counts the tensors that ONNX Runtime has names for. Their elements are arrays, whose loss nobody would notice. */
+function countTensors() {
+  const [make, release] = [jest.spyOn(ortLibrary(), "make"), jest.spyOn(ortLibrary(), "release")];
+  const calls = (spy: { mock: { calls: unknown[][] } }, name: string): number =>
+    spy.mock.calls.filter(([called]) => called === name).length;
+  return {
+    made: () => calls(make, "CreateTensorWithDataAsOrtValue"),
+    freed: () => calls(release, "ReleaseValue"),
+    [Symbol.dispose]: () => [make, release].forEach((spy) => spy.mockRestore()),
+  };
+}
+
+describe("memory of an output that is kept", () => {
+  const x = Float32Array.of(1, 2, 3);
+
+  test("comes back when its handle is disposed, and is used again", async () => {
+    using tensors = countTensors();
+    await using first = await doubling("onnx");
+    await using second = await adding("onnx");
+    const run = async (): Promise<void> => {
+      const { y, parts } = await first.run({ x }, { handles: ["y", "parts"] });
+      const next = await second.run({ x: y }, { handles: ["y"] });
+      for (const handle of [y, next.y, parts.sum, parts.shifted]) handle.dispose();
+    };
+    for (let i = 0; i < 3; i++) await run();
+    const before = [tensors.made(), tensors.freed()];
+    for (let i = 0; i < 20; i++) await run();
+    expect([tensors.made(), tensors.freed()]).toEqual(before);
+  });
+
+  test("is freed once, whoever used it last and whatever ended first", async () => {
+    using tensors = countTensors();
+    const first = await doubling("onnx");
+    const second = await doubling("onnx");
+    const keep = async () => (await first.run({ x }, { handles: ["y"] })).y;
+    const all = await Promise.all([keep(), keep(), keep(), keep()]);
+    const [a, b, c, d] = all;
+    a.dispose(); // before its program
+    await second.state.writeAll({ fixed: b, total: c }); // as state: of one program until it is replaced,
+    b.dispose();
+    c.dispose();
+    const reading = second.run({ x: d }); // and by a run, which changes the other
+    d.dispose();
+    await reading;
+    await second.state.write("fixed", [0, 0, 0]);
+    const late = await keep();
+    await first.dispose();
+    await second.dispose();
+    expect(tensors.made() - tensors.freed()).toBe(1);
+    late.dispose(); // after its program
+    expect(tensors.made()).toBe(tensors.freed());
+  });
+
+  test("is freed with its program where the run that should have made it failed", async () => {
+    using tensors = countTensors();
+    await using program = await compile(
+      (_state, { x }) => ({ outputs: { y: tf.mul(x, 2) } }),
+      { inputs: { x: spec([3]) } },
+      { checkFinite: "outputs" },
+    );
+    await expect(program.run({ x: [0, NaN, 0] }, { handles: ["y"] })).rejects.toThrow(NonFiniteError);
+    await program.dispose();
+    expect(tensors.made()).toBe(tensors.freed());
+  });
 });
 
 test("nothing leaks over a thousand runs that hand a megabyte on", async () => {

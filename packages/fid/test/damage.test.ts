@@ -22,7 +22,7 @@ test("the stages make the same again, whichever of their files is damaged or los
     // It says what it leaves out, then reports each step.
     expect(await tryDamage({ ...net, inputs: { shards }, stopAfter: 3 }, join(folder, "net"))).toEqual({
       files: ["losses.jsonl", "net.json", "net.safetensors"],
-      left: ["tmp/state.safetensors"],
+      left: ["tmp/checkpoint.safetensors"],
       problems: [],
     });
     await runInFolder(net.stage, net.config, { shards }, join(folder, "made-net"), options);

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { PREDICTIONS } from "./diffusion/prediction.js";
 import { Quirks, QUIRKS } from "./quirks.js";
 import { TextConfig } from "./text/config.js";
 
@@ -76,6 +77,10 @@ export const MadformerConfig = z
     text: TextConfig.optional().describe(
       "The class of an image, as text in front of it; without it there are no classes",
     ),
+    prediction: z
+      .enum(PREDICTIONS)
+      .default("epsilon")
+      .describe("What the network predicts: the noise (the released code), the data (arXiv:2511.13720), or v"),
     quirks: z
       .union([z.enum(["reference", "imagenet", "sound"]).transform((name): Quirks => QUIRKS[name]), Quirks])
       .prefault("sound")

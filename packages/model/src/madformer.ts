@@ -55,7 +55,8 @@ export interface ForwardBatch {
  *     words = embed(text)                                             where there are classes: seen by all other tokens
  *     h = layers 0..N-1 of [first | clean[:-1]], beside clean         autoregressive: block j sees the blocks before j
  *     h = layers N.. of h + noised, beside clean                      diffusion: the same, and the noise of block j
- *     noisePred = up(h, t)                                            the way up, with the way down's states
+ *     noisePred = up(h, t)                                            the way up, with the way down's states: the
+ *                                                                     noise, or what `prediction` names instead
  *
  * Two towers of weights, one for clean and one for noised tokens, attend to each other as `visibleBlocks` says. The
  * same with every token of both towers in every layer, under a mask, is `plainForward` in test/plain.ts: read that

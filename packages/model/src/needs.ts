@@ -3,7 +3,10 @@ import { geometryOf, type MadformerConfig } from "./config.js";
 /** What the forward pass can give; what nobody wants is not computed. */
 export type OutputName = ImageOutput | "text";
 
-/** Outputs that are latents. */
+/**
+ * Outputs that are latents. `noisePred` is the noise of the noised blocks, or what the config's `prediction` names
+ * instead.
+ */
 export type ImageOutput = "noisePred" | "condition" | "cleanTower";
 
 /** What has to be computed for some outputs: the rest changes none of them. */

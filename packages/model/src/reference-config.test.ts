@@ -29,6 +29,7 @@ describe("configFromReference()", () => {
       clear_clean: true,
       clear_cond: true,
       denoising_mlp: true,
+      prediction: "v" as const,
       results_dir: "ignored", // as a checkpoint's arguments have
     };
     const { quirks, ...config } = configFromReference(settings);
@@ -57,6 +58,7 @@ describe("configFromReference()", () => {
       clearCond: true,
       denoisingMlp: true,
       singleTower: false,
+      prediction: "v",
     });
     expect(quirks.condition).toBe("with-noised");
   });
@@ -94,10 +96,11 @@ describe("unlikeReference()", () => {
     expect(unlike({ quirks })).toEqual([`${name} is "${value}", there "${there}"`]);
   });
 
-  test("names all of them, a single tower, and an epsilon that is no argument there", () => {
+  test("names all of them, a single tower, another prediction, and an epsilon that is no argument there", () => {
     expect(unlike({ quirks: "sound" })).toHaveLength(7);
-    expect(unlike({ singleTower: true, qkNormEps: 1e-5 })).toEqual([
+    expect(unlike({ singleTower: true, prediction: "x", qkNormEps: 1e-5 })).toEqual([
       "singleTower is true, there false",
+      'prediction is "x", there "epsilon"',
       "qkNormEps is 0.00001, there 0.000001",
     ]);
   });

@@ -34,6 +34,8 @@ export interface ReferenceSettings {
   readonly text?: Partial<TextConfig> | ReadonlyMap<string, unknown>;
   /** Ours: a switch that is not written out is that of the released code. */
   readonly single_tower?: boolean;
+  /** Ours, as above: the released code predicts the noise. */
+  readonly prediction?: MadformerConfig["prediction"];
   readonly quirks?: Partial<Quirks> | ReadonlyMap<string, unknown>;
 }
 
@@ -75,6 +77,7 @@ export function configFromReference(settings: ReferenceSettings): MadformerConfi
     denoisingMlp: s.denoising_mlp ?? false,
     singleTower: s.single_tower ?? false,
     ...(s.vocab_size === undefined ? {} : { text: textOf(s, s.vocab_size) }),
+    prediction: s.prediction ?? "epsilon",
     quirks: { ...(s.vocab_size === undefined ? QUIRKS.reference : QUIRKS.imagenet), ...fieldsOf(s.quirks) },
   };
   return madformerConfig(input);
@@ -108,7 +111,8 @@ function fieldsOf<T extends object>(written: Partial<T> | ReadonlyMap<string, un
  *
  * @returns Empty for a model that the released code computes alike.
  */
-export function unlikeReference({ quirks, singleTower, qkNormEps, text, denoisingMlp }: MadformerConfig): string[] {
+export function unlikeReference(config: MadformerConfig): string[] {
+  const { quirks, singleTower, prediction, qkNormEps, text, denoisingMlp } = config;
   const reference = text ? QUIRKS.imagenet : QUIRKS.reference;
   const switches = (Object.keys(reference) as (keyof Quirks)[]).map(
     (name) => [name, quirks[name], reference[name]] as const,
@@ -119,7 +123,12 @@ export function unlikeReference({ quirks, singleTower, qkNormEps, text, denoisin
         ...(denoisingMlp ? [["text.sampled", text.sampled, "first-block"] as const] : []),
       ]
     : [];
-  return [...switches, ["singleTower", singleTower, false] as const, ["qkNormEps", qkNormEps, 1e-6] as const, ...ofText]
+  const others = [
+    ["singleTower", singleTower, false],
+    ["prediction", prediction, "epsilon"],
+    ["qkNormEps", qkNormEps, 1e-6],
+  ] as const;
+  return [...switches, ...others, ...ofText]
     .filter(([, ours, theirs]) => ours !== theirs)
     .map(([name, ours, theirs]) => `${name} is ${JSON.stringify(ours)}, there ${JSON.stringify(theirs)}`);
 }

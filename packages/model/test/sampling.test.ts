@@ -75,8 +75,9 @@ async function uncached(config: MadformerConfig, plan: SolverPlan, noise: Float3
     for (const { timestep, sigma, alpha, keep, data, previousData, noise: share } of plan.steps) {
       noised.set(x, own[0]);
       t[block] = timestep;
-      const predicted = (await program.run(inputs)).noise.subarray(...own);
-      const exact = x.map((value, i) => (value - sigma * predicted[i]!) / alpha);
+      const output = (await program.run(inputs)).noise.subarray(...own);
+      const exact = x.map((value, i) => dataOf(config, value, output[i]!, { alpha, sigma }));
+      const predicted = x.map((value, i) => (value - alpha * exact[i]!) / sigma);
       const x0 = plan.clip ? exact.map((value) => Math.min(1, Math.max(-1, value))) : exact;
       x = x.map((value, i) => keep * value + data * x0[i]! + previousData * previous[i]! + share * predicted[i]!);
       previous = x0;
@@ -84,6 +85,12 @@ async function uncached(config: MadformerConfig, plan: SolverPlan, noise: Float3
     clean.set(x, own[0]);
   }
   return clean;
+}
+
+/** The data that an output means. */
+function dataOf({ prediction }: MadformerConfig, x: number, output: number, at: { alpha: number; sigma: number }) {
+  if (prediction === "x") return output;
+  return prediction === "v" ? at.alpha * x - at.sigma * output : (x - at.sigma * output) / at.alpha;
 }
 
 /** Programs of one block number each make for most of the time: they are tried where they differ. */
@@ -111,6 +118,18 @@ describe("Sampler", () => {
       expectClose(await sample(config, plan, noise), expected, 10 * TOLERANCE.network, mode);
     },
   );
+
+  test.each(["x", "v"] as const)("does so for a network that predicts %s, with every solver", async (prediction) => {
+    const config = tiny({ arLayers: 1, diffusionLayers: 1, prediction });
+    const noise = noiseOf(config, 1);
+    for (const plan of [ddim(STEPS), ddim(STEPS, { clip: false }), dpmSolver(STEPS)])
+      expectClose(
+        await sample(config, plan, noise),
+        await uncached(config, plan, noise, "forward"),
+        TOLERANCE.network,
+        plan.name,
+      );
+  });
 
   const config = tiny({ arLayers: 1, diffusionLayers: 1 });
   const weights = weightsOf(config);

@@ -1,6 +1,7 @@
 import { compile, type Values } from "@madformer/engine";
 import {
   addNoise,
+  noiseSchedule,
   forward,
   LossConfig,
   lossGradients,
@@ -68,6 +69,35 @@ describe("trainingLoss()", () => {
     ["image", "hidden", "clean"].forEach((name, i) => expectClose(outputs[name]!, [terms[i]!], TOLERANCE.layer, name));
     expectClose(outputs["loss"]!, [terms[0] + 0.5 * terms[1] + 0.25 * terms[2]], TOLERANCE.layer, "loss");
   });
+
+  test.each(["x", "v"] as const)(
+    "takes the target that is predicted, and weighs timesteps (%s)",
+    async (prediction) => {
+      const other = tiny({ arLayers: 1, diffusionLayers: 1, prediction });
+      const batch = trainingBatch(other, 2);
+      const p = valuesOf(madformerSpecs(other), weightsOf(other));
+      const of = (weighting: object) => LossConfig.parse({ weighting, lambdaHidden: 0 });
+      const outputs = await runOnce({ p, ...batch }, ({ p, ...batch }): Tensors => {
+        const { latents, noise, t } = batch as { latents: tf.Tensor4D; noise: tf.Tensor4D; t: tf.Tensor2D };
+        return {
+          ...forward(p, other, { cleanX: latents, noisedX: addNoise(latents, noise, t), t }, ["noisePred"]),
+          plain: trainingLoss(p, other, batch, of({ by: "none" })).image,
+          weighted: trainingLoss(p, other, batch, of({ by: "snr+1", most: 4 })).image,
+        };
+      });
+      const size = other.blockSide ** 2 * other.latentChannels; // of a block
+      const sums = { plain: 0, weighted: 0 };
+      batch.latents.data.forEach((x0, i) => {
+        const abar = noiseSchedule().alphasCumprod[batch.t.data[Math.floor(i / size)]!]!;
+        const v = Math.sqrt(abar) * batch.noise.data[i]! - Math.sqrt(1 - abar) * x0;
+        const error = (outputs["noisePred"]![i]! - (prediction === "x" ? x0 : v)) ** 2;
+        sums.plain += error;
+        sums.weighted += error * Math.min(1 / (1 - abar), 4) * (prediction === "x" ? 1 : 1 - abar);
+      });
+      for (const name of ["plain", "weighted"] as const)
+        expectClose(outputs[name]!, [sums[name] / batch.latents.data.length], TOLERANCE.layer, name);
+    },
+  );
 
   test.each([
     ["whose weights are 0", {}, { lambdaHidden: 0 }, ["hidden", "clean"]],

@@ -1,7 +1,8 @@
 /**
  * Stages: functions from a config and input artifacts to an artifact, and how they run.
  *
- * Reading order: `stage.ts` (what a stage is), `files.ts` (what it has finished), `run.ts` (made once, or found in the
+ * Reading order: `stage.ts` (what a stage is), `files.ts` (what it has finished), `progress.ts` (what
+ * it goes on from within one long piece of work), `run.ts` (made once, or found in the
  * store), `folder.ts` (without a pipeline), `pipeline.ts`, `main.ts`, `output.ts` and `status.ts` (in a pipeline),
  * `log.ts` (what people see meanwhile).
  */
@@ -33,6 +34,7 @@ export { assertMadeBy, isMadeBy } from "./input.js";
 export { nearest } from "./nearest.js";
 export { findStage, runStage, stageKey, type BundleDigest, type RunOptions, type StageResult } from "./run.js";
 export { FINISHED_FILE, StageFiles, type Note } from "./files.js";
+export { dropProgress, findProgress, keepProgress, PROGRESS_FILE, type Progress, type Work } from "./progress.js";
 export { lookOutside, outsideDigest, type Outside, type OutsideState } from "./outside.js";
 export { differ, runInFolder, STATE_FILE, type FolderOptions } from "./folder.js";
 export {

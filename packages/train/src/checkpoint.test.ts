@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { openSafetensors, writeSafetensors, type TensorInput } from "@madformer/artifacts";
 import { normal, randomKey } from "@madformer/engine";
 import { fromStateDict, madformerSpecs, toStateDict } from "@madformer/model";
+import type { Weights } from "@madformer/optim";
 import {
   CheckpointError,
   checkpointSteps,
@@ -11,7 +12,6 @@ import {
   removeWhole,
   writeCheckpoint,
   type Part,
-  type Weights,
 } from "./checkpoint.js";
 import { temporaryFolder, TINY_MODEL, tinyConfig } from "./testing.js";
 

@@ -12,14 +12,12 @@ import {
   type MadformerConfig,
   type ParameterSpecs,
 } from "@madformer/model";
+import type { TrainingState, Weights } from "@madformer/optim";
 import { stepName } from "./plan.js";
-
-/** Weights by key, laid out as programs take them. */
-export type Weights = Record<string, Float32Array>;
 
 /** Parts of the state of training, by the name they have in programs. */
 export const PARTS = ["params", "ema", "m", "v"] as const;
-export type Part = (typeof PARTS)[number];
+export type Part = keyof TrainingState;
 
 /** Everything that training goes on from. */
 export interface Checkpoint extends Readonly<Record<Part, Weights>> {

@@ -1,15 +1,6 @@
-import {
-  LossConfig,
-  MadformerConfig,
-  OptimizerConfig,
-  preset,
-  PRESETS,
-  ScheduleConfig,
-  SOLVER_NAMES,
-  type PresetName,
-} from "@madformer/model";
+import { LossConfig, MadformerConfig, preset, PRESETS, SOLVER_NAMES, type PresetName } from "@madformer/model";
+import { EmaConfig, OptimizerConfig, ScheduleConfig } from "@madformer/optim";
 import { z } from "zod";
-import { EmaConfig } from "./ema.js";
 
 const PRESET_NAMES = Object.keys(PRESETS) as [PresetName, ...PresetName[]];
 

@@ -16,7 +16,7 @@ import {
   type MadformerConfig,
   type SolverName,
 } from "@madformer/model";
-import type { Weights } from "./checkpoint.js";
+import type { Weights } from "@madformer/optim";
 
 /** Of weights that programs can have as constants: an .onnx file holds 2 GiB, and something is in it besides. */
 export const MAX_PROGRAM_BYTES = 2 ** 31 - 2 ** 24;

@@ -1,13 +1,6 @@
 import type { SafetensorsFile, TensorInput, TorchCheckpoint } from "@madformer/artifacts";
-import {
-  fileShape,
-  geometryOf,
-  learningRateFactor,
-  madformerSpecs,
-  trainedSpecs,
-  unlikeReference,
-  withBuffers,
-} from "@madformer/model";
+import { fileShape, geometryOf, madformerSpecs, trainedSpecs, unlikeReference, withBuffers } from "@madformer/model";
+import { learningRateFactor } from "@madformer/optim";
 import type { TrainConfig } from "./config.js";
 import { planOf } from "./plan.js";
 
@@ -133,6 +126,7 @@ function modelArguments({ model }: TrainConfig) {
     clear_cond: model.clearCond,
     denoising_mlp: model.denoisingMlp,
     single_tower: model.singleTower,
+    prediction: model.prediction,
 
     depth: model.arLayers + model.diffusionLayers,
     hidden_size: model.width,

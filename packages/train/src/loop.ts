@@ -1,7 +1,7 @@
 import { mkdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { encodePng, writePng } from "@madformer/artifacts";
-import { learningRateFactor, stepScalars } from "@madformer/model";
+import { emaDecay, learningRateFactor, stepScalars, trainSteps, type FirstState } from "@madformer/optim";
 import type { StageContext, StageFiles } from "@madformer/stage";
 import { batchOf, type LatentSource } from "./batch.js";
 import {
@@ -14,12 +14,11 @@ import {
   type Checkpoint,
 } from "./checkpoint.js";
 import type { TrainConfig } from "./config.js";
-import { emaDecay } from "./ema.js";
 import { Journal, journalSteps } from "./journal.js";
 import { planOf, stepName, type Plan } from "./plan.js";
 import { sampleGrid, type Decode } from "./sample-grid.js";
 import { EventWriter } from "./tensorboard.js";
-import { measuresOf, Update, type FirstState, type Measures } from "./update.js";
+import { firstWeights, measuresOf, trainerOf, type Measured } from "./trainer.js";
 
 /** What a training run has come to. */
 export interface Trained {
@@ -31,7 +30,7 @@ export interface Trained {
 }
 
 /** A line of `losses.jsonl`: means over the steps since the line before; the learning rate of this step. */
-export type LossLine = Measures & { readonly step: number; readonly lr: number };
+export type LossLine = Measured & { readonly step: number; readonly lr: number };
 
 /** What a run carries on. */
 export interface Start {
@@ -44,7 +43,7 @@ export interface Start {
 /** What the loop carries from step to step besides the weights, and so finds in a checkpoint. */
 interface CheckpointNotes {
   /** Steps since the last line, and sums of their measures. */
-  readonly window: { readonly steps: number; readonly sums: Measures };
+  readonly window: { readonly steps: number; readonly sums: Measured };
 }
 
 /** The loss or its gradients are not finite any more. */
@@ -93,8 +92,8 @@ export async function train(
   const { model, optimizer, accumulate } = config;
   const { files, signal, log } = context;
   const names = measuresOf(config);
-  const mapMeasures = (of: (name: keyof Measures) => number): Measures =>
-    Object.fromEntries(names.map((name) => [name, of(name)])) as unknown as Measures;
+  const mapMeasures = (of: (name: keyof Measured) => number): Measured =>
+    Object.fromEntries(names.map((name) => [name, of(name)])) as unknown as Measured;
   const empty = { steps: 0, sums: mapMeasures(() => 0) };
   const plan = planOf(config, data.length, start?.step);
   const paths = pathsOf(context.out);
@@ -106,7 +105,7 @@ export async function train(
   let { window } = (found?.notes as CheckpointNotes | undefined) ?? { window: empty };
   let saved = step; // the last step with a checkpoint
   if (step > 0) log.info(`going on after step ${step} of ${plan.steps}`);
-  await using update = await Update.create(config, found ?? (await start?.load()));
+  await using trainer = await trainerOf(config, found ?? (await start?.load()) ?? firstWeights(config));
   // The last step of a run that was to be shorter has a line that this one has not.
   await using losses = await Journal.open(paths.losses, plan.logs(step) ? step : step - 1);
   await files.keep(LOSSES, step); // with fewer lines, if it goes on from an earlier checkpoint than the last
@@ -117,7 +116,7 @@ export async function train(
     if (saved === step) return;
     await losses.sync();
     const notes: CheckpointNotes = { window };
-    await writeCheckpoint(paths.checkpoints, paths.tmp, model, { step, notes }, (part, key) => update.read(part, key));
+    await writeCheckpoint(paths.checkpoints, paths.tmp, model, { step, notes }, (part, key) => trainer.read(part, key));
     for (const file of filesOf(step)) await files.keep(file);
     await files.keep(LOSSES, step);
     saved = step;
@@ -126,37 +125,25 @@ export async function train(
   const sample = async (): Promise<void> => {
     if (!decode || !plan.samples(step) || (step === found?.step && files.has(gridOf(step)))) return;
     const { sampleImages: images, sampleSolver: solver, sampleSteps: steps } = config;
-    const grid = await sampleGrid(model, await update.part("ema"), decode, { step, images, solver, steps, signal });
+    const grid = await sampleGrid(model, await trainer.part("ema"), decode, { step, images, solver, steps, signal });
     const temporary = join(paths.tmp, "grid.png");
     await writePng(temporary, grid.pixels, grid.width, grid.height);
     await files.add(temporary, gridOf(step));
     await events.image(step, "samples", await encodePng(grid.pixels, grid.width, grid.height), grid);
   };
 
-  try {
-    await sample(); // the step of the checkpoint may have been left without one
-    const speed = new Speed(step, plan.stepImages);
-    // One run of the network after another; while it computes, the next one's batch is made.
-    const end = plan.steps * accumulate;
-    let next = step < plan.steps ? batchOf(data, model, config, step * accumulate) : undefined;
-    for (let run = step * accumulate; next; run++) {
-      const batch = await next;
-      signal.throwIfAborted();
-      const isLast = (run + 1) % accumulate === 0;
-      const learningRate =
-        config.learningRate * learningRateFactor(config.schedule, step, plan.steps, model.quirks.warmupStart);
-      const scalars = isLast
-        ? stepScalars(optimizer, step + 1, learningRate, emaDecay(config.ema, step + 1))
-        : undefined;
-      const running = update.run(batch, scalars);
-      next = run + 1 < end ? later(() => batchOf(data, model, config, run + 1)) : undefined;
-      const [measures] = await Promise.all([running, next]);
-      if (!measures) continue;
-
-      for (const name of names)
-        if (!Number.isFinite(measures[name]))
-          throw diverged(name, measures[name] ?? NaN, step + 1, saved > plan.before ? saved : 0, paths.checkpoints);
-      step++;
+  await sample(); // the step of the checkpoint may have been left without one
+  const rateOf = (step: number): number =>
+    config.learningRate * learningRateFactor(config.schedule, step - 1, plan.steps, model.quirks.warmupStart);
+  const speed = new Speed(step, plan.stepImages);
+  await trainSteps({
+    ...{ done: step, steps: plan.steps, accumulate, signal },
+    batch: (run) => batchOf(data, model, config, run),
+    scalars: (step) => stepScalars(optimizer, step, rateOf(step), emaDecay(config.ema, step)),
+    run: (batch, scalars) => trainer.run(batch, scalars),
+    diverged: (step, name, value) => diverged(name, value, step, saved > plan.before ? saved : 0, paths.checkpoints),
+    after: async (done, measures) => {
+      step = done;
       window = {
         steps: window.steps + 1,
         sums: mapMeasures((name) => (window.sums[name] ?? 0) + (measures[name] ?? NaN)),
@@ -164,7 +151,7 @@ export async function train(
       speed.count(step);
       if (plan.logs(step)) {
         const means = mapMeasures((name) => (window.sums[name] ?? NaN) / window.steps);
-        const line: LossLine = { step, ...means, lr: learningRate };
+        const line: LossLine = { step, ...means, lr: rateOf(step) };
         if (step % config.logEvery === 0) window = empty; // not after the last step: a longer run has no line there
         const speeds = speed.sinceLast();
         await losses.append(line);
@@ -174,12 +161,10 @@ export async function train(
       if (plan.saves(step)) await save();
       await sample();
       if (speed.due(REPORT_MS) || step === plan.steps)
-        log.progress("steps", step, plan.steps, details(measures, learningRate, speed));
-    }
-  } catch (error) {
-    if (signal.aborted && error === signal.reason) await save();
-    throw error;
-  }
+        log.progress("steps", step, plan.steps, details(measures, rateOf(step), speed));
+    },
+    stopped: save,
+  });
   await prune(paths, files, plan, step);
   return { step, checkpoints: plan.kept(step), last: await lastLine(paths.losses) };
 }
@@ -264,12 +249,6 @@ async function removeCheckpoint({ checkpoints, tmp }: Paths, files: StageFiles, 
   await removeWhole(join(checkpoints, stepName(step)), tmp);
 }
 
-/** Does something once what was started before has got hold of its thread. */
-async function later<T>(work: () => Promise<T>): Promise<T> {
-  await new Promise((resolve) => setImmediate(resolve));
-  return work();
-}
-
 function diverged(name: string, value: number, step: number, saved: number, checkpoints: string): DivergedError {
   const good =
     saved > 0
@@ -328,7 +307,7 @@ class Speed {
   }
 }
 
-function details(measures: Measures, learningRate: number, speed: Speed): Record<string, string> {
+function details(measures: Measured, learningRate: number, speed: Speed): Record<string, string> {
   const { stepsPerSecond, imagesPerSecond } = speed.now();
   return {
     "steps/s": stepsPerSecond.toPrecision(3),
@@ -341,13 +320,13 @@ function details(measures: Measures, learningRate: number, speed: Speed): Record
 
 /** What TensorBoard shows of a line, by tag. */
 function scalarsOf(
-  { loss, image, hidden, clean, text, gradNorm, lr }: LossLine,
+  line: LossLine,
   { stepsPerSecond, imagesPerSecond }: ReturnType<Speed["now"]>,
 ): Record<string, number> {
   return {
-    ...{ "loss/total": loss, "loss/image": image, "loss/hidden": hidden, "loss/clean": clean },
-    ...(text === undefined ? {} : { "loss/text": text }),
-    ...{ "optimizer/gradient_norm": gradNorm, "optimizer/learning_rate": lr },
+    ...{ "loss/total": line.loss, "loss/image": line.image, "loss/hidden": line.hidden, "loss/clean": line.clean },
+    ...(line.text === undefined ? {} : { "loss/text": line.text }),
+    ...{ "optimizer/gradient_norm": line.gradNorm, "optimizer/learning_rate": line.lr },
     ...{ "speed/steps_per_second": stepsPerSecond, "speed/images_per_second": imagesPerSecond },
   };
 }

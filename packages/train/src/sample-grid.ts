@@ -11,7 +11,7 @@ import {
   type NameOf,
   type SolverName,
 } from "@madformer/model";
-import type { Weights } from "./checkpoint.js";
+import type { Weights } from "@madformer/optim";
 
 /** Turns latents (n, h, w, C), normalized, into n images; an error calls them by `nameOf`. */
 export type Decode = (latents: Float32Array, images: number, nameOf: NameOf) => Promise<readonly RgbImage[]>;

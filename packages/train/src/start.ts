@@ -21,13 +21,13 @@ import {
   type FileTensor,
   type MadformerConfig,
 } from "@madformer/model";
+import type { FirstState, Weights } from "@madformer/optim";
 import { differ } from "@madformer/stage";
 import { z } from "zod";
-import { CHECKPOINT_FILES, CheckpointError, isDamage, readCheckpointFiles, type Weights } from "./checkpoint.js";
+import { CHECKPOINT_FILES, CheckpointError, isDamage, readCheckpointFiles } from "./checkpoint.js";
 import type { TrainConfig } from "./config.js";
 import type { Start } from "./loop.js";
 import { stepName } from "./plan.js";
-import type { FirstState } from "./update.js";
 
 /** What a run can be carried on from. */
 export interface Parent {

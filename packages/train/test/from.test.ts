@@ -3,7 +3,8 @@ import { cp, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { openFolder, openTorch, readTorchCheckpoint, writeTorchCheckpoint, type Artifact } from "@madformer/artifacts";
 import { parseConfig, runInFolder } from "@madformer/stage";
-import { ExportConfig, exportStage, readCheckpoint, trainStage, type Weights } from "@madformer/train";
+import type { Weights } from "@madformer/optim";
+import { ExportConfig, exportStage, readCheckpoint, trainStage } from "@madformer/train";
 import {
   artifactOf,
   contentOf,

@@ -8,26 +8,11 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { LatentShards, torchTensor, writeTorch, type TorchInput } from "@madformer/artifacts";
 import { compile } from "@madformer/engine";
-import {
-  fileShape,
-  gradientSignature,
-  gradientStep,
-  learningRateFactor,
-  madformerSpecs,
-  stepScalars,
-  toStateDict,
-} from "@madformer/model";
-import {
-  batchOf,
-  emaDecay,
-  ExportConfig,
-  exportStage,
-  readCheckpoint,
-  trainStage,
-  Update,
-  type Weights,
-} from "@madformer/train";
+import { batchSpecs, fileShape, madformerSpecs, toStateDict, trainingLoss } from "@madformer/model";
+import { addGradients, emaDecay, learningRateFactor, stateSpecs, stepScalars, type Weights } from "@madformer/optim";
+import { batchOf, ExportConfig, exportStage, readCheckpoint, trainStage } from "@madformer/train";
 import { artifactOf, contextIn, temporaryFolder, TINY_MODEL, tinyConfig, writeLatents } from "../src/testing.js";
+import { trainerOf } from "../src/trainer.js";
 
 const PYTHON = process.env["MADFORMER_PYTHON"] ?? "python3";
 const found = spawnSync(PYTHON, ["-c", "import torch; print(torch.__version__)"], { encoding: "utf8" });
@@ -60,16 +45,18 @@ const config = tinyConfig({
     const shards = latents.files.filter((file) => file.endsWith(".arrow"));
     await using data = await LatentShards.open(await Promise.all(shards.map((file) => latents.path(file))));
     const batch = await batchOf(data, model, config, steps);
-    await using gradients = await compile(gradientStep(model, config.loss, 1), gradientSignature(model, batchImages), {
-      name: "gradients",
-      initialState: { params: checkpoint.params },
-    });
-    await gradients.run({ latents: batch.latents, noise: batch.noise, t: batch.t });
+    const { params } = stateSpecs(specs);
+    await using gradients = await compile(
+      (state, batch) => addGradients(state, (p) => trainingLoss(p, model, batch, config.loss), 1),
+      { state: { params, sum: params }, inputs: batchSpecs(model, batchImages) },
+      { name: "gradients", initialState: { params: checkpoint.params } },
+    );
+    await gradients.run(batch);
     const { sum } = (await gradients.state.readAll()) as { sum: Weights };
     const rate = config.learningRate * learningRateFactor(schedule, steps, steps, model.quirks.warmupStart);
-    await using update = await Update.create(config, checkpoint);
+    await using trainer = await trainerOf(config, checkpoint);
     const decay = emaDecay(config.ema, steps + 1);
-    const measures = await update.run(batch, stepScalars(optimizer, steps + 1, rate, decay));
+    const measures = await trainer.run(batch, stepScalars(optimizer, steps + 1, rate, decay));
     expect(measures!.gradNorm).toBeGreaterThan(optimizer.maxGradNorm);
 
     const inFile = (weights: Weights): TorchInput =>
@@ -79,7 +66,7 @@ const config = tinyConfig({
     const PARTS = ["params", "ema", "m", "v"] as const;
     const next = join(folder.path, "next.pt");
     const after: Record<string, TorchInput> = {};
-    for (const part of PARTS) after[part] = inFile(await update.part(part));
+    for (const part of PARTS) after[part] = inFile(await trainer.part(part));
     await writeTorch(next, {
       settings: {
         shapes: Object.entries(specs).map(([name, spec]) => [name, [...fileShape(spec)]]),

@@ -1,18 +1,24 @@
 import { DataError } from "@madformer/artifacts";
-import { compile, normal, permutationAt, randomKey } from "@madformer/engine";
+import { normal, permutationAt, randomKey } from "@madformer/engine";
 import {
+  AUTOENCODER_TERMS,
+  autoencoderBatchSpecs,
+  autoencoderLoss,
   autoencoderSpecs,
-  autoencoderTrainSignature,
-  autoencoderTrainStep,
   initialize,
-  learningRateFactor,
-  stepScalars,
   type AutoencoderConfig,
   type AutoencoderLossConfig,
-  type OptimizerConfig,
 } from "@madformer/model";
-import type { StageContext } from "@madformer/stage";
-import { readCheckpoint, writeCheckpoint } from "./checkpoint.js";
+import {
+  emaDecay,
+  learningRateFactor,
+  stepScalars,
+  Trainer,
+  trainSteps,
+  type OptimizerConfig,
+  type Weights,
+} from "@madformer/optim";
+import { findProgress, keepProgress, type StageContext } from "@madformer/stage";
 import type { HeldImages } from "./images.js";
 
 /** How an autoencoder is trained. */
@@ -34,7 +40,7 @@ export interface AutoencoderTraining {
 }
 
 /** What is reported of each step, beside its learning rate. */
-const REPORTED = ["loss", "l1", "l2", "gradient", "kl", "gradNorm"] as const;
+const REPORTED = ["loss", ...AUTOENCODER_TERMS, "gradNorm"] as const;
 
 /**
  * Trains an autoencoder on images.
@@ -52,16 +58,23 @@ export async function trainAutoencoder(
   training: AutoencoderTraining,
   images: HeldImages,
   context: StageContext,
-): Promise<Record<string, Float32Array>> {
-  const { config, loss, optimizer, seed, steps, batchImages, emaDecay, checkpointSteps } = training;
+): Promise<Weights> {
+  const { config, loss, optimizer, seed, steps, batchImages, checkpointSteps } = training;
   const { files, signal, log } = context;
+  const batch = autoencoderBatchSpecs(config, { batchImages, side: images.side });
   const params = initialize(autoencoderSpecs(config), seed);
-  const signature = autoencoderTrainSignature(config, { batchImages, side: images.side });
-  await using program = await compile(autoencoderTrainStep(config, loss, optimizer), signature, {
-    name: "autoencoder",
-    initialState: { params, ema: params },
-  });
-  const found = await readCheckpoint(context, program, REPORTED.length);
+  await using trainer = await Trainer.create(
+    {
+      name: "autoencoder",
+      parameters: autoencoderSpecs(config),
+      batch,
+      loss: (params, batch) => autoencoderLoss(params, config, batch, loss),
+      optimizer,
+    },
+    { params, ema: params },
+  );
+  const work = { width: REPORTED.length };
+  const found = await findProgress(context, trainer.state, work);
   if (found) log.info(`going on after step ${found.step}`);
   const told = new Float32Array(steps * REPORTED.length);
   told.set((found?.told ?? new Float32Array()).subarray(0, told.length));
@@ -69,53 +82,41 @@ export async function trainAutoencoder(
   let saved = found?.step ?? 0;
   const save = async (step: number): Promise<void> => {
     if (step === saved) return;
-    await writeCheckpoint(context, program, { step, told: told.subarray(0, step * REPORTED.length) });
+    await keepProgress(context, trainer.state, { step, told: told.subarray(0, step * REPORTED.length) }, work);
     await files.write("losses.jsonl", lines(training, told, step));
     saved = step;
   };
-  const noiseSize = signature.inputs.noise.shape.reduce((a, b) => a * b, 1);
-  let batch = await batchOf(images, training, saved);
-  for (let step = saved; step < steps; step++) {
-    if (signal.aborted) await save(step);
-    signal.throwIfAborted();
-    const scalars = stepScalars(
-      optimizer,
-      step + 1,
-      learningRateAt(training, step),
-      Math.min(emaDecay, (step + 1) / (step + 10)), // of a short run no first values are left
-    );
-    const noise = normal(randomKey(seed, "autoencoder noise", [step]), { size: noiseSize });
-    // The next images are decoded while this step runs.
-    const [outputs, next] = await Promise.all([
-      program.run({ images: batch, noise, scalars }),
-      step + 1 < steps ? batchOf(images, training, step + 1) : batch,
-    ]);
-    batch = next;
-    const values = REPORTED.map((name) => (outputs[name] as Float32Array)[0] as number);
-    const bad = REPORTED.find((_, i) => !Number.isFinite(values[i]));
-    if (bad)
-      throw new DataError(
-        `Cannot go on training the autoencoder: ${bad} is ${values[REPORTED.indexOf(bad)]} at step ${step + 1}, ` +
+  // Of a short run no first values are left in the average.
+  const ema = { kind: "constant", decay: training.emaDecay, warmup: true } as const;
+  const noiseSize = batch.noise.shape.reduce((a, b) => a * b, 1);
+  await trainSteps({
+    ...{ done: saved, steps, signal },
+    batch: async (step) => ({
+      images: await images.batch(imagesOfStep(training, images.length, step)),
+      noise: normal(randomKey(seed, "autoencoder noise", [step]), { size: noiseSize }),
+    }),
+    scalars: (step) => stepScalars(optimizer, step, learningRateAt(training, step - 1), emaDecay(ema, step - 1)),
+    run: (batch, scalars) => trainer.run(batch, scalars),
+    diverged: (step, name, value) =>
+      new DataError(
+        `Cannot go on training the autoencoder: ${name} is ${value} at step ${step}, ` +
           `expected a number; ${saved > 0 ? `the last good state is that of step ${saved}` : "no state was saved yet"}`,
-      );
-    told.set(values, step * REPORTED.length);
-    const shown = Object.fromEntries(
-      REPORTED.slice(0, 3).map((name, i) => [name, (values[i] as number).toPrecision(4)]),
-    );
-    log.progress("steps", step + 1, steps, shown);
-    if ((step + 1) % checkpointSteps === 0 || step + 1 === steps) await save(step + 1);
-  }
+      ),
+    after: async (step, measures) => {
+      const values = REPORTED.map((name) => measures[name]);
+      told.set(values, (step - 1) * REPORTED.length);
+      const shown = REPORTED.slice(0, 3).map((name) => [name, measures[name].toPrecision(4)] as const);
+      log.progress("steps", step, steps, Object.fromEntries(shown));
+      if (step % checkpointSteps === 0 || step === steps) await save(step);
+    },
+    stopped: save,
+  });
   await files.write("losses.jsonl", lines(training, told, steps));
-  const { ema } = (await program.state.readAll()) as { ema: Record<string, Float32Array> };
-  return ema;
+  return await trainer.part("ema");
 }
 
 const learningRateAt = ({ learningRate, warmup, steps }: AutoencoderTraining, step: number): number =>
   learningRate * learningRateFactor({ kind: "cosine", warmup }, step, steps, "first-step");
-
-function batchOf(images: HeldImages, training: AutoencoderTraining, step: number): Promise<Float32Array> {
-  return images.batch(imagesOfStep(training, images.length, step));
-}
 
 /** Which of n images a step trains on: the next ones of an order in which each epoch visits all of them. */
 export function imagesOfStep(

@@ -3,13 +3,14 @@ import type { Artifact } from "@madformer/artifacts";
 import { computing } from "@madformer/engine";
 import {
   AutoencoderConfig,
+  AutoencoderLossConfig,
   codecConfig,
   codecSpecs,
   latentSize,
-  OptimizerConfig,
   parameterCount,
   type PublishedAutoencoder,
 } from "@madformer/model";
+import { OptimizerConfig } from "@madformer/optim";
 import { defineStage, type StageContext, type StageFiles } from "@madformer/stage";
 import { z } from "zod";
 import { finishCodec, hasCodec, readCodec, type Codec } from "../codec/files.js";
@@ -51,10 +52,7 @@ const TrainConfig = z.strictObject({
     .lt(1)
     .default(0.99)
     .describe("Decay of the moving average, whose weights are kept, by step"),
-  l1: weight(1, "Weight of the mean absolute difference of pixels"),
-  l2: weight(1, "Weight of the mean squared difference of pixels"),
-  gradient: weight(1, "Weight of the mean absolute difference of edges, at two resolutions"),
-  klWeight: weight(1e-4, "Weight of the latents' divergence from a normal distribution, in nats per latent value"),
+  ...AutoencoderLossConfig.unwrap().shape,
   seed: z.int().nonnegative().default(0).describe("Fixes first values, noise and order"),
   checkpointSteps: z.int().positive().default(200).describe("Steps between checkpoints, steps"),
 });
@@ -172,7 +170,7 @@ async function makeCodec(config: VaeConfig, images: HeldImages, context: StageCo
 
 async function train(config: z.infer<typeof TrainConfig>, images: HeldImages, context: StageContext) {
   const { channels, latentChannels, layers, groups, midAttention } = config;
-  const { l1, l2, gradient, klWeight, weightDecay, maxGradNorm } = config;
+  const { weightDecay, maxGradNorm } = config;
   const autoencoder = AutoencoderConfig.parse({
     ...{ channels, latentChannels, layers, groups, midAttention },
     scalingFactor: 1, // latents are measured once it is trained
@@ -181,7 +179,7 @@ async function train(config: z.infer<typeof TrainConfig>, images: HeldImages, co
     {
       ...config,
       config: autoencoder,
-      loss: { l1, l2, gradient, klWeight },
+      loss: AutoencoderLossConfig.unwrap().strip().parse(config),
       optimizer: OptimizerConfig.parse({ beta2: 0.99, weightDecay, maxGradNorm }),
     },
     images,

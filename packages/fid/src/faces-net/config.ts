@@ -1,3 +1,4 @@
+import { cosineFactor, warmupFactor } from "@madformer/optim";
 import { z } from "zod";
 
 /** How the network that scores drawn faces is trained. */
@@ -44,6 +45,5 @@ export type FacesNetConfig = z.infer<typeof FacesNetConfig>;
  */
 export function rateShare(step: number, steps: number): number {
   const warmup = Math.ceil(0.05 * steps);
-  if (step < warmup) return (step + 1) / warmup;
-  return 0.5 * (1 + Math.cos((Math.PI * (step - warmup)) / Math.max(1, steps - warmup)));
+  return step < warmup ? warmupFactor(step, warmup, "first-step") : cosineFactor(step, warmup, steps, 0);
 }

@@ -1,17 +1,17 @@
 import { compile, spec } from "@madformer/engine";
+import { STEP_SCALARS } from "@madformer/optim";
 import * as tf from "@tensorflow/tfjs-core";
 import { normals } from "../linalg/testing.js";
-import { adamScalars, adamw } from "./adam.js";
 import { BATCH_NORM_EPSILON, batchNorm } from "./batch-norm.js";
 import type { Label } from "./labels.js";
 import { facesNetFeatures, facesNetHead, facesNetUnits, finishedUnit, initialWeights } from "./network.js";
 import {
   attributeLoss,
+  facesNetScalars,
   facesNetSignature,
   facesNetStep,
   finishedWeights,
   NUMBER_WEIGHT,
-  stepScalars,
 } from "./train-step.js";
 
 const LABELS: readonly Label[] = [
@@ -27,46 +27,6 @@ const drawn = (size: number, seed: number): Float32Array => {
   const draw = normals(seed);
   return Float32Array.from({ length: size }, draw);
 };
-
-describe("adamw()", () => {
-  test("moves by the rate against the sign of a first gradient, after decay", async () => {
-    const program = await compile(
-      ({ value, m, v }, { g, s }) => {
-        const scalars = [0, 1, 2].map((i) => tf.reshape<tf.Rank.R0>(tf.slice(s, i, 1), []));
-        return { state: { ...adamw({ value, m, v }, g, scalars) } };
-      },
-      {
-        state: { value: spec([2]), m: spec([2]), v: spec([2]) },
-        inputs: { g: spec([2]), s: spec([3]) },
-      },
-      { initialState: { value: [1, -2] } },
-    );
-    const [rate, decay] = [0.01, 0.1];
-    const gradients = [
-      [0.5, -3],
-      [0.25, 2],
-    ];
-    // In doubles, by the definition.
-    const expected = [1, -2];
-    const [m, v] = [
-      [0, 0],
-      [0, 0],
-    ];
-    for (const [k, g] of gradients.entries()) {
-      await program.run({ g, s: [...adamScalars(k + 1, rate, decay)] });
-      for (const i of [0, 1]) {
-        m[i] = 0.9 * m[i]! + 0.1 * g[i]!;
-        v[i] = 0.99 * v[i]! + 0.01 * g[i]! ** 2;
-        const [mHat, vHat] = [m[i] / (1 - 0.9 ** (k + 1)), v[i] / (1 - 0.99 ** (k + 1))];
-        expected[i] = expected[i]! * (1 - rate * decay) - (rate * mHat) / (Math.sqrt(vHat) + 1e-8);
-      }
-      if (k === 0) expect(expected[0]).toBeCloseTo(1 - 0.001 - 0.01, 8); // the first step is the rate
-      const value = await program.state.read("value");
-      for (const i of [0, 1]) expect(value[i]).toBeCloseTo(expected[i]!, 6);
-    }
-    await program.dispose();
-  });
-});
 
 describe("batchNorm()", () => {
   const shape = [3, 2, 4, 5] as const; // 24 rows of 5 channels
@@ -150,13 +110,13 @@ test("facesNetStep() learns a single attribute", async () => {
   for (const label of LABELS.slice(0, 2)) {
     const size = { sidePixels: 32, dims: 64, outputs: label.kind === "classes" ? 3 : 1 };
     await using program = await compile(facesNetStep(size, [label]), facesNetSignature(size, 2), {
-      initialState: { weights: initialWeights(size, 1) },
+      initialState: { params: initialWeights(size, 1) },
     });
     const targets = label.kind === "classes" ? [1, 0, 0, 0, 0, 1] : [-0.5, 0.5];
     const batch = { images: drawn(2 * 32 * 32 * 3, 6), targets, known: targets.map(() => 1) };
     const losses = [];
     for (let step = 1; step <= 12; step++)
-      losses.push((await program.run({ ...batch, scalars: stepScalars(step, 3e-3, 0) })).loss[0]!);
+      losses.push((await program.run({ ...batch, scalars: facesNetScalars(step, 3e-3, 0) })).loss[0]!);
     expect(losses.at(-1)).toBeLessThan(0.5 * losses[0]!);
   }
 });
@@ -172,11 +132,11 @@ describe("facesNetStep()", () => {
     );
     const known = new Float32Array(B * 6).fill(1);
     const program = await compile(facesNetStep(size, LABELS), facesNetSignature(size, B), {
-      initialState: { weights: initialWeights(size, 1) },
+      initialState: { params: initialWeights(size, 1) },
     });
     const losses = [];
     for (let step = 1; step <= 40; step++) {
-      const { loss } = await program.run({ images, targets, known, scalars: stepScalars(step, 3e-3, 1e-4) });
+      const { loss } = await program.run({ images, targets, known, scalars: facesNetScalars(step, 3e-3, 1e-4) });
       losses.push(loss[0]!);
     }
     expect(losses[0]).toBeGreaterThan(0.5);
@@ -184,12 +144,12 @@ describe("facesNetStep()", () => {
 
     // At rate 0 the same batch over and over: the averages become its own mean and variance.
     for (let step = 1; step <= 60; step++) {
-      const scalars = stepScalars(step, 0, 0);
-      scalars[3] = 0.5;
+      const scalars = facesNetScalars(step, 0, 0);
+      scalars[STEP_SCALARS.indexOf("emaShare")] = 0.5;
       losses.push((await program.run({ images, targets, known, scalars })).loss[0]!);
     }
-    const { weights, running } = await program.state.readAll();
-    const finished = finishedWeights(64, weights, running);
+    const { params, running } = await program.state.readAll();
+    const finished = finishedWeights(64, params, running);
     const evaluate = await compile(
       (weights, { images, targets, known }) => {
         const outputs = facesNetHead(weights, facesNetFeatures(images, 64, finishedUnit(weights)));
@@ -213,10 +173,10 @@ describe("facesNetStep()", () => {
     const blank = { targets: new Float32Array(B * 6), known: new Float32Array(B * 6) };
     const averagesOf = async (...batches: Float32Array[]): Promise<Float32Array> => {
       await using program = await compile(facesNetStep(size, LABELS), facesNetSignature(size, B), {
-        initialState: { weights: initialWeights(size, 1) },
+        initialState: { params: initialWeights(size, 1) },
       });
       for (const [i, images] of batches.entries())
-        await program.run({ images, ...blank, scalars: stepScalars(i + 1, 0, 0) });
+        await program.run({ images, ...blank, scalars: facesNetScalars(i + 1, 0, 0) });
       return (await program.state.read("running/stem.mean")) as Float32Array;
     };
     const [a, b, both] = [await averagesOf(images), await averagesOf(other), await averagesOf(images, other)];
@@ -231,14 +191,14 @@ describe("facesNetStep()", () => {
   }
 });
 
-describe("stepScalars()", () => {
+describe("facesNetScalars()", () => {
   test("makes averages plain means of all batches at first", () => {
     let [mean, sum] = [0, 0];
     for (let step = 1; step <= 20; step++) {
-      mean += (step ** 2 - mean) * stepScalars(step, 1e-3, 0)[3]!;
+      mean += (step ** 2 - mean) * facesNetScalars(step, 1e-3, 0)[STEP_SCALARS.indexOf("emaShare")]!;
       sum += step ** 2;
       expect(mean).toBeCloseTo(sum / step, 4);
     }
-    expect(stepScalars(1000, 1e-3, 0)[3]).toBeCloseTo(0.02, 7);
+    expect(facesNetScalars(1000, 1e-3, 0)[STEP_SCALARS.indexOf("emaShare")]).toBeCloseTo(0.02, 7);
   });
 });

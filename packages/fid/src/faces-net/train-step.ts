@@ -1,6 +1,14 @@
 import { spec, type TensorSpec } from "@madformer/engine";
+import {
+  lossGradients,
+  OptimizerConfig,
+  scalarOf,
+  SCALARS_SPEC,
+  stateSpecs,
+  stepScalars,
+  update,
+} from "@madformer/optim";
 import * as tf from "@tensorflow/tfjs-core";
-import { adamScalars, adamw } from "./adam.js";
 import { BATCH_NORM_EPSILON, batchNorm } from "./batch-norm.js";
 import { outputsOf, type Label } from "./labels.js";
 import {
@@ -14,7 +22,7 @@ import {
 
 /** State of training, by the weights' names, and the averages of what batches are normalized with. */
 export interface FacesNetState {
-  readonly weights: FacesNetTensors;
+  readonly params: FacesNetTensors;
   readonly m: FacesNetTensors;
   readonly v: FacesNetTensors;
   /** `stem.mean`, `stem.variance`, ... */
@@ -35,32 +43,36 @@ export interface FacesNetBatch {
 export function facesNetSignature(size: FacesNetSize, batchImages: number) {
   const specs = (shapes: Readonly<Record<string, readonly number[]>>): Record<string, TensorSpec> =>
     Object.fromEntries(Object.entries(shapes).map(([name, shape]) => [name, spec(shape)]));
-  const weights = specs(trainedShapes(size));
+  const { params, m, v } = stateSpecs(specs(trainedShapes(size)));
   const running = facesNetUnits(size.dims).flatMap(({ name, channelsOut }) => [
     [`${name}.mean`, [channelsOut]] as const,
     [`${name}.variance`, [channelsOut]] as const,
   ]);
   return {
-    state: { weights, m: weights, v: weights, running: specs(Object.fromEntries(running)) },
+    state: { params, m, v, running: specs(Object.fromEntries(running)) },
     inputs: {
       images: spec([batchImages, size.sidePixels, size.sidePixels, 3] as const),
       targets: spec([batchImages, size.outputs] as const),
       known: spec([batchImages, size.outputs] as const),
-      scalars: spec([4] as const),
+      scalars: SCALARS_SPEC,
     },
   };
 }
+
+/** Of AdamW; gradients are never clipped. */
+const OPTIMIZER = OptimizerConfig.parse({ beta2: 0.99, maxGradNorm: 0 });
 
 /** Share of a batch in the averages of means and variances, once there were enough batches. */
 const RUNNING_SHARE = 0.02;
 
 /**
- * The scalars of update number `step`.
+ * The scalars of update number `step`. The average that they speak of is that of means and variances.
  *
  * @param step From 1. The averages are plain means of all batches at first.
  */
-export function stepScalars(step: number, learningRate: number, weightDecay: number): Float32Array {
-  return Float32Array.of(...adamScalars(step, learningRate, weightDecay), Math.max(RUNNING_SHARE, 1 / step));
+export function facesNetScalars(step: number, learningRate: number, weightDecay: number): Float32Array {
+  const share = Math.max(RUNNING_SHARE, 1 / step);
+  return stepScalars({ ...OPTIMIZER, weightDecay }, step, learningRate, 1 - share);
 }
 
 /**
@@ -100,45 +112,32 @@ export function attributeLoss(
 }
 
 /**
- * One training step as a pure function, for `compile` with `facesNetSignature`; `stepScalars` makes its `scalars`.
+ * One training step as a pure function, for `compile` with `facesNetSignature`; `facesNetScalars` makes its `scalars`.
  *
  * @returns `(state, inputs) -> { state, outputs: { loss } }`
  */
 export function facesNetStep({ dims }: FacesNetSize, labels: readonly Label[]) {
-  return (state: FacesNetState, inputs: FacesNetBatch & { readonly scalars: tf.Tensor1D }) => {
-    const [keep, stepSize, rootScale, share] = [0, 1, 2, 3].map((i) =>
-      tf.reshape<tf.Rank.R0>(tf.slice(inputs.scalars, i, 1), []),
-    ) as [tf.Scalar, tf.Scalar, tf.Scalar, tf.Scalar];
-    const names = Object.keys(state.weights);
-    const seen: Record<string, tf.Tensor> = {};
-    const lossOf = (...values: tf.Tensor[]): tf.Scalar => {
-      const weights = Object.fromEntries(names.map((name, i) => [name, values[i]!]));
-      const features = facesNetFeatures(inputs.images, dims, ({ name, stride }, x) => {
+  return (state: FacesNetState, { scalars, ...batch }: FacesNetBatch & { readonly scalars: tf.Tensor1D }) => {
+    const { losses, gradients } = lossGradients(state.params, (weights) => {
+      const seen: Record<string, tf.Tensor> = {};
+      const features = facesNetFeatures(batch.images, dims, ({ name, stride }, x) => {
         const map = tf.conv2d(x, weights[`${name}.kernel`] as tf.Tensor4D, stride, 1);
         const [scale, shift] = [weights[`${name}.scale`], weights[`${name}.shift`]] as [tf.Tensor1D, tf.Tensor1D];
         const { y, mean, variance } = batchNorm(map, scale, shift);
-        seen[`${name}.mean`] = tf.keep(mean);
-        seen[`${name}.variance`] = tf.keep(variance);
+        seen[`${name}.mean`] = mean;
+        seen[`${name}.variance`] = variance;
         return y;
       });
-      return attributeLoss(labels, facesNetHead(weights, features), inputs);
-    };
-    const { value: loss, grads } = tf.valueAndGrads(lossOf)(names.map((name) => state.weights[name]!));
-
-    const next = { weights: {}, m: {}, v: {}, running: {} } as Record<keyof FacesNetState, Record<string, tf.Tensor>>;
-    names.forEach((name, i) => {
-      const moments = { value: state.weights[name]!, m: state.m[name]!, v: state.v[name]! };
-      const { value, m, v } = adamw(moments, grads[i]!, [keep, stepSize, rootScale]);
-      next.weights[name] = value;
-      next.m[name] = m;
-      next.v[name] = v;
+      return { ...seen, loss: attributeLoss(labels, facesNetHead(weights, features), batch) };
     });
-    for (const [name, value] of Object.entries(seen)) {
+    const { loss, ...seen } = losses as { readonly loss: tf.Scalar } & Readonly<Record<string, tf.Tensor>>;
+    const share = scalarOf(scalars, "emaShare");
+    const running = Object.entries(seen).map(([name, value]) => {
       const before = state.running[name]!;
-      next.running[name] = tf.add(before, tf.mul(tf.sub(value, before), share));
-      value.dispose();
-    }
-    return { state: { ...next }, outputs: { loss } };
+      return [name, tf.add(before, tf.mul(tf.sub(value, before), share))] as const;
+    });
+    const next = update(state, gradients, null, scalars, OPTIMIZER);
+    return { state: { ...next, running: Object.fromEntries(running) }, outputs: { loss } };
   };
 }
 

@@ -1,8 +1,4 @@
-import { CHUNK, addProduct, packRows } from "../linalg/products.js";
-import { Workspace, padded, type Matrix } from "../linalg/workspace.js";
-
-/** Rows that are compared with rows at a time. */
-export const BLOCK_ROWS = 256;
+import { BLOCK_ROWS, RowProducts } from "../linalg/row-products.js";
 
 /**
  * Squared distances between rows, a block at a time, in double precision:
@@ -10,25 +6,15 @@ export const BLOCK_ROWS = 256;
  *     |a - b|² = a·a + b·b - 2 a·b
  *
  * All three products add in one order, so that equal rows are exactly 0 apart, and a pair is as far apart in either
- * order. Memory: three blocks of rows in doubles.
+ * order.
  */
 export class Distances {
-  private readonly workspace: Workspace;
-  private readonly rows: readonly [Matrix, Matrix];
-  private readonly packed: readonly [Matrix, Matrix];
-  private readonly products: Matrix;
-  private readonly norms: readonly [Float64Array, Float64Array];
+  private readonly products: RowProducts;
+  private readonly norms = [new Float64Array(BLOCK_ROWS), new Float64Array(BLOCK_ROWS)] as const;
 
   /** @param dims Elements of a row. */
   constructor(private readonly dims: number) {
-    const blocks = 2 * BLOCK_ROWS * padded(dims) + 2 * CHUNK * BLOCK_ROWS + BLOCK_ROWS ** 2;
-    this.workspace = new Workspace(blocks);
-    const rows = (): Matrix => this.workspace.matrix(BLOCK_ROWS, dims);
-    const packed = (): Matrix => this.workspace.matrix(CHUNK, BLOCK_ROWS);
-    this.rows = [rows(), rows()];
-    this.packed = [packed(), packed()];
-    this.products = this.workspace.matrix(BLOCK_ROWS, BLOCK_ROWS);
-    this.norms = [new Float64Array(BLOCK_ROWS), new Float64Array(BLOCK_ROWS)];
+    this.products = new RowProducts(dims);
   }
 
   /**
@@ -38,11 +24,10 @@ export class Distances {
    * @param values (n, dims), n up to `BLOCK_ROWS`. Copied.
    */
   set(side: 0 | 1, values: Float32Array): void {
-    const { data, columns } = this.rows[side];
+    this.products.set(side, values);
+    const squares = this.products.multiply(side, side);
     const n = values.length / this.dims;
-    for (let row = 0; row < n; row++) data.set(values.subarray(row * this.dims, (row + 1) * this.dims), row * columns);
-    this.multiply(side, side);
-    for (let row = 0; row < n; row++) this.norms[side][row] = this.products.data[row * BLOCK_ROWS + row]!;
+    for (let row = 0; row < n; row++) this.norms[side][row] = squares[row * BLOCK_ROWS + row]!;
   }
 
   /**
@@ -50,24 +35,12 @@ export class Distances {
    * were not set hold anything.
    */
   compute(): Float64Array {
-    this.multiply(0, 1);
-    const { data } = this.products;
+    const data = this.products.multiply(0, 1);
     const [left, right] = this.norms;
     for (let i = 0, at = 0; i < BLOCK_ROWS; i++) {
       const norm = left[i]!;
       for (let j = 0; j < BLOCK_ROWS; j++, at++) data[at] = norm + right[j]! - 2 * data[at]!;
     }
     return data;
-  }
-
-  private multiply(left: 0 | 1, right: 0 | 1): void {
-    const columns = this.rows[0].columns;
-    this.products.data.fill(0);
-    for (let first = 0; first < columns; first += CHUNK) {
-      const k = Math.min(CHUNK, columns - first);
-      const a = packRows(this.rows[left], 0, first, k, this.packed[0]);
-      const b = packRows(this.rows[right], 0, first, k, this.packed[1]);
-      addProduct(this.workspace.kernels, this.products, a, b);
-    }
   }
 }

@@ -1,5 +1,6 @@
 import { setImmediate } from "node:timers/promises";
-import { BLOCK_ROWS, Distances } from "./distances.js";
+import { BLOCK_ROWS } from "../linalg/row-products.js";
+import { Distances } from "./distances.js";
 
 export interface PrecisionRecallOptions {
   /** Which nearest neighbour gives an image its radius: 3 in the paper. */

@@ -1,13 +1,12 @@
-import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { computing } from "@madformer/engine";
-import { defineStage, type StageContext } from "@madformer/stage";
+import { defineStage, dropProgress, type StageContext } from "@madformer/stage";
 import { accuracyOf } from "../faces-net/accuracy.js";
 import { FacesNetConfig, rateShare } from "../faces-net/config.js";
 import { loadFaces, splitOf, type FacesData, type Split } from "../faces-net/data.js";
 import { FacesNetExtractor } from "../faces-net/extractor.js";
 import { readFacesNet, writeFacesNet, type FacesNet } from "../faces-net/file.js";
-import { STATE_FILE, trainFacesNet } from "../faces-net/train.js";
+import { trainFacesNet } from "../faces-net/train.js";
 
 /** Decimals of a logged loss: what one image more or less in a batch would change. */
 const LOSS_DIGITS = 6;
@@ -17,7 +16,7 @@ const LOSS_DIGITS = 6;
  *
  * Reads images-*.arrow, whose `json` is an object of attributes Writes net.json (what the network is, and what its head
  * says), net.safetensors, losses.jsonl (step, loss, learningRate);
- *         while it runs tmp/state.safetensors
+ *         while it runs tmp/checkpoint.safetensors
  *
  * What there is to learn is found in the attributes themselves (see `LabelCollector`). A run that was killed goes on
  * from its last kept state, if that is whole, to the same weights, bit for bit.
@@ -80,7 +79,6 @@ async function makeNet(
   await files.write(LOSSES, lines.join(""));
   await writeFacesNet({ description: join(out, DESCRIPTION), weights: join(out, WEIGHTS) }, net);
   for (const file of [WEIGHTS, DESCRIPTION]) await files.keep(file);
-  await files.drop(STATE_FILE);
-  await rm(join(out, STATE_FILE), { force: true });
+  await dropProgress({ out, files });
   return net;
 }

@@ -15,6 +15,7 @@ import {
   type Artifact,
   type TensorInput,
 } from "@madformer/artifacts";
+import { PROGRESS_FILE } from "@madformer/stage";
 import { FacesNetExtractor } from "../faces-net/extractor.js";
 import { readFacesNet } from "../faces-net/file.js";
 import { artifactOf, contextIn, squarePixels, squareShards } from "../faces-net/testing.js";
@@ -121,24 +122,24 @@ describe("stage faces-net", () => {
     const killed = { ...context, log: { ...context.log, progress } };
     await expect(facesNet.run(config, { shards }, killed)).rejects.toThrow("killed");
     expect(steps).toEqual([8, 9, 10, 11]);
-    const kept = join(folder, "parted", "tmp", "state.safetensors");
+    const kept = join(folder, "parted", "tmp", "checkpoint.safetensors");
     const tensors: Record<string, TensorInput> = {};
     await using state = await openSafetensors(kept);
     expect(state.metadata["step"]).toBe("10");
     for (const name of state.names) tensors[name] = await state.read(name);
 
     // A state that is not finite is none to go on from, wherever it is so.
-    for (const name of ["losses", state.names.find((name) => name.startsWith("weights/"))!]) {
+    for (const name of ["told", state.names.find((name) => name.startsWith("state/params/"))!]) {
       const { shape, data } = tensors[name] as { shape: readonly number[]; data: Float32Array };
       const bad = { shape, data: data.map((x, i) => (i === 2 ? NaN : x)) };
       await writeSafetensors(kept, { ...tensors, [name]: bad }, { ...state.metadata });
-      await context.files.keep("tmp/state.safetensors");
+      await context.files.keep(PROGRESS_FILE);
       await expect(facesNet.run(config, { shards }, context)).rejects.toThrow(
         `Cannot read ${JSON.stringify(kept)}: tensor "${name}" is not finite: 1 of ${data.length} elements, the first is NaN at index 2`,
       );
     }
     await writeSafetensors(kept, tensors, { ...state.metadata });
-    await context.files.keep("tmp/state.safetensors");
+    await context.files.keep(PROGRESS_FILE);
 
     await facesNet.run(config, { shards }, context);
     expect(context.lines).toContain("going on from step 10 of 12");
@@ -152,8 +153,11 @@ describe("stage faces-net", () => {
     const run = async (steps: number, context: Awaited<ReturnType<typeof contextIn>>): Promise<void> => {
       await facesNet.run(facesNet.config.parse({ steps, dims: 64, batchImages: 8 }), { shards }, context);
     };
-    const stopping = AbortSignal.abort(new Error("stop"));
-    await expect(run(4, await contextIn(join(folder, "other"), stopping))).rejects.toThrow("stop");
+    const stopping = new AbortController();
+    const stopped = await contextIn(join(folder, "other"), stopping.signal);
+    const progress = (): void => stopping.abort(new Error("stop"));
+    await expect(run(4, { ...stopped, log: { ...stopped.log, progress } })).rejects.toThrow("stop");
+    expect(stopped.files.has(PROGRESS_FILE)).toBe(true);
     const context = await contextIn(join(folder, "other"));
     await run(3, context);
     expect(context.lines.filter((line) => line.startsWith("going on"))).toEqual([]);

@@ -13,26 +13,22 @@ import {
   type TorchCheckpoint,
   type TorchFile,
 } from "@madformer/artifacts";
-import { compile, type TensorData } from "@madformer/engine";
+import type { TensorData } from "@madformer/engine";
 import {
+  batchSpecs,
   configFromReference,
   fromStateDict,
-  gradientSignature,
-  gradientStep,
   hasText,
   isBuffer,
-  learningRateFactor,
   LossConfig,
   madformerSpecs,
-  OptimizerConfig,
-  stepScalars,
   toStateDict,
   trainedSpecs,
-  updateSignature,
-  updateStep,
+  trainingLoss,
   withBuffers,
   type FileTensor,
 } from "@madformer/model";
+import { learningRateFactor, OptimizerConfig, stepScalars, Trainer } from "@madformer/optim";
 import { expectClose, goldenJson, type GoldenTensor, type Json } from "../golden.js";
 import { FOLDER, META, tensorsOf } from "./set.js";
 
@@ -146,14 +142,17 @@ test("the branch's training from its start to ckpt_tiny.pt", async () => {
     const values = data[name]!.data;
     return values.slice((k * values.length) / K, ((k + 1) * values.length) / K) as TensorData;
   };
-  await using main = await compile(updateStep(optimizer), updateSignature(config, loss), {
-    name: "updates",
-    initialState: { params, ema: params },
-  });
-  await using gradients = await compile(gradientStep(config, loss, 1 / A), gradientSignature(config, N, loss), {
-    name: "gradients",
-    initialState: { params: main.state.handles("params") },
-  });
+  await using trainer = await Trainer.create(
+    {
+      name: "branch",
+      parameters: trainedSpecs(config, loss),
+      batch: batchSpecs(config, N),
+      loss: (params, batch) => trainingLoss(params, config, batch, loss),
+      optimizer,
+      accumulate: A,
+    },
+    { params, ema: params },
+  );
   for (let run = 0; run < K; run++) {
     const inputs = {
       latents: at("latents", run),
@@ -161,19 +160,14 @@ test("the branch's training from its start to ckpt_tiny.pt", async () => {
       t: at("t", run),
       text: at("input_ids", run),
     };
-    await gradients.run(inputs);
-    if ((run + 1) % A > 0) continue;
-    const step = (run + 1) / A;
+    const step = Math.floor(run / A) + 1;
     const schedule = { kind: args.lr_scheduler as "wsd", warmup: args.lr_warmup as number };
     const rate = (args.lr as number) * learningRateFactor(schedule, step - 1, total, "zero");
-    const scalars = stepScalars(optimizer, step, rate, 0.9999);
-    await main.run({ gradients: gradients.state.handles("sum"), scalars });
-    await gradients.state.clear("sum");
-    await gradients.state.writeAll({ params: main.state.handles("params") });
+    await trainer.run(inputs, (run + 1) % A === 0 ? stepScalars(optimizer, step, rate, 0.9999) : undefined);
   }
   expect(K / A).toBe(checkpoint.counters?.["train_steps"]);
 
-  const state = (await main.state.readAll()) as Record<"params" | "ema" | "m" | "v", Record<string, Float32Array>>;
+  const state = (await trainer.state.readAll()) as Record<"params" | "ema" | "m" | "v", Record<string, Float32Array>>;
   const specs = madformerSpecs(config);
   const noisy = (key: string): boolean =>
     // A gradient that is zero but for rounding, which AdamW makes steps of (data-imagenet/README.md).

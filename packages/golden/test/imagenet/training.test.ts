@@ -1,23 +1,16 @@
-import { compile, type TensorData } from "@madformer/engine";
+import type { TensorData } from "@madformer/engine";
 import {
   addNoise,
-  gradientSignature,
-  gradientStep,
-  learningRateFactor,
+  batchSpecs,
   LossConfig,
   lossGradients,
   madformerSpecs,
-  OptimizerConfig,
-  stepScalars,
   toStateDict,
   trainedSpecs,
-  trainSignature,
-  trainStep,
-  updateSignature,
-  updateStep,
-  type ScheduleConfig,
+  trainingLoss,
   type WithText,
 } from "@madformer/model";
+import { learningRateFactor, OptimizerConfig, stepScalars, Trainer, type ScheduleConfig } from "@madformer/optim";
 import * as tf from "@tensorflow/tfjs-core";
 import { expectClose, toleranceOf, type GoldenTensor } from "../golden.js";
 import { runOnce } from "../model.js";
@@ -154,52 +147,36 @@ async function trained(name: "train" | "train_text"): Promise<Record<"params" | 
     const schedule = { kind: meta.lr_scheduler, warmup: end / total } as ScheduleConfig;
     return learningRateFactor(schedule, step, total, "zero");
   };
-  const check = (found: Record<string, ArrayLike<number>>, k: number, micro: number): void => {
-    const [log, exact] = [meta.log[k].micro[micro], meta.float64_log[k].micro[micro]] as [Micro, Micro];
-    for (const [ours, theirs] of TERMS)
-      expectClose(
-        found[ours] ?? [0],
-        [log[theirs]],
-        toleranceOf(Math.abs(log[theirs] - exact[theirs])),
-        `${theirs} of ${k}`,
-      );
-  };
-  const checkNorm = (found: ArrayLike<number>, k: number): void => {
-    const [log, exact] = [meta.log[k].grad_norm, meta.float64_log[k].grad_norm] as [number, number];
-    expectClose(found, [log], toleranceOf(Math.abs(log - exact)), `grad_norm of ${k}`);
-  };
-  const scalarsAt = (k: number): Float32Array => {
+  const A = meta.accumulation as number;
+  await using trainer = await Trainer.create(
+    {
+      name,
+      parameters: trainedSpecs(config, loss),
+      batch: batchSpecs(config, N),
+      loss: (params, batch) => trainingLoss(params, config, batch, loss),
+      optimizer,
+      accumulate: A,
+    },
+    { params, ema: params },
+  );
+  for (let k = 0; k < meta.steps; k++) {
     const rate = meta.lr * factorOf(k);
     expectClose([rate], [meta.log[k].lr], 1e-12, `learning rate of ${k}`);
-    return stepScalars(optimizer, k + 1, rate, meta.ema_decay);
-  };
-  const state = { params, ema: params };
-  if (meta.accumulation === 1) {
-    await using program = await compile(trainStep(config, loss, optimizer), trainSignature(config, N, loss), {
-      name,
-      initialState: state,
-    });
-    for (let k = 0; k < meta.steps; k++) {
-      const outputs = await program.run({ ...inputsAt(k), scalars: scalarsAt(k) });
-      check(outputs, k, 0);
-      checkNorm(outputs.gradNorm, k);
+    const scalars = stepScalars(optimizer, k + 1, rate, meta.ema_decay);
+    let measured: Readonly<Record<string, number>> | undefined;
+    for (let micro = 0; micro < A; micro++)
+      measured = await trainer.run(inputsAt(k * A + micro), micro === A - 1 ? scalars : undefined);
+    // Losses are means over the micro-batches of a step.
+    const mean = (log: { readonly micro: readonly Micro[] }, name: keyof Micro): number =>
+      log.micro.reduce((sum, micro) => sum + micro[name], 0) / A;
+    for (const [ours, theirs] of TERMS) {
+      const [log, exact] = [mean(meta.log[k], theirs), mean(meta.float64_log[k], theirs)];
+      expectClose([measured?.[ours] ?? 0], [log], toleranceOf(Math.abs(log - exact)), `${theirs} of ${k}`);
     }
-    return (await program.state.readAll()) as never;
+    const [norm, exact] = [meta.log[k].grad_norm, meta.float64_log[k].grad_norm] as [number, number];
+    expectClose([measured?.["gradNorm"] ?? NaN], [norm], toleranceOf(Math.abs(norm - exact)), `grad_norm of ${k}`);
   }
-  const A = meta.accumulation as number;
-  await using main = await compile(updateStep(optimizer), updateSignature(config, loss), { name, initialState: state });
-  await using gradients = await compile(gradientStep(config, loss, 1 / A), gradientSignature(config, N, loss), {
-    name: `${name}: gradients`,
-    initialState: { params: main.state.handles("params") },
-  });
-  for (let k = 0; k < meta.steps; k++) {
-    for (let micro = 0; micro < A; micro++) check(await gradients.run(inputsAt(k * A + micro)), k, micro);
-    const { gradNorm } = await main.run({ gradients: gradients.state.handles("sum"), scalars: scalarsAt(k) });
-    checkNorm(gradNorm, k);
-    await gradients.state.clear("sum");
-    await gradients.state.writeAll({ params: main.state.handles("params") });
-  }
-  return (await main.state.readAll()) as never;
+  return (await trainer.state.readAll()) as never;
 }
 
 test.each(["train", "train_text"] as const)("a run %s ends at the reference's weights and averages", async (name) => {

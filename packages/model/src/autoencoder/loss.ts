@@ -1,3 +1,4 @@
+import { weightedLoss, type Losses } from "@madformer/optim";
 import * as tf from "@tensorflow/tfjs-core";
 import { z } from "zod";
 import type { Parameters } from "../parameters.js";
@@ -23,14 +24,9 @@ export const AutoencoderLossConfig = z
   .readonly();
 export type AutoencoderLossConfig = z.infer<typeof AutoencoderLossConfig>;
 
-/** The loss and its terms, unweighted: scalars. A term of weight 0 is not computed and given as 0. */
-export interface AutoencoderLosses {
-  readonly loss: tf.Scalar;
-  readonly l1: tf.Scalar;
-  readonly l2: tf.Scalar;
-  readonly gradient: tf.Scalar;
-  readonly kl: tf.Scalar;
-}
+/** The terms by name, in the order of their sum: a new one is made by `autoencoderLoss`. */
+export const AUTOENCODER_TERMS = ["l1", "l2", "gradient", "kl"] as const;
+export type AutoencoderTerm = (typeof AUTOENCODER_TERMS)[number];
 
 /** What a training step of an autoencoder is given. */
 export interface AutoencoderBatch {
@@ -53,35 +49,28 @@ export interface AutoencoderBatch {
  * published weight of 1e-6 for sums over one image is 1e-6 · pixel values / latent values here.
  *
  * @param p Borrowed, as the batch.
+ * @returns The loss and its terms, unweighted: new scalars. A term of weight 0 is not computed and given as 0.
  */
 export function autoencoderLoss(
   p: Parameters,
   config: AutoencoderConfig,
   { images, noise }: AutoencoderBatch,
   weights: AutoencoderLossConfig,
-): AutoencoderLosses {
+): Losses<AutoencoderTerm> {
   const moments = encodeMoments(p, config, images);
   const { mean, std } = posterior(moments);
   const latents: tf.Tensor4D = tf.mul(tf.add(mean, tf.mul(std, noise)), config.scalingFactor);
   const decoded = decodeLatents(p, config, latents);
   const difference: tf.Tensor4D = tf.sub(decoded, images);
-  const terms = {
-    l1: () => tf.mean<tf.Scalar>(tf.abs(difference)),
-    l2: () => tf.mean<tf.Scalar>(tf.square(difference)),
-    gradient: () => tf.add<tf.Scalar>(edges(difference), edges(tf.avgPool(difference, 2, 2, "valid"))),
-    kl: () => divergence(moments),
-  };
-  const weightOf = { l1: weights.l1, l2: weights.l2, gradient: weights.gradient, kl: weights.klWeight };
-  let loss: tf.Scalar | undefined;
-  const values = Object.entries(terms).map(([name, term]) => {
-    const weight = weightOf[name as keyof typeof terms];
-    if (weight === 0) return [name, tf.scalar(0)];
-    const value = term();
-    const weighted: tf.Scalar = tf.mul(value, weight);
-    loss = loss ? tf.add(loss, weighted) : weighted;
-    return [name, value];
+  return weightedLoss<AutoencoderTerm>({
+    l1: { weight: weights.l1, value: () => tf.mean(tf.abs(difference)) },
+    l2: { weight: weights.l2, value: () => tf.mean(tf.square(difference)) },
+    gradient: {
+      weight: weights.gradient,
+      value: () => tf.add(edges(difference), edges(tf.avgPool(difference, 2, 2, "valid"))),
+    },
+    kl: { weight: weights.klWeight, value: () => divergence(moments) },
   });
-  return { loss: loss ?? tf.scalar(0), ...(Object.fromEntries(values) as Omit<AutoencoderLosses, "loss">) };
 }
 
 /**

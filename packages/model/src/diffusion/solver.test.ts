@@ -142,7 +142,7 @@ test.each([true, false])("solverUpdate() is the formula of SolverStep (clipping:
   ];
   const coefficients = { shape: [COEFFICIENTS.length], data: coefficientsOf(step) };
   const { next, data } = await runOnce({ x, prediction, previous, coefficients }, (t) => ({
-    ...solverUpdate(t.x, t.prediction, t.previous, t.coefficients, clip),
+    ...solverUpdate(t.x, t.prediction, t.previous, t.coefficients, { clip, prediction: "epsilon" }),
   }));
   const x0 = Array.from(x.data, (value, i) => (value - 0.6 * prediction.data[i]!) / 0.8);
   const clipped = clip ? x0.map((value) => Math.min(1, Math.max(-1, value))) : x0;

@@ -1,4 +1,5 @@
 import * as tf from "@tensorflow/tfjs-core";
+import { noiseAndData, type Prediction } from "./prediction.js";
 
 /**
  * One step of a solver, as numbers. Every solver here is, with its own coefficients,
@@ -37,24 +38,26 @@ export function coefficientsOf(step: SolverStep): Float32Array {
  * Takes one step of a solver.
  *
  * @param x Any shape, float32: the noised data.
- * @param prediction Like x: the network's prediction of the noise in it, ε.
+ * @param output Like x: what the network predicts of it.
  * @param previousData Like x: `data` of the step before; anything finite at the first step.
  * @param coefficients (6) float32, as `coefficientsOf` gives them.
- * @returns x' and the prediction of the data x₀, both like x.
+ * @param plan `clip` as the plan says, and what the network predicts.
+ * @returns x', and the predictions of the data x₀ and of the noise ε, all like x. Clipping changes the data alone.
  */
 export function solverUpdate<T extends tf.Tensor>(
   x: T,
-  prediction: T,
+  output: T,
   previousData: T,
   coefficients: tf.Tensor1D,
-  clip: boolean,
-): { readonly next: T; readonly data: T } {
+  { clip, prediction }: { readonly clip: boolean; readonly prediction: Prediction },
+): { readonly next: T; readonly data: T; readonly noise: T } {
   const coefficient = (name: (typeof COEFFICIENTS)[number]): tf.Scalar =>
     tf.reshape(tf.slice(coefficients, COEFFICIENTS.indexOf(name), 1), []);
-  const exact = tf.div(tf.sub(x, tf.mul(coefficient("sigma"), prediction)), coefficient("alpha"));
+  const factors = { alpha: coefficient("alpha"), sigma: coefficient("sigma") };
+  const { noise, data: exact } = noiseAndData(prediction, x, output, factors);
   const data = clip ? tf.clipByValue(exact, -1, 1) : exact;
   const kept = tf.add(tf.mul(coefficient("keep"), x), tf.mul(coefficient("data"), data));
   const history = tf.mul(coefficient("previousData"), previousData);
-  const next = tf.add(tf.add(kept, history), tf.mul(coefficient("noise"), prediction));
-  return { next: next as T, data: data as T };
+  const next = tf.add(tf.add(kept, history), tf.mul(coefficient("noise"), noise));
+  return { next: next as T, data: data, noise };
 }

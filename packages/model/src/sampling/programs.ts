@@ -414,9 +414,9 @@ export function denoiseProgram(shape: SamplingShape, clip: boolean, text: TextIn
       : noisedLayers(p, config, tokens, rope, cacheOf(inputs), arLayers, layers, {}, left);
     const map = tf.reshape<tf.Rank.R4>(h, [N, tokenSide, tokenSide, C]);
     const shifts = unpackShifts(inputs.up, config, "up");
-    const noise = tf.reshape<tf.Rank.R3>(upsample(root.in("upsampler"), map, shifts, states, config.unet), x.shape);
-    const { next, data } = solverUpdate(x, noise, inputs.previousData, inputs.coefficients, clip);
-    return { noise, next, data, ...left };
+    const output = tf.reshape<tf.Rank.R3>(upsample(root.in("upsampler"), map, shifts, states, config.unet), x.shape);
+    const { prediction } = config;
+    return { ...solverUpdate(x, output, inputs.previousData, inputs.coefficients, { clip, prediction }), ...left };
   };
   return { inputs, run };
 }

@@ -1,5 +1,4 @@
 import { z } from "zod";
-import type { Quirks } from "../quirks.js";
 
 /** How the learning rate goes over a training run. */
 export const ScheduleConfig = z
@@ -17,6 +16,9 @@ export const ScheduleConfig = z
   .readonly();
 export type ScheduleConfig = z.infer<typeof ScheduleConfig>;
 
+/** Whether the first update under warm-up has rate 0, or the rate of step 1. */
+export type WarmupStart = "zero" | "first-step";
+
 /** Share of all steps after which warmup-stable-decay begins to decay. */
 const STABLE_UNTIL = 0.85;
 
@@ -33,25 +35,33 @@ const COSINE_FLOOR = 0.01;
  *
  * @param step Number of the update, from 0.
  * @param totalSteps Of the whole run.
- * @param warmupStart Quirk: whether the first update under warm-up has rate 0, or the rate of step 1.
  */
 export function learningRateFactor(
   schedule: ScheduleConfig,
   step: number,
   totalSteps: number,
-  warmupStart: Quirks["warmupStart"],
+  warmupStart: WarmupStart,
 ): number {
   if (schedule.kind === "constant") return 1;
   const warm = Math.trunc(schedule.warmup * totalSteps);
-  if (step < warm) return (warmupStart === "zero" ? step : step + 1) / warm;
+  if (step < warm) return warmupFactor(step, warm, warmupStart);
   switch (schedule.kind) {
     case "wsd": {
       const stable = Math.trunc(STABLE_UNTIL * totalSteps);
       return step < stable ? 1 : 0.5 ** ((6 * (step - stable)) / (totalSteps - stable));
     }
-    case "cosine": {
-      const wave = (1 + Math.cos((Math.PI * (step - warm)) / (totalSteps - warm))) / 2;
-      return COSINE_FLOOR + (1 - COSINE_FLOOR) * wave;
-    }
+    case "cosine":
+      return cosineFactor(step, warm, totalSteps, COSINE_FLOOR);
   }
+}
+
+/** k/s₀ at step k from 0, below s₀. */
+export function warmupFactor(step: number, warmupSteps: number, start: WarmupStart): number {
+  return (start === "zero" ? step : step + 1) / warmupSteps;
+}
+
+/** r + (1-r)/2 · (1 + cos π(k - s₀)/(total - s₀)) at step k from s₀ on: half a cosine, from 1 down to r. */
+export function cosineFactor(step: number, warmupSteps: number, totalSteps: number, floor: number): number {
+  const wave = (1 + Math.cos((Math.PI * (step - warmupSteps)) / (totalSteps - warmupSteps))) / 2;
+  return floor + (1 - floor) * wave;
 }

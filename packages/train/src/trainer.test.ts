@@ -1,9 +1,10 @@
 import { hostCopies, integers, normal, randomKey } from "@madformer/engine";
-import { geometryOf, stepScalars } from "@madformer/model";
+import { geometryOf, TERM_NAMES } from "@madformer/model";
+import { stepScalars } from "@madformer/optim";
 import { tinyConfig } from "./testing.js";
-import { Update } from "./update.js";
+import { firstWeights, trainerOf } from "./trainer.js";
 
-test("an Update of several runs copies losses to the host, and neither gradients nor parameters", async () => {
+test("a step of several runs copies losses to the host, and neither gradients nor parameters", async () => {
   const config = tinyConfig({ accumulate: 2 });
   const { model, batchImages: N, optimizer } = config;
   const { T, P } = geometryOf(model);
@@ -13,17 +14,18 @@ test("an Update of several runs copies losses to the host, and neither gradients
     noise: normal(key("noise"), { size }),
     t: integers(key("t"), 0, 1000, { size: N * T }),
   };
-  await using update = await Update.create(config, undefined);
-  const first = await update.part("params");
+  await using trainer = await trainerOf(config, firstWeights(config));
+  const first = await trainer.part("params");
   const norms = [];
   const before = hostCopies();
   for (let step = 1; step <= 2; step++) {
-    expect(await update.run(batch, undefined)).toBeUndefined();
-    norms.push((await update.run(batch, stepScalars(optimizer, step, 1e-3, 0.9)))?.gradNorm);
+    expect(await trainer.run(batch, undefined)).toBeUndefined();
+    norms.push((await trainer.run(batch, stepScalars(optimizer, step, 1e-3, 0.9)))?.gradNorm);
   }
   const { count, bytes } = hostCopies();
-  expect(count - before.count).toBe(2 * (2 * 4 + 1)); // of each run four losses, of each step the norm
+  const losses = 1 + TERM_NAMES.length; // of each run; of each step the norm
+  expect(count - before.count).toBe(2 * (2 * losses + 1));
   expect(bytes - before.bytes).toBe(4 * (count - before.count));
   expect(norms[1]).not.toBe(norms[0]); // the second step's gradients are those of new parameters
-  expect(await update.part("params")).not.toEqual(first);
+  expect(await trainer.part("params")).not.toEqual(first);
 });

@@ -1,13 +1,13 @@
-import { compile, normal, randomKey } from "@madformer/engine";
+import { normal, randomKey } from "@madformer/engine";
+import { OptimizerConfig, stepScalars, Trainer } from "@madformer/optim";
 import * as tf from "@tensorflow/tfjs-core";
 import { initialize } from "../initialize.js";
 import { ShapeError } from "../shape.js";
 import { draw, expectClose, randomWeights, runOnce, TOLERANCE, valuesOf } from "../testing.js";
-import { OptimizerConfig, stepScalars } from "../training/optimizer.js";
 import { autoencoderSpecs, decodeLatents, encodeMoments } from "./autoencoder.js";
+import { autoencoderBatchSpecs } from "./batch-specs.js";
 import { AutoencoderConfig } from "./config.js";
-import { autoencoderLoss, AutoencoderLossConfig } from "./loss.js";
-import { autoencoderTrainSignature, autoencoderTrainStep } from "./train-step.js";
+import { AUTOENCODER_TERMS, autoencoderLoss, AutoencoderLossConfig } from "./loss.js";
 
 const CONFIG = AutoencoderConfig.parse({
   channels: [4, 8],
@@ -120,23 +120,33 @@ describe("autoencoderLoss()", () => {
   });
 });
 
-describe("autoencoderTrainStep()", () => {
+describe("training an autoencoder", () => {
   const optimizer = OptimizerConfig.parse({ weightDecay: 0.3, maxGradNorm: 0.05, eps: 1e-3 });
   const [RATE, DECAY] = [0.01, 0.75];
-  const size = { batchImages: N, side: SIDE };
+  const trainer = (
+    config: AutoencoderConfig,
+    loss: AutoencoderLossConfig,
+    optimizer: OptimizerConfig,
+    params = WEIGHTS,
+  ) =>
+    Trainer.create(
+      {
+        name: "autoencoder",
+        parameters: autoencoderSpecs(config),
+        batch: autoencoderBatchSpecs(config, { batchImages: N, side: SIDE }),
+        loss: (p, batch) => autoencoderLoss(p, config, batch, loss),
+        optimizer,
+      },
+      { params, ema: params },
+    );
 
   test("is AdamW over the clipped gradients of the loss", async () => {
-    const initialState = { params: WEIGHTS, ema: WEIGHTS };
-    await using program = await compile(
-      autoencoderTrainStep(CONFIG, LOSS, optimizer),
-      autoencoderTrainSignature(CONFIG, size),
-      { initialState },
-    );
+    await using training = await trainer(CONFIG, LOSS, optimizer);
     const scalars = stepScalars(optimizer, 1, RATE, DECAY);
-    const outputs = await program.run({ images: IMAGES.data, noise: NOISE.data, scalars });
+    const measures = (await training.run({ images: IMAGES.data, noise: NOISE.data }, scalars))!;
     const losses = await lossesOf(LOSS);
-    for (const name of ["loss", "l1", "l2", "gradient", "kl"] as const)
-      expectClose(outputs[name], losses[name], TOLERANCE.network, name);
+    for (const name of ["loss", ...AUTOENCODER_TERMS] as const)
+      expectClose([measures[name]], losses[name], TOLERANCE.network, name);
     // Gradients by tfjs itself, operation by operation.
     const gradients = await runOnce(
       { p: valuesOf(SPECS, WEIGHTS), images: IMAGES, noise: NOISE },
@@ -149,10 +159,14 @@ describe("autoencoderTrainStep()", () => {
       "cpu",
     );
     const norm = Math.hypot(...Object.values(gradients).flatMap((g) => [...g]));
-    expectClose(outputs.gradNorm, [norm], TOLERANCE.network, "gradNorm");
+    expectClose([measures.gradNorm], [norm], TOLERANCE.network, "gradNorm");
     const clip = 0.05 / (norm + 1e-6);
     expect(clip).toBeLessThan(0.5);
-    const state = (await program.state.readAll()) as Record<"params" | "m" | "v" | "ema", Record<string, Float32Array>>;
+    const state = {
+      params: await training.part("params"),
+      m: await training.part("m"),
+      ema: await training.part("ema"),
+    };
     for (const [key, before] of Object.entries(WEIGHTS)) {
       const g = gradients[key]!.map((x) => clip * x);
       expectClose(
@@ -171,19 +185,14 @@ describe("autoencoderTrainStep()", () => {
   test("learns to give images back", async () => {
     const config = AutoencoderConfig.parse({ ...CONFIG, channels: [8, 16], midAttention: false, scalingFactor: 1 });
     const [loss, optimizer] = [AutoencoderLossConfig.parse({}), OptimizerConfig.parse({})];
-    const params = initialize(autoencoderSpecs(config), 1);
-    await using program = await compile(
-      autoencoderTrainStep(config, loss, optimizer),
-      autoencoderTrainSignature(config, size),
-      { initialState: { params, ema: params } },
-    );
+    await using training = await trainer(config, loss, optimizer, initialize(autoencoderSpecs(config), 1));
     // Smooth pictures: there is something to learn.
     const images = IMAGES.data.map((_, i) => Math.sin(i / 50) * Math.cos(Math.floor(i / 36) / 2) * 0.8);
     const losses: number[] = [];
     for (let step = 1; step <= 150; step++) {
       const noise = normal(randomKey(1, "noise", [step]), { size: NOISE.data.length });
-      const outputs = await program.run({ images, noise, scalars: stepScalars(optimizer, step, 5e-3, 0.9) });
-      losses.push((outputs.l2 as Float32Array)[0]!);
+      const measures = await training.run({ images, noise }, stepScalars(optimizer, step, 5e-3, 0.9));
+      losses.push(measures!.l2);
     }
     const variance = images.reduce((sum, x) => sum + x * x, 0) / images.length;
     expect(losses[0]).toBeGreaterThan(0.5 * variance);
@@ -195,7 +204,7 @@ describe("autoencoderTrainStep()", () => {
       [13, 2],
       [2, 2],
     ] as const)
-      expect(() => autoencoderTrainSignature(CONFIG, { batchImages: 1, side })).toThrow(
+      expect(() => autoencoderBatchSpecs(CONFIG, { batchImages: 1, side })).toThrow(
         new ShapeError(`The autoencoder's images have side ${side}, expected a multiple of ${factor} from 4 on`),
       );
   });

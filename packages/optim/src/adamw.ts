@@ -36,27 +36,17 @@ export function stepScalars(
   return Float32Array.of(keep, stepSize, 1 / Math.sqrt(1 - beta2 ** step), emaDecay, 1 - emaDecay);
 }
 
-/** 2-norm over all gradients together. */
-export function globalNorm(gradients: readonly tf.Tensor[]): tf.Scalar {
-  // Sums of squares of one rank are joined without being reshaped: in a graph of hundreds of small tensors, the number
-  // of operations is what costs.
-  const byRank = new Map<number, tf.Tensor[]>();
-  for (const g of gradients) byRank.set(g.rank, [...(byRank.get(g.rank) ?? []), tf.sum(tf.square(g), undefined, true)]);
-  const sums = [...byRank].map(([rank, squares]) => tf.sum(rank === 0 ? tf.stack(squares) : tf.concat(squares, 0)));
-  return tf.sqrt<tf.Scalar>(tf.addN(sums) as tf.Scalar);
+/** One of the scalars of an update. */
+export function scalarOf(scalars: tf.Tensor1D, name: (typeof STEP_SCALARS)[number]): tf.Scalar {
+  return tf.reshape(tf.slice(scalars, STEP_SCALARS.indexOf(name), 1), []);
 }
 
-/** min(1, max / (norm + 1e-6)): what gradients are multiplied with. */
-export function clipFactor(norm: tf.Scalar, maxGradNorm: number): tf.Scalar {
-  return tf.minimum(tf.div(maxGradNorm, tf.add(norm, 1e-6)), 1);
-}
-
-/** A parameter with its moments and its average, and their next values. */
+/** A parameter with its moments and, where one is kept, its average; and their next values. */
 export interface ParameterState {
   readonly value: tf.Tensor;
   readonly m: tf.Tensor;
   readonly v: tf.Tensor;
-  readonly ema: tf.Tensor;
+  readonly ema?: tf.Tensor | undefined;
 }
 
 /**
@@ -70,27 +60,36 @@ export interface ParameterState {
  *
  * @param gradient Like the value; none where the loss does not depend on the parameter: an exact zero, so that the
  *   moments decay and weight decay applies.
- * @param clip c, a scalar or 1.
+ * @param clip c, a scalar or 1; null where gradients are never clipped, which saves a product and rounds v' otherwise.
  * @param scalars (5) float32, as `stepScalars` gives them.
  */
 export function adamw(
   { value, m, v, ema }: ParameterState,
   gradient: tf.Tensor | null,
-  clip: tf.Scalar | number,
+  clip: tf.Scalar | number | null,
   scalars: tf.Tensor1D,
-  { beta1, beta2, eps }: OptimizerConfig,
+  { beta1, beta2, eps }: Pick<OptimizerConfig, "beta1" | "beta2" | "eps">,
 ): ParameterState {
-  const scalar = (name: (typeof STEP_SCALARS)[number]): tf.Scalar =>
-    tf.reshape(tf.slice(scalars, STEP_SCALARS.indexOf(name), 1), []);
-  // The gradient is clipped and weighted in one product: (1 - β₁) c g, and (sqrt(1 - β₂) c g)².
-  const first = gradient && tf.mul(gradient, tf.mul(clip, 1 - beta1));
-  const second = gradient && tf.square(tf.mul(gradient, tf.mul(clip, Math.sqrt(1 - beta2))));
+  const scalar = (name: (typeof STEP_SCALARS)[number]): tf.Scalar => scalarOf(scalars, name);
+  const { first, second } = weighted(gradient, clip, beta1, beta2);
   const [decayedM, decayedV] = [tf.mul(m, beta1), tf.mul(v, beta2)];
   const nextM = first ? tf.add(decayedM, first) : decayedM;
   const nextV = second ? tf.add(decayedV, second) : decayedV;
   const root = tf.add(tf.mul(tf.sqrt(nextV), scalar("rootScale")), eps);
   const update = tf.mul(tf.div(nextM, root), scalar("stepSize"));
   const next = tf.sub(tf.mul(value, scalar("keep")), update);
+  if (!ema) return { value: next, m: nextM, v: nextV };
   const average = tf.add(tf.mul(ema, scalar("emaDecay")), tf.mul(next, scalar("emaShare")));
   return { value: next, m: nextM, v: nextV, ema: average };
+}
+
+/** What a gradient adds to the moments: (1 - β₁) c g, and (1 - β₂) (c g)². */
+function weighted(gradient: tf.Tensor | null, clip: tf.Scalar | number | null, beta1: number, beta2: number) {
+  if (gradient === null) return { first: undefined, second: undefined };
+  if (clip === null) return { first: tf.mul(gradient, 1 - beta1), second: tf.mul(tf.square(gradient), 1 - beta2) };
+  // The gradient is clipped and weighted in one product: (sqrt(1 - β₂) c g)².
+  return {
+    first: tf.mul(gradient, tf.mul(clip, 1 - beta1)),
+    second: tf.square(tf.mul(gradient, tf.mul(clip, Math.sqrt(1 - beta2)))),
+  };
 }

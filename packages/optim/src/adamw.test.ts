@@ -1,6 +1,6 @@
 import type * as tf from "@tensorflow/tfjs-core";
-import { draw, expectClose, runOnce, TOLERANCE } from "../testing.js";
-import { adamw, clipFactor, globalNorm, OptimizerConfig, STEP_SCALARS, stepScalars } from "./optimizer.js";
+import { adamw, OptimizerConfig, STEP_SCALARS, stepScalars } from "./adamw.js";
+import { draw, expectClose, runOnce, TOLERANCE, type Value } from "./testing.js";
 
 const optimizer = OptimizerConfig.parse({ beta1: 0.8, beta2: 0.9, eps: 1e-3, weightDecay: 0.3 });
 const [RATE, DECAY] = [0.05, 0.9];
@@ -38,80 +38,89 @@ describe("adamw()", () => {
     draw(`gradient ${k}`, 6).data.map((g, i) => g * [1, 1e-3, 1e-4, 0, 10, 1][i]!),
   );
 
-  test.each([1, 0.25])("takes the steps of a loop in doubles, with gradients times %d", async (clip) => {
-    let state = { value, m: zeros, v: zeros, ema: value };
+  const scalarsOf = (step: number): Value => ({
+    shape: [STEP_SCALARS.length],
+    data: stepScalars(optimizer, step, RATE, DECAY),
+  });
+
+  test.each([1, 0.25, null])("takes the steps of a loop in doubles, with gradients times %s", async (clip) => {
+    type State = Readonly<Record<"value" | "m" | "v" | "ema", Value>>;
+    let state: State = { value, m: zeros, v: zeros, ema: value };
     for (const [k, data] of gradients.entries()) {
-      const scalars = { shape: [STEP_SCALARS.length], data: stepScalars(optimizer, k + 1, RATE, DECAY) };
       const gradient = { shape: [6], data };
-      const next = (await runOnce({ ...state, gradient, scalars }, ({ gradient, scalars, ...state }) => ({
-        ...adamw(state, gradient as tf.Tensor, clip, scalars as tf.Tensor1D, optimizer),
-      }))) as Record<keyof typeof state, Float32Array>;
-      state = Object.fromEntries(
-        Object.entries(next).map(([name, data]) => [name, { shape: [6], data }]),
-      ) as unknown as typeof state;
+      const next = await runOnce(
+        { ...state, gradient, scalars: scalarsOf(k + 1) },
+        ({ gradient, scalars, ...state }) => ({
+          ...(adamw(state, gradient, clip, scalars as tf.Tensor1D, optimizer) as Record<keyof State, tf.Tensor>),
+        }),
+      );
+      const entries = Object.entries(next).map(([name, data]) => [name, { shape: [6], data }]);
+      state = Object.fromEntries(entries) as State;
     }
     const expected = loop(
       Array.from(value.data),
       gradients.map((g) => Array.from(g)),
-      clip,
+      clip ?? 1,
     );
     for (const name of ["value", "m", "v", "ema"] as const)
       expectClose(state[name].data, expected[name], 4 * TOLERANCE.elementwise, name); // four steps
   });
 
+  test("without clipping rounds the second moment as it is written", async () => {
+    const v = draw("v", 6).data.map((x) => x * x);
+    const inputs = {
+      value,
+      m: zeros,
+      v: { shape: [6], data: v },
+      gradient: draw("gradient", 6),
+      scalars: scalarsOf(1),
+    };
+    const next = await runOnce(inputs, ({ gradient, scalars, ...state }) => ({
+      v: adamw(state, gradient, null, scalars as tf.Tensor1D, optimizer).v,
+    }));
+    const f = Math.fround;
+    const expected = v.map((v, i) => f(f(v * f(0.9)) + f(f(inputs.gradient.data[i]! ** 2) * f(1 - 0.9))));
+    expect(next.v).toEqual(expected);
+  });
+
+  test("keeps no average where there is none", async () => {
+    const gradient = { shape: [6], data: gradients[0]! };
+    const inputs = { value, m: zeros, v: zeros, gradient, scalars: scalarsOf(1) };
+    const [without, with_] = [false, true].map((average) =>
+      runOnce(inputs, ({ gradient, scalars, ...state }) => {
+        const before = average ? { ...state, ema: state.value } : state;
+        const { ema, ...next } = adamw(before, gradient, 1, scalars as tf.Tensor1D, optimizer);
+        expect(ema === undefined).toBe(!average);
+        return { ...next };
+      }),
+    );
+    expect(await without).toEqual(await with_);
+  });
+
   test("decays the weight and the moments of a parameter without gradient", async () => {
     const [m, v] = [draw("m", 6), { shape: [6], data: draw("v", 6).data.map((x) => x * x) }];
-    const scalars = { shape: [STEP_SCALARS.length], data: stepScalars(optimizer, 3, RATE, DECAY) };
-    const run = (gradient: tf.Tensor | null) =>
-      runOnce({ value, m, v, ema: zeros, scalars, zeros }, (t) => ({
-        ...adamw({ value: t.value, m: t.m, v: t.v, ema: t.ema }, gradient && t.zeros, 1, t.scalars, optimizer),
+    const run = (withZero: boolean) =>
+      runOnce({ value, m, v, ema: zeros, scalars: scalarsOf(3), zeros }, ({ scalars, zeros, ...state }) => ({
+        ...(adamw(state, withZero ? zeros : null, 1, scalars as tf.Tensor1D, optimizer) as Required<typeof state>),
       }));
-    const [none, zero] = [await run(null), await run({} as tf.Tensor)];
+    const [none, zero] = [await run(false), await run(true)];
     for (const name of ["value", "m", "v", "ema"] as const) expectClose(none[name], zero[name], 1e-7, name);
     expectClose(
-      none["m"],
+      none.m,
       m.data.map((x) => 0.8 * x),
       TOLERANCE.elementwise,
     );
     expectClose(
-      none["v"],
+      none.v,
       v.data.map((x) => 0.9 * x),
       TOLERANCE.elementwise,
     );
     const step = (i: number): number =>
       (RATE * ((0.8 * m.data[i]!) / (1 - 0.8 ** 3))) / (Math.sqrt((0.9 * v.data[i]!) / (1 - 0.9 ** 3)) + 1e-3);
     expectClose(
-      none["value"],
+      none.value,
       value.data.map((x, i) => x * (1 - RATE * 0.3) - step(i)),
       TOLERANCE.elementwise,
     );
-  });
-});
-
-describe("clipping", () => {
-  const [a, b] = [draw("a", 3, 4), draw("b", 5)];
-  const norm = Math.hypot(...a.data, ...b.data);
-
-  test.each([
-    ["scales a norm above the limit to it", norm / 3, 1 / 3],
-    ["leaves a norm below the limit", 2 * norm, 1],
-  ])("%s", async (_, limit, expected) => {
-    const outputs = await runOnce({ a, b }, ({ a, b }) => {
-      const norm = globalNorm([a, b]);
-      return { norm, factor: clipFactor(norm, limit) };
-    });
-    expectClose(outputs.norm, [norm], TOLERANCE.layer);
-    expectClose(outputs.factor, [expected], TOLERANCE.layer);
-  });
-
-  test("leaves gradients of zero, and divides by the norm and a millionth", async () => {
-    const tinyNorm = { shape: [1], data: Float32Array.of(1e-6) };
-    const zero = { shape: [1], data: new Float32Array(1) };
-    const outputs = await runOnce({ tinyNorm, zero }, ({ tinyNorm, zero }) => ({
-      zero: clipFactor(globalNorm([zero]), 1),
-      tiny: clipFactor(globalNorm([tinyNorm]), 1e-6),
-    }));
-    expectClose(outputs.zero, [1], 0);
-    expectClose(outputs.tiny, [0.5], TOLERANCE.elementwise);
   });
 });
