@@ -2,8 +2,8 @@
  * node tools/docs/check.mjs
  *
  * Says what the text of this repository refers to without it being there: files and headings that documents link to,
- * names that a linked source file does not declare, sections of docs/reference.md that comments cite ("spec section 9,
- * step 4"), source files named in `code`.
+ * names that a linked source file does not declare, sections of docs/reference.md and docs/imagenet.md that comments
+ * cite ("spec section 9, step 4"), source files named in `code`.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
@@ -15,6 +15,8 @@ const MAX_COLUMNS = 120;
 /** Where comments may still be wider. */
 const WIDE = /^packages\/(engine|fid\/src\/images|artifacts\/src\/images|data-prep\/src\/dataset)\//;
 const REFERENCE = "docs/reference.md";
+/** Its sections go on from there. */
+const IMAGENET = "docs/imagenet.md";
 /** Folders that are made, or not ours. */
 const LEFT_OUT = new Set(["node_modules", "dist", "bundle", "out", "coverage"]);
 const SOURCE = /\.(ts|mts|mjs|js)$/;
@@ -27,7 +29,7 @@ const SOURCE = /\.(ts|mts|mjs|js)$/;
 export function findProblems(texts, files) {
   /** @type {string[]} */
   const problems = [];
-  const numbers = sectionsOf(texts.get(REFERENCE) ?? "");
+  const numbers = new Set([REFERENCE, IMAGENET].flatMap((name) => [...sectionsOf(texts.get(name) ?? "")]));
   const names = new Set([...files].map((file) => path.posix.basename(file)));
   for (const [file, text] of texts) {
     const isDocument = file.endsWith(".md");

@@ -24,7 +24,7 @@ export const MAY_IMPORT = {
   report: ["artifacts", "stage"],
   sweep: ["artifacts", "stage"],
   cli: ["data-prep", "train", "sample", "fid", "report", "sweep", "stage", "model", "engine", "artifacts"],
-  golden: ["fid", "model", "engine", "artifacts"],
+  golden: ["fid", "model", "optim", "engine", "artifacts"],
   "cache-server": [],
   pipelines: ["data-prep", "train", "sample", "fid", "report", "stage", "artifacts"],
 };

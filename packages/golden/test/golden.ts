@@ -15,9 +15,9 @@ export interface GoldenTensor {
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- free-form data of another program
 export type Json = any;
 
-/** `name.json` of the set. */
-export function goldenJson(name: string): Json {
-  return JSON.parse(readFileSync(join(FOLDER, name), "utf8"));
+/** `name.json` of the set, or of another one. */
+export function goldenJson(name: string, folder = FOLDER): Json {
+  return JSON.parse(readFileSync(join(folder, name), "utf8"));
 }
 
 export const META = goldenJson("meta.json");
@@ -27,9 +27,11 @@ const ELEMENTS = { F32: Float32Array, F64: Float64Array, I32: Int32Array, U8: Ui
 /**
  * All tensors of a `.safetensors` file of the set. A reader of its own, as plain as the format: the one under test is
  * not needed to test it.
+ *
+ * @param folder Of another set.
  */
-export function goldenTensors(name: string): Record<string, GoldenTensor> {
-  const file = readFileSync(join(FOLDER, name));
+export function goldenTensors(name: string, folder = FOLDER): Record<string, GoldenTensor> {
+  const file = readFileSync(join(folder, name));
   const headerBytes = Number(file.readBigUInt64LE(0));
   const header = JSON.parse(file.toString("utf8", 8, 8 + headerBytes)) as Record<
     string,

@@ -1,5 +1,5 @@
 import { compile, spec, type EngineName, type TensorData } from "@madformer/engine";
-import { configFromReference, fromStateDict, madformerSpecs, type MadformerConfig } from "@madformer/model";
+import { configFromReference, fromStateDict, madformerSpecs, Scope, type MadformerConfig } from "@madformer/model";
 import type * as tf from "@tensorflow/tfjs-core";
 import { goldenTensors, META, type GoldenTensor } from "./golden.js";
 
@@ -28,6 +28,9 @@ export function weightsOf(config: MadformerConfig, file = "model.safetensors"): 
  * What tensors of the set are inside a function: their ranks are those of the set, so that they fit wherever they go.
  */
 type Inside<Name extends string> = Readonly<Record<Name, never>>;
+
+/** All parameters, as parts of a model take them. */
+export const scopeOf = (params: Record<string, tf.Tensor>): Scope => new Scope(params);
 
 /** Runs a function of parameters and inputs once. */
 export async function runOnce<Name extends string>(

@@ -71,10 +71,43 @@ describe("madformerConfig()", () => {
   });
 });
 
+describe("text", () => {
+  const text = { classes: 3, vocabulary: 4, words: "numbers", zeroRow: null } as const;
+
+  test("has the released code's numbers, if nothing else is said", () => {
+    expect(madformerConfig({ text: {} }).text).toEqual({
+      classes: 1000,
+      tokens: 2,
+      vocabulary: 128_256,
+      words: "llama-3",
+      zeroRow: 128_004,
+      ropeTheta: 10_000,
+      head: true,
+      sampled: "as-trained",
+    });
+    expect(madformerConfig({}).text).toBeUndefined();
+  });
+
+  test.each([
+    [{ ...text, vocabulary: 3 }, 'words "numbers" are for two tokens, and a vocabulary of one more'],
+    [{ ...text, tokens: 3 }, 'words "numbers" are for two tokens'],
+    [{ classes: 1001 }, 'words "llama-3" name 1000 classes'],
+    [{ vocabulary: 10 }, "zeroRow must be a row of the vocabulary, or null"],
+    [{ ...text, words: { begin: 0, classes: [1, 2] } }, "words must name every class"],
+    [{ ...text, words: { begin: 4, classes: [1, 2, 3] } }, "words must name every class, by tokens of the vocabulary"],
+  ])("refuses %j", (settings, problem) => expect(problemsOf({ text: settings })).toContain(problem));
+
+  test("refuses the condition of the released code without classes, for which its branch has another", () => {
+    expect(problemsOf({ text, quirks: "reference" })).toContain('has the quirks "imagenet" or "sound"');
+    for (const quirks of ["imagenet", "sound"] as const)
+      expect(madformerConfig({ text, quirks }).quirks).toEqual(QUIRKS[quirks]);
+  });
+});
+
 describe("PRESETS", () => {
   test.each([
     ["ffhq-1024", 797, 1_300_243_844],
-    ["imagenet-256", 797, 1_300_243_844 - (256 - 64) * 1152], // fewer tokens in the first block, all else the same
+    ["imagenet-256", 1107, 2_140_720_324], // spec section 19
     ["faces-64", 157, 1_595_200],
     ["smoke", 161, 82_124],
   ] as [PresetName, number, number][])("%s has %d tensors and %d parameters", (name, tensors, parameters) => {
@@ -103,7 +136,7 @@ describe("PRESETS", () => {
     );
     expect(sizes).toEqual({
       "ffhq-1024": [128, 256, 64],
-      "imagenet-256": [32, 64, 64],
+      "imagenet-256": [32, 64, 72],
       "faces-64": [8, 16, 32],
       smoke: [8, 4, 16],
     });

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { PREDICTIONS } from "./diffusion/prediction.js";
 import { Quirks, QUIRKS } from "./quirks.js";
+import { TextConfig } from "./text/config.js";
 
 const UNetConfig = z
   .strictObject({
@@ -73,14 +74,19 @@ export const MadformerConfig = z
       .boolean()
       .default(false)
       .describe("One set of weights for clean and noised tokens (paper, Table 4; not in the released code)"),
+    text: TextConfig.optional().describe(
+      "The class of an image, as text in front of it; without it there are no classes",
+    ),
     prediction: z
       .enum(PREDICTIONS)
       .default("epsilon")
       .describe("What the network predicts: the noise (the released code), the data (arXiv:2511.13720), or v"),
     quirks: z
-      .union([z.enum(["reference", "sound"]).transform((name): Quirks => QUIRKS[name]), Quirks])
+      .union([z.enum(["reference", "imagenet", "sound"]).transform((name): Quirks => QUIRKS[name]), Quirks])
       .prefault("sound")
-      .describe("The released code's oddities: all (reference), none (sound), or each by name")
+      .describe(
+        "The released code's oddities: all (reference; imagenet for its branch with classes), none (sound), or each by name",
+      )
       .meta({ presets: QUIRKS }),
   })
   .refine((c) => Number.isInteger(Math.sqrt(c.blocks)), { path: ["blocks"], error: "blocks must be a square number" })
@@ -96,6 +102,11 @@ export const MadformerConfig = z
   .refine((c) => !(c.clearClean && c.singleTower), {
     path: ["singleTower"],
     error: "singleTower has no meaning with clearClean, which has one tower only",
+  })
+  .refine((c) => c.text === undefined || c.quirks.condition !== "with-noised", {
+    path: ["quirks"],
+    error:
+      'a model with text has the quirks "imagenet" or "sound": the released code with text has condition "autoregressive"',
   })
   .readonly();
 export type MadformerConfig = z.infer<typeof MadformerConfig>;
@@ -140,10 +151,11 @@ export const PRESETS = {
   /** The released code's defaults for FFHQ at 1024 pixels: 1.3 billion parameters, latents of 128 x 128 x 4. */
   "ffhq-1024": { quirks: "reference" },
   /**
-   * The released code has no setting for ImageNet. Latents of 32 x 32 x 4 (256 pixels) in 4 blocks of 16 x 16, which
-   * are 64 tokens each; layers and widths are those of FFHQ.
+   * The defaults of the released code's branch for ImageNet at 256 pixels: 2.1 billion parameters, latents of 32 x 32 x
+   * 4 in 4 blocks of 64 tokens, 1000 classes as two tokens of text. Its 16 heads are 72 wide, for which its own rotary
+   * tables are not made (spec section 31.20); here they are.
    */
-  "imagenet-256": { blocks: 4, blockSide: 16, quirks: "reference" },
+  "imagenet-256": { blocks: 4, blockSide: 16, heads: 16, quirks: "imagenet", text: { sampled: "first-block" } },
   /**
    * Small enough to train on two cores within minutes: 8 x 8 x 32 latents, principal components of 8 x 8 pixels, in 4
    * blocks of 16 tokens. What was tried beside it: docs/faces-64.md.

@@ -26,6 +26,13 @@ export function initialize(specs: ParameterSpecs, seed: number): Record<string, 
           return [key, new Float32Array(size).fill(initializer.value)];
         case "normal":
           return [key, normal(random, { size })];
+        case "embedding": {
+          const [, width = 1] = shape;
+          const { zeroRow } = initializer;
+          const values = normal(random, { size });
+          if (zeroRow !== null) values.fill(0, zeroRow * width, (zeroRow + 1) * width);
+          return [key, values];
+        }
       }
     }),
   );

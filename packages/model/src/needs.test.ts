@@ -1,5 +1,5 @@
 import { madformerConfig, PRESETS, type MadformerConfig } from "./config.js";
-import { needs } from "./needs.js";
+import { needs, type OutputName } from "./needs.js";
 
 /** Four blocks, two autoregressive layers and three diffusion layers. */
 const config = (settings: object = {}): MadformerConfig =>
@@ -13,6 +13,8 @@ describe("needs()", () => {
       diffusion: true,
       cleanBlocks: 3,
       cleanLayers: 5,
+      text: false,
+      textLayers: 0,
       embeddedBlocks: 3,
       shrunkBlocks: 3,
     });
@@ -41,6 +43,20 @@ describe("needs()", () => {
     [{ blocks: 1 }, 0],
   ])("ends clean tokens where somebody sees them last: %j", (settings, cleanLayers) => {
     expect(needs(config(settings), ["noisePred"]).cleanLayers).toBe(cleanLayers);
+  });
+
+  test("takes a text through the layers in which an image sees it, and its own output through all", () => {
+    const text = { classes: 3, vocabulary: 4, words: "numbers", zeroRow: null };
+    const of = (settings: object, wanted: OutputName[]) => {
+      const found = needs(config({ text, ...settings }), wanted);
+      return [found.textLayers, found.text];
+    };
+    expect(of({}, ["noisePred"])).toEqual([5, false]);
+    expect(of({ denoisingMlp: true }, ["noisePred"])).toEqual([5, false]);
+    expect(of({}, ["condition"])).toEqual([2, false]);
+    expect(of({}, ["text"])).toEqual([0, true]);
+    expect(of({}, ["noisePred", "text"])).toEqual([5, true]);
+    expect(of({ text: undefined }, ["noisePred", "text"])).toEqual([0, false]);
   });
 
   test("without conditioning the autoregressive layers matter to the condition alone", () => {

@@ -1,10 +1,13 @@
 import { geometryOf, type MadformerConfig } from "./config.js";
 
+/** What the forward pass can give; what nobody wants is not computed. */
+export type OutputName = ImageOutput | "text";
+
 /**
- * What the forward pass can give; what nobody wants is not computed. `noisePred` is the noise of the noised blocks, or
- * what the config's `prediction` names instead.
+ * Outputs that are latents. `noisePred` is the noise of the noised blocks, or what the config's `prediction` names
+ * instead.
  */
-export type OutputName = "noisePred" | "condition" | "cleanTower";
+export type ImageOutput = "noisePred" | "condition" | "cleanTower";
 
 /** What has to be computed for some outputs: the rest changes none of them. */
 export interface Needs {
@@ -18,6 +21,10 @@ export interface Needs {
   readonly cleanBlocks: number;
   /** Layers, from the first one on, up to the last in which somebody sees clean tokens. */
   readonly cleanLayers: number;
+  /** Whether the text's own tokens are wanted, as they leave the last layer, and there is one. */
+  readonly text: boolean;
+  /** Layers, from the first one on, up to the last in which an image's tokens see its text. */
+  readonly textLayers: number;
   /** Clean blocks that become tokens, in the clean tower or shifted in the noised one. */
   readonly embeddedBlocks: number;
   /** Clean blocks that go down the U-Net: all of them where its states are skip connections of an output. */
@@ -39,14 +46,18 @@ export function needs(config: MadformerConfig, wanted: readonly OutputName[]): N
   const cleanBlocks = clearClean ? 0 : cleanTower ? T : T - 1;
   const seenInAr = autoregressive && arLayers > 0;
   const cleanLayers = cleanBlocks === 0 ? 0 : !denoisingMlp ? layers : seenInAr ? arLayers : 0;
+  const diffusion = wants("noisePred") || cleanTower; // the condition needs none of them
+  const textLayers = !config.text ? 0 : diffusion ? layers : wants("condition") && autoregressive ? arLayers : 0;
   const embeddedBlocks = Math.max(cleanBlocks, autoregressive ? T - 1 : 0);
   const skips = cleanTower || (wants("condition") && quirks.conditionSkips === "clean");
   return {
     cleanTower,
     autoregressive,
-    diffusion: wants("noisePred") || cleanTower, // the condition needs none of them
+    diffusion,
     cleanBlocks,
     cleanLayers,
+    text: wants("text") && config.text !== undefined,
+    textLayers,
     embeddedBlocks,
     shrunkBlocks: skips ? T : embeddedBlocks,
   };

@@ -14,7 +14,9 @@ export type Initializer =
   /** Uniform in ±1 / sqrt(fanIn): `nn.Conv2d`, weight and bias. */
   | { readonly kind: "fan-in"; readonly fanIn: number }
   | { readonly kind: "constant"; readonly value: number }
-  | { readonly kind: "normal" };
+  | { readonly kind: "normal" }
+  /** Normal, but for a row of zeros: `nn.Embedding` with a padding index. */
+  | { readonly kind: "embedding"; readonly zeroRow: number | null };
 
 /** One parameter: its shape in programs, and how it is drawn. */
 export interface ParameterSpec {

@@ -44,10 +44,22 @@ export const Quirks = z
   .readonly();
 export type Quirks = z.infer<typeof Quirks>;
 
-/** The two complete settings, by name. */
+/**
+ * Complete settings, by name: the released code, its branch for ImageNet, whose condition is the output of the
+ * autoregressive layers (spec section 24), and ours.
+ */
 export const QUIRKS = {
   reference: Object.freeze({
     condition: "with-noised",
+    conditionSkips: "clean",
+    cleanTimestep: "shared",
+    timestepScale: "raw",
+    ropePairs: "across-axes",
+    ropeExponents: "inclusive",
+    warmupStart: "zero",
+  }),
+  imagenet: Object.freeze({
+    condition: "autoregressive",
     conditionSkips: "clean",
     cleanTimestep: "shared",
     timestepScale: "raw",

@@ -1,6 +1,7 @@
 import type { z } from "zod";
 import { madformerConfig, type MadformerConfig } from "./config.js";
 import { QUIRKS, type Quirks } from "./quirks.js";
+import type { TextConfig } from "./text/config.js";
 
 /** A model's settings in the names of the reference's constructor; what is left out has its default there. */
 export interface ReferenceSettings {
@@ -24,6 +25,13 @@ export interface ReferenceSettings {
   readonly clear_clean?: boolean;
   readonly clear_cond?: boolean;
   readonly denoising_mlp?: boolean;
+  /** Of the branch with classes. A model has a text if there is a vocabulary. */
+  readonly vocab_size?: number;
+  readonly max_position_embeddings?: number;
+  readonly pad_token_id?: number;
+  readonly rope_theta?: number;
+  /** Ours, of a model with text: what else its config says. */
+  readonly text?: Partial<TextConfig> | ReadonlyMap<string, unknown>;
   /** Ours: a switch that is not written out is that of the released code. */
   readonly single_tower?: boolean;
   /** Ours, as above: the released code predicts the noise. */
@@ -35,7 +43,7 @@ export interface ReferenceSettings {
  * The config of a model of the reference, with the released code's behaviour except for the switches that are written
  * out, as `export` does where they are others.
  *
- * Source: spec section 1.
+ * Source: spec section 1; spec section 18.
  *
  * @param settings Other fields, such as a checkpoint's `args` have, are ignored: they do not change the model.
  * @throws {ModelConfigError} If the result is not a valid config.
@@ -68,16 +76,33 @@ export function configFromReference(settings: ReferenceSettings): MadformerConfi
     clearCond: s.clear_cond ?? false,
     denoisingMlp: s.denoising_mlp ?? false,
     singleTower: s.single_tower ?? false,
+    ...(s.vocab_size === undefined ? {} : { text: textOf(s, s.vocab_size) }),
     prediction: s.prediction ?? "epsilon",
-    quirks: { ...QUIRKS.reference, ...switchesOf(s.quirks) },
+    quirks: { ...(s.vocab_size === undefined ? QUIRKS.reference : QUIRKS.imagenet), ...fieldsOf(s.quirks) },
   };
   return madformerConfig(input);
 }
 
+/** The text of the branch with classes, as far as its settings say. */
+function textOf(s: ReferenceSettings, vocabulary: number): z.input<typeof TextConfig> {
+  const zeroRow = s.pad_token_id ?? 128_004;
+  return {
+    tokens: s.max_position_embeddings ?? 2,
+    vocabulary,
+    zeroRow: zeroRow < vocabulary ? zeroRow : null,
+    ropeTheta: s.rope_theta ?? 10_000,
+    sampled: "first-block",
+    ...fieldsOf(s.text),
+  };
+}
+
 /** A dict of PyTorch's files is a Map. What is in it is checked with the rest of the config. */
-function switchesOf(written: ReferenceSettings["quirks"]): Partial<Quirks> {
-  const fields: object | undefined = written instanceof Map ? Object.fromEntries<unknown>(written) : written;
-  return fields ?? {};
+function fieldsOf<T extends object>(written: Partial<T> | ReadonlyMap<string, unknown> | undefined): Partial<T> {
+  const plain = (value: unknown): unknown =>
+    value instanceof Map
+      ? Object.fromEntries([...(value as ReadonlyMap<string, unknown>)].map(([key, item]) => [key, plain(item)]))
+      : value;
+  return plain(written) ?? {};
 }
 
 /**
@@ -86,16 +111,24 @@ function switchesOf(written: ReferenceSettings["quirks"]): Partial<Quirks> {
  *
  * @returns Empty for a model that the released code computes alike.
  */
-export function unlikeReference({ quirks, singleTower, prediction, qkNormEps }: MadformerConfig): string[] {
-  const switches = (Object.keys(QUIRKS.reference) as (keyof Quirks)[]).map(
-    (name) => [name, quirks[name], QUIRKS.reference[name]] as const,
+export function unlikeReference(config: MadformerConfig): string[] {
+  const { quirks, singleTower, prediction, qkNormEps, text, denoisingMlp } = config;
+  const reference = text ? QUIRKS.imagenet : QUIRKS.reference;
+  const switches = (Object.keys(reference) as (keyof Quirks)[]).map(
+    (name) => [name, quirks[name], reference[name]] as const,
   );
+  const ofText = text
+    ? [
+        ["text.head", text.head, true] as const,
+        ...(denoisingMlp ? [["text.sampled", text.sampled, "first-block"] as const] : []),
+      ]
+    : [];
   const others = [
     ["singleTower", singleTower, false],
     ["prediction", prediction, "epsilon"],
     ["qkNormEps", qkNormEps, 1e-6],
   ] as const;
-  return [...switches, ...others]
+  return [...switches, ...others, ...ofText]
     .filter(([, ours, theirs]) => ours !== theirs)
     .map(([name, ours, theirs]) => `${name} is ${JSON.stringify(ours)}, there ${JSON.stringify(theirs)}`);
 }

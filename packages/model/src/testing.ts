@@ -15,6 +15,8 @@ import { madformerConfig, type MadformerConfig } from "./config.js";
 import { initialize } from "./initialize.js";
 import { madformerSpecs } from "./madformer.js";
 import type { ParameterSpecs } from "./parameters.js";
+import { classTokens } from "./text/class-tokens.js";
+import { hasText, type WithText } from "./text/embedding.js";
 
 /** A tensor of a test. */
 export interface Value {
@@ -69,6 +71,14 @@ export const MODES = {
   "nine blocks": { blocks: 9, blockSide: 2, arLayers: 1, diffusionLayers: 1 },
 } as const satisfies Record<string, z.input<typeof MadformerConfig>>;
 
+/** A model that is told one of five classes; one of its tokens has the row of the table that is 0. */
+export function tinyWithText(overrides: z.input<typeof MadformerConfig> = {}): WithText {
+  const text = { classes: 5, vocabulary: 9, zeroRow: 8, words: { begin: 7, padding: 6, classes: [0, 1, 2, 3, 5] } };
+  const config = tiny({ text: { ...text, tokens: 3, ropeTheta: 10 }, ...overrides });
+  if (!hasText(config)) throw new Error("no text");
+  return config;
+}
+
 /**
  * Weights with which no term vanishes, no scale is 1 and outputs are of order 1: first values, moved. Timesteps of 0 to
  * 999 would drown everything else in the network that embeds them as they are, so that their weights are smaller there.
@@ -104,15 +114,34 @@ export function valuesOf(
   );
 }
 
-/** Latents, noised latents and timesteps of N images. */
-export function batchOf(config: MadformerConfig, N: number, name = "batch"): Record<"cleanX" | "noisedX" | "t", Value> {
+/**
+ * Latents, noised latents and timesteps of N images; of a model with classes, the texts of classes 1, 2, ... as well.
+ */
+export function batchOf(
+  config: MadformerConfig,
+  N: number,
+  name = "batch",
+): Record<"cleanX" | "noisedX" | "t", Value> & { readonly text?: Value } {
   const shape = [N, config.blocks, config.blockSide ** 2, config.latentChannels];
   const t = Int32Array.from({ length: N * config.blocks }, (_, i) => [0, 999, 17, 430, 801][i % 5] as number);
   return {
     cleanX: draw(`${name} clean`, ...shape),
     noisedX: draw(`${name} noised`, ...shape),
     t: { shape: [N, config.blocks], data: t },
+    ...(hasText(config)
+      ? {
+          text: textsOf(
+            config,
+            Array.from({ length: N }, (_, i) => i + 1),
+          ),
+        }
+      : {}),
   };
+}
+
+/** The texts of some classes. */
+export function textsOf(config: WithText, labels: readonly number[]): Value & { readonly data: Int32Array } {
+  return { shape: [labels.length, config.text.tokens], data: classTokens(config.text, labels) };
 }
 
 const isTensor = (value: Value | Tree<Value>): value is Value => ArrayBuffer.isView((value as { data?: unknown }).data);

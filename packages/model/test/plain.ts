@@ -1,10 +1,10 @@
 /**
- * MADFormer as plain as its description: the place to read first. Every token of both towers goes through every layer,
- * attention is masked and not skipped, each U-Net call stands alone. From the end upwards: `plainForward` (section 6),
- * `layer` (5), `mayAttend` (7), `rope` (8), `downsampler` and `upsampler` (4).
+ * MADFormer as plain as its description: the place to read first. Every token of both towers, and of the text before
+ * them, goes through every layer, attention is masked and not skipped, each U-Net call stands alone. From the end
+ * upwards: `plainForward` (section 6), `layer` (5), `mayAttend` (7), `rope` (8), `downsampler` and `upsampler` (4).
  *
- * Source: docs/reference.md. It shares no code with `src/`, which tests compare with it, except for the sizes of a
- * config.
+ * Source: docs/reference.md, and docs/imagenet.md for the text. It shares no code with `src/`, which tests compare with
+ * it, except for the sizes of a config.
  */
 import { geometryOf, type MadformerConfig, type OutputName } from "@madformer/model";
 import * as tf from "@tensorflow/tfjs-core";
@@ -167,6 +167,23 @@ function rope(config: MadformerConfig, x: tf.Tensor4D): tf.Tensor4D {
   return tf.add(tf.mul(x, table(Math.cos)), tf.mul(turned, table(Math.sin)));
 }
 
+/** Rotates (N, H, tokens, D) of a text, pair by pair: dimensions i and i + D / 2 by position · theta^(-2i / D). */
+function textRope(theta: number, x: tf.Tensor4D): tf.Tensor4D {
+  const [, , tokens, D] = x.shape;
+  const table = (of: (angle: number) => number): tf.Tensor =>
+    tf.tensor2d(
+      Array.from({ length: tokens }, (_, position) =>
+        Array.from({ length: D / 2 }, (_, i) => of(position * theta ** ((-2 * i) / D))),
+      ),
+    );
+  const [first, second] = tf.split(x, 2, 3) as [tf.Tensor4D, tf.Tensor4D];
+  const [cos, sin] = [table(Math.cos), table(Math.sin)];
+  return tf.concat<tf.Tensor4D>(
+    [tf.sub(tf.mul(first, cos), tf.mul(second, sin)), tf.add(tf.mul(second, cos), tf.mul(first, sin))],
+    3,
+  );
+}
+
 /** Whether block `q` may look at block `k`, numbered over both towers: 0..T-1 clean, T..2T-1 noised. Spec section 7. */
 export function mayAttend(config: MadformerConfig, layer: number, q: number, k: number): boolean {
   const T = config.blocks;
@@ -176,16 +193,27 @@ export function mayAttend(config: MadformerConfig, layer: number, q: number, k: 
   return (cleanQ && cleanK && q >= k) || (!cleanQ && cleanK && q - T > k) || q === k;
 }
 
-/** One transformer layer over (N, L, C): clean tokens, where there are any, then noised ones. Spec section 5. */
+/**
+ * One transformer layer over (N, L, C): the text's tokens and the clean ones, where there are any, then noised ones.
+ * Spec section 5; spec sections 22 and 25.
+ */
 function layer(p: P, config: MadformerConfig, index: number, x: tf.Tensor3D, cleanTokens: number): tf.Tensor3D {
   const { M, D, T } = geometryOf(config);
   const [N, L, C] = x.shape;
   const key = `blocks.${index}`;
   /** Applies to each tower what has its weights. */
+  const words = config.text?.tokens ?? 0;
   const byTower = (x: tf.Tensor3D, f: (part: tf.Tensor, tower: number) => tf.Tensor): tf.Tensor3D => {
-    const clean = cleanTokens > 0 ? [f(tf.slice(x, [0, 0, 0], [-1, cleanTokens, -1]), 0)] : [];
-    const noised = f(tf.slice(x, [0, cleanTokens, 0], [-1, L - cleanTokens, -1]), config.singleTower ? 0 : 1);
-    return tf.concat([...clean, noised], 1) as tf.Tensor3D;
+    const [clean, noised] = config.text ? [1, config.singleTower ? 1 : 2] : [0, config.singleTower ? 0 : 1];
+    const parts = [
+      [0, words, 0],
+      [words, cleanTokens, clean],
+      [words + cleanTokens, L - words - cleanTokens, noised],
+    ] as const;
+    const applied = parts.flatMap(([start, tokens, tower]) =>
+      tokens === 0 ? [] : [f(tf.slice(x, [0, start, 0], [-1, tokens, -1]), tower)],
+    );
+    return tf.concat(applied, 1) as tf.Tensor3D;
   };
   const norm = (name: string, x: tf.Tensor3D): tf.Tensor3D =>
     byTower(x, (part, tower) => rmsNorm(at(p, `${key}.${name}.${tower}.weight`), part, config.normEps));
@@ -201,12 +229,19 @@ function layer(p: P, config: MadformerConfig, index: number, x: tf.Tensor3D, cle
       });
     return tf.transpose(tf.reshape(heads, [N, L, C / D, D]), [0, 2, 1, 3]);
   };
-  const [q, k, v] = [rope(config, part(0, "q_norm_list")), rope(config, part(1, "k_norm_list")), part(2)];
-  const blockOf = (token: number): number => Math.floor(token / M) + (cleanTokens > 0 ? 0 : T);
+  /** Text and image each by positions of their own. */
+  const turned = (x: tf.Tensor4D): tf.Tensor4D => {
+    const [text, image] = tf.split(x, [words, L - words], 2) as [tf.Tensor4D, tf.Tensor4D];
+    return words === 0 ? rope(config, x) : tf.concat([textRope(config.text!.ropeTheta, text), rope(config, image)], 2);
+  };
+  const [q, k, v] = [turned(part(0, "q_norm_list")), turned(part(1, "k_norm_list")), part(2)];
+  const blockOf = (token: number): number => Math.floor((token - words) / M) + (cleanTokens > 0 ? 0 : T);
+  const mayLook = (i: number, j: number): boolean => {
+    if (j < words) return i >= j; // a text sees what is before it, all else sees all of the text
+    return i >= words && mayAttend(config, index, blockOf(i), blockOf(j));
+  };
   const mask = tf.tensor2d(
-    Array.from({ length: L }, (_, i) =>
-      Array.from({ length: L }, (_, j) => (mayAttend(config, index, blockOf(i), blockOf(j)) ? 0 : -1e9)),
-    ),
+    Array.from({ length: L }, (_, i) => Array.from({ length: L }, (_, j) => (mayLook(i, j) ? 0 : -1e9))),
   );
   const scores = tf.div(tf.matMul(q, tf.transpose(k, [0, 1, 3, 2])), Math.sqrt(D)); // (N, H, L, L)
   const mixed = tf.reshape(tf.transpose(tf.matMul(tf.softmax(tf.add(scores, mask)), v), [0, 2, 1, 3]), [N, L, C]);
@@ -226,15 +261,16 @@ function layer(p: P, config: MadformerConfig, index: number, x: tf.Tensor3D, cle
 }
 
 /**
- * All outputs. Spec section 6.
+ * All outputs. Spec section 6; with a text spec section 24.
  *
  * @param cleanT (N, T) int32: the timestep of each clean block, whatever the quirk says.
  */
 export function plainForward(
   p: P,
   config: MadformerConfig,
-  batch: Readonly<Record<"cleanX" | "noisedX", tf.Tensor4D>> & Readonly<Record<"t" | "cleanT", tf.Tensor2D>>,
-): Partial<Record<OutputName, tf.Tensor4D>> {
+  batch: Readonly<Record<"cleanX" | "noisedX", tf.Tensor4D>> &
+    Readonly<Record<"t" | "cleanT", tf.Tensor2D>> & { readonly text?: tf.Tensor2D },
+): Partial<Record<Exclude<OutputName, "text">, tf.Tensor4D>> & { readonly text?: tf.Tensor3D } {
   const { T, M, tokenSide, latentSide, grid, layers } = geometryOf(config);
   const { width: C, quirks } = config;
   const side = latentSide / grid;
@@ -252,15 +288,19 @@ export function plainForward(
   const first = tf.tile(at<tf.Tensor3D>(p, "boi_block"), [N, 1, 1]);
   const shifted = tf.concat([first, tf.slice(clean, [0, 0, 0], [-1, (T - 1) * M, -1])], 1);
   const cleanTokens = config.clearClean ? 0 : T * M;
-  let x: tf.Tensor3D = config.clearClean ? shifted : tf.concat([clean, shifted], 1);
-  const last = (x: tf.Tensor3D): tf.Tensor3D => tf.slice(x, [0, cleanTokens, 0], [-1, -1, -1]);
+  const words = batch.text
+    ? [tf.gather<tf.Tensor3D>(at(p, "embed_tokens.weight"), tf.cast(batch.text, "int32"))] // (N, tokens, C)
+    : [];
+  const before = cleanTokens + (words[0]?.shape[1] ?? 0); // tokens before the noised ones
+  let x: tf.Tensor3D = tf.concat([...words, ...(config.clearClean ? [] : [clean]), shifted], 1);
+  const last = (x: tf.Tensor3D): tf.Tensor3D => tf.slice(x, [0, before, 0], [-1, -1, -1]);
   let condition: tf.Tensor3D | undefined;
   for (let i = 0; i < layers; i++) {
     if (i === config.arLayers) {
-      const before = last(x);
-      const sum = config.clearCond ? noised : tf.add<tf.Tensor3D>(before, noised);
-      condition = quirks.condition === "with-noised" ? sum : before;
-      x = config.clearClean ? sum : tf.concat([tf.slice(x, [0, 0, 0], [-1, cleanTokens, -1]), sum], 1);
+      const output = last(x);
+      const sum = config.clearCond ? noised : tf.add<tf.Tensor3D>(output, noised);
+      condition = quirks.condition === "with-noised" ? sum : output;
+      x = before === 0 ? sum : tf.concat([tf.slice(x, [0, 0, 0], [-1, before, -1]), sum], 1);
     }
     x = layer(p, config, i, x, cleanTokens);
   }
@@ -272,6 +312,7 @@ export function plainForward(
     condition: up(condition as tf.Tensor3D, cleanTime, skips),
     ...(config.clearClean
       ? {}
-      : { cleanTower: up(tf.slice(x, [0, 0, 0], [-1, cleanTokens, -1]), cleanTime, cleanStates) }),
+      : { cleanTower: up(tf.slice(x, [0, before - cleanTokens, 0], [-1, cleanTokens, -1]), cleanTime, cleanStates) }),
+    ...(words.length === 0 ? {} : { text: tf.slice(x, [0, 0, 0], [-1, before - cleanTokens, -1]) }),
   };
 }

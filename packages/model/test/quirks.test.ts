@@ -56,9 +56,10 @@ describe("a switch of the quirks changes what it says and nothing else:", () => 
   });
 });
 
-test("QUIRKS are complete, and differ in every switch", () => {
+test("QUIRKS are complete; reference and sound differ in every switch, and the branch from the former in the condition alone", () => {
   for (const set of Object.values(QUIRKS)) expect(Quirks.parse(set)).toEqual(set);
   for (const name of names) expect(QUIRKS.reference[name]).not.toBe(QUIRKS.sound[name]);
+  expect(QUIRKS.imagenet).toEqual({ ...QUIRKS.reference, condition: "autoregressive" });
 });
 
 test("the README's table lists every quirk with both values and its section", async () => {

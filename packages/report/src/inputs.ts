@@ -26,6 +26,7 @@ export const INPUTS = {
   },
   reference: { summary: "Features of the data", optional: true, few: true, stages: ["features"] },
   features: { summary: "Features of the samples", optional: true, few: true, stages: ["features"] },
+  classes: { summary: "What a network reads in samples of classes", optional: true, few: true, stages: ["classes"] },
   score: { summary: "The scores", optional: true, few: true, stages: ["score"] },
 } as const;
 export type StageName = keyof typeof INPUTS;
@@ -42,5 +43,6 @@ export const TITLES: Readonly<Record<StageName, string>> = {
   net: "Feature network",
   reference: "Features of the data",
   features: "Features of the samples",
+  classes: "Classes read",
   score: "Score",
 };

@@ -2,6 +2,7 @@ import { type Artifact, DataError } from "@madformer/artifacts";
 import type { Inputs } from "@madformer/stage";
 import type { ReportConfig } from "./config.js";
 import { INPUTS, type StageName } from "./inputs.js";
+import { readClasses, type SampledClasses } from "./read/classes.js";
 import { readExamples, type Example } from "./read/examples.js";
 import {
   CodecFacts,
@@ -37,6 +38,8 @@ export interface Run {
   readonly codec: CodecFacts | undefined;
   readonly latents: LatentFacts | undefined;
   readonly samples: readonly Sample[];
+  /** Samples by class, of a model that is told one. */
+  readonly classes: SampledClasses | undefined;
   /** Blocks appearing in order. */
   readonly order: Picture | undefined;
   /** Sample grids of the training, and how many there were to choose from. */
@@ -98,6 +101,7 @@ export async function readRun(
     losses,
     lineage: traceLineage(artifacts),
     samples: sample ? await readSamples(sample, run.sampler, config, signal) : [],
+    classes: sample && (await readClasses(sample, inputs.classes, config.maxSide, signal)),
     order: await pictureIfThere(sample, "order.png", config),
     film: train ? await readFilm(train, config, signal) : { frames: [], of: 0 },
     examples: shards ? await readExamples(shards, config.examples, config.maxTileSide, signal) : [],

@@ -80,6 +80,7 @@ inBrowser(`the page in Chromium${executablePath === undefined ? `: ${SKIPPED}` :
     expect(await page.locator("h1").count()).toBe(1);
     expect(await page.locator("h2").allInnerTexts()).toEqual([
       "Samples",
+      "Classes",
       "Block by block",
       "Scores",
       "Training",

@@ -52,6 +52,7 @@ describe("renderPage()", () => {
   test("has every section, the result first and the commands last", () => {
     expect(titles(page)).toEqual([
       "samples",
+      "classes",
       "order",
       "scores",
       "training",
@@ -62,6 +63,12 @@ describe("renderPage()", () => {
       "resources",
       "reproduce",
     ]);
+  });
+
+  test("shows a row of samples for each class, and how often it was read", () => {
+    const section = /<section id="classes".*?<\/section>/s.exec(page)?.[0] ?? "";
+    expect(textOf(section)).toContain("reads the class that was asked for in 86.3 % of 2,048 samples");
+    expect(count(section, /<img /g)).toBe(2);
   });
 
   test("says the score, its name and its sample count in the first sentence", () => {
@@ -102,7 +109,7 @@ describe("renderPage()", () => {
     const ids = [...page.matchAll(/\sid="([^"]*)"/g)].map((match) => match[1]);
     expect(new Set(ids).size).toBe(ids.length);
     for (const [, target] of page.matchAll(/href="#([^"]*)"/g)) expect(ids).toContain(target);
-    expect(count(page, /<img\s/g)).toBe(12 + 1 + 8 + 5 + 1);
+    expect(count(page, /<img\s/g)).toBe(12 + 2 + 1 + 8 + 5 + 1);
     expect(count(page, /<img\s[^>]*alt="[^"]+"/g)).toBe(count(page, /<img\s/g));
     expect(count(page, /<svg\s[^>]*role="(img|group)"\s[^>]*aria-label="[^"]+"/g)).toBe(
       count(page, /<svg\s/g) - count(page, /<svg\s[^>]*aria-hidden="true"/g),
@@ -234,7 +241,7 @@ describe("the lineage", () => {
       for (const input of Object.values(record?.inputs ?? {})) expect(card).toContain(`title="${input.digest}"`);
     }
     expect(textOf(page)).toContain("Engine onnx, float32, 2 threads");
-    expect(textOf(page)).toContain("Here, all 14 such links lead to exactly the artifact with that digest.");
+    expect(textOf(page)).toContain("Here, all 16 such links lead to exactly the artifact with that digest.");
   });
 
   test("holds every value of every config", () => {
@@ -250,7 +257,7 @@ describe("the lineage", () => {
     expect(textOf(mixed)).toContain("Export was made from another train than the one on this page");
     expect(mixed.indexOf("Not everything on this page belongs together")).toBeLessThan(mixed.indexOf("<main>"));
     expect(page).not.toContain("Not everything on this page");
-    expect(textOf(mixed)).toContain("Of 14 such links here, 13 lead");
+    expect(textOf(mixed)).toContain("Of 16 such links here, 15 lead");
   });
 });
 
@@ -260,7 +267,7 @@ describe("time and memory", () => {
 
   test("are told for every stage and together", () => {
     expect(rowOf(page, "Training")).toMatch(/^Training 5 min 42 s 2 2\.43 GiB [\d.]+ KiB 2026-11-25 07:27:26 UTC$/);
-    expect(rowOf(page, "Together")).toMatch(/^Together 10 min 52 s 2\.43 GiB [\d.]+ MiB$/);
+    expect(rowOf(page, "Together")).toMatch(/^Together 10 min 55 s 2\.43 GiB [\d.]+ MiB$/);
     expect(textOf(page)).toContain(
       "All stages ran on one kind of machine: AMD EPYC 9R14, 2 cores, linux-x64, Node 20.20.2.",
     );
@@ -270,12 +277,12 @@ describe("time and memory", () => {
   test("say what was reused in the run that they name", async () => {
     const during = await pageOf(fixture, CONFIG, new Date(TODAY - 1000).toISOString());
     expect(textOf(during)).toContain(
-      "In the run that began on 2026-11-25 07:19:59 UTC, 7 stages were computed and 4 reused from before.",
+      "In the run that began on 2026-11-25 07:19:59 UTC, 8 stages were computed and 4 reused from before.",
     );
     expect(rowOf(during, "Training")).toContain("computed");
     expect(rowOf(during, "Image shards")).toContain("reused");
     const before = await pageOf(fixture, CONFIG, new Date(YESTERDAY - 1000).toISOString());
-    expect(textOf(before)).toContain("11 stages were computed and none reused");
+    expect(textOf(before)).toContain("12 stages were computed and none reused");
   });
 
   test("name the machines where there are several", async () => {

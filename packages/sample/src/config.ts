@@ -22,6 +22,14 @@ export const SampleConfig = z
   .strictObject({
     seeds: Seeds.default("0-63"),
     solver: z.enum(SOLVER_NAMES).default(SOLVER_NAMES[0]).describe("How noise becomes an image"),
+    classes: z
+      .string()
+      .min(1)
+      .default("all")
+      .describe(
+        "Which classes images are of, such as 207,360 or 0-9, or by name where the data has names; they take turns by seed, so that " +
+          "seeds one after another have equally many of each",
+      ),
     steps: z.int().min(1).max(1000).default(25).describe("Denoising steps per block"),
     clip: z.boolean().default(false).describe("With ddim: clip predicted latents to [-1, 1], as the reference does"),
     weights: z.enum(["ema", "raw"]).default("ema").describe("Averaged weights, or those of the last training step"),

@@ -16,5 +16,6 @@ export {
   type Weights,
 } from "./checkpoint.js";
 export { imageSide, ImageSampler, type SampledImage } from "./sample.js";
+export { chosenClasses, classNamesOf, sampleLabels, type SampleLabels } from "./classes.js";
 export { orderPicture } from "./order.js";
 export { parseSeeds } from "./seeds.js";

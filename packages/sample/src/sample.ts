@@ -1,10 +1,12 @@
 import {
+  classesOf,
   compileCodecDecoder,
   fromBlocks,
   geometryOf,
   noiseOfSeeds,
   pixelsPerLatent,
   Sampler,
+  textOfSeeds,
   type CodecDecoder,
   type MadformerConfig,
   type NameOf,
@@ -34,18 +36,21 @@ export class ImageSampler implements AsyncDisposable {
     private readonly decoder: CodecDecoder,
     private readonly plan: SolverPlan,
     private readonly batchImages: number,
+    private readonly classes: readonly number[],
   ) {}
 
+  /** @param classes Those that take turns by seed, for a model that has classes; all of them unless given. */
   static async create(
     checkpoint: Pick<TrainedModel, "model" | "codec" | "codecWeights">,
     weights: Weights,
     plan: SolverPlan,
     batchImages: number,
+    classes: readonly number[] = classesOf(checkpoint.model),
   ): Promise<ImageSampler> {
     const { model, codec, codecWeights } = checkpoint;
     const sampler = await Sampler.create(model, weights, { batchImages });
     const decoder = await compileCodecDecoder(codec, codecWeights, { batchImages, side: imageSide(checkpoint) });
-    return new ImageSampler(model, sampler, decoder, plan, batchImages);
+    return new ImageSampler(model, sampler, decoder, plan, batchImages, classes);
   }
 
   /**
@@ -63,7 +68,11 @@ export class ImageSampler implements AsyncDisposable {
       const filled = Array.from({ length: batchImages }, (_, i) => (batch[i] ?? batch[0]) as number);
       const noise = noiseOfSeeds(model, filled);
       const nameOf = (i: number): string => `seed ${filled[i]}`;
-      const latents = await this.sampler.sample(this.plan, noise, { nameOf, ...(signal ? { signal } : {}) });
+      const latents = await this.sampler.sample(this.plan, noise, {
+        nameOf,
+        ...textOfSeeds(model, filled, this.classes),
+        ...(signal ? { signal } : {}),
+      });
       const pixels = await this.decode(latents, nameOf);
       const pixelsOfImage = pixels.length / batchImages;
       for (const [i, seed] of batch.entries())

@@ -46,10 +46,10 @@ export interface Bench extends AsyncDisposable {
 }
 
 /** A folder with what `export` makes: final weights of step 20, and those of step 5. */
-export async function bench(): Promise<Bench> {
+export async function bench(of = model, names?: readonly string[]): Promise<Bench> {
   const root = await mkdtemp(join(tmpdir(), "sample-"));
   const folder = join(root, "checkpoint");
-  const specs = madformerSpecs(model);
+  const specs = madformerSpecs(of);
   for (const [below, seed] of [
     ["", 1],
     ["checkpoints/step-0000005/", 2],
@@ -61,7 +61,8 @@ export async function bench(): Promise<Bench> {
   }
   await save(join(folder, "codec.safetensors"), codecSpecs(codec), 3);
   await writeFile(join(folder, "codec.json"), JSON.stringify(codec));
-  await writeFile(join(folder, "config.json"), JSON.stringify({ format: 1, model, step: 20, training: {} }));
+  await writeFile(join(folder, "config.json"), JSON.stringify({ format: 1, model: of, step: 20, training: {} }));
+  if (names) await writeFile(join(folder, "classes.json"), JSON.stringify(names));
   const opened: StageFiles[] = [];
   return {
     root,

@@ -1,6 +1,14 @@
 import { DataError, notFinite } from "@madformer/artifacts";
 import { integers, normal, permutationAt, randomKey, uniform } from "@madformer/engine";
-import { geometryOf, type MadformerConfig, toBlocks, TRAIN_TIMESTEPS } from "@madformer/model";
+import {
+  classTokens,
+  geometryOf,
+  hasText,
+  type MadformerConfig,
+  type TextConfig,
+  toBlocks,
+  TRAIN_TIMESTEPS,
+} from "@madformer/model";
 import type { TrainConfig } from "./config.js";
 
 /** Latents to train on: a distribution, or a point, for each image. Of `LatentShards`, what is used here. */
@@ -10,7 +18,12 @@ export interface LatentSource {
   readonly width: number;
   readonly channels: number;
   /** Arrays are (height, width, channels). */
-  read(index: number): Promise<{ readonly mean: Float32Array; readonly logvar: Float32Array | null }>;
+  read(index: number): Promise<{
+    readonly mean: Float32Array;
+    readonly logvar: Float32Array | null;
+    /** The image's class, where it has one. */
+    readonly label?: number | null;
+  }>;
 }
 
 /** What a run of the network takes: N images. */
@@ -21,6 +34,8 @@ export interface Batch {
   readonly noise: Float32Array;
   /** (N, T) int32 in [0, 1000). */
   readonly t: Int32Array;
+  /** (N, tokens) int32: the images' classes in words, for a model that is told them. */
+  readonly text?: Int32Array;
 }
 
 /**
@@ -39,7 +54,8 @@ export function imageAt(seed: number, images: number, place: number): number {
  * timesteps. So neither resuming nor cutting a batch into more parts changes what an image gets.
  *
  * @param run Which run of the network, from 0: step k has the runs (k-1)·accumulate up to k·accumulate - 1.
- * @throws {DataError} If a latent is not finite: with the image's number and the step.
+ * @throws {DataError} If a latent is not finite, or an image is of no class that the model has: with the image's number
+ *   and the step.
  */
 export async function batchOf(
   data: LatentSource,
@@ -54,12 +70,14 @@ export async function batchOf(
     latents: new Float32Array(N * size),
     noise: new Float32Array(N * size),
     t: new Int32Array(N * T),
+    ...(hasText(model) ? { text: new Int32Array(N * model.text.tokens) } : {}),
   };
   for (let i = 0; i < N; i++) {
     const position = (run % accumulate) * N + i;
     const key = (purpose: string) => randomKey(seed, purpose, [step, position]);
     const image = imageAt(seed, data.length, run * N + i);
-    const { mean, logvar } = await data.read(image);
+    const { mean, logvar, label } = await data.read(image);
+    if (hasText(model)) batch.text?.set(wordsOf(model.text, label, image, step), i * model.text.tokens);
     const latent = drawn(mean, logvar, () => normal(key("posterior"), { size }));
     const bad = notFinite(latent);
     if (bad) throw new DataError(`Cannot train on image ${image} at step ${step}: its latent is not finite: ${bad}`);
@@ -70,6 +88,15 @@ export async function batchOf(
     integers(key("timesteps"), 0, TRAIN_TIMESTEPS, { into: batch.t.subarray(i * T, (i + 1) * T) });
   }
   return batch;
+}
+
+/** @throws {DataError} If the image is of no class that the model has. */
+function wordsOf(text: TextConfig, label: number | null | undefined, image: number, step: number): Int32Array {
+  if (typeof label === "number" && label < text.classes) return classTokens(text, [label]);
+  const found = typeof label === "number" ? `it is of class ${label}` : "it has no class";
+  throw new DataError(
+    `Cannot train on image ${image} at step ${step}: ${found}, expected one from 0 to ${text.classes - 1}`,
+  );
 }
 
 /** mean + exp(logvar / 2) · noise; a copy of the mean where there is no variance. */

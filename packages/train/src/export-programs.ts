@@ -2,13 +2,17 @@ import { join } from "node:path";
 import { writeSafetensors, type TensorInput } from "@madformer/artifacts";
 import { saveProgram } from "@madformer/engine";
 import {
+  classesOf,
+  classTokens,
   coefficientsOf,
   COEFFICIENTS,
   geometryOf,
+  hasText,
   noiseOfSeeds,
   ropeValues,
   Sampler,
   solverPlan,
+  textOfSeeds,
   type MadformerConfig,
   type SolverName,
 } from "@madformer/model";
@@ -24,8 +28,9 @@ export const MAX_PROGRAM_BYTES = 2 ** 31 - 2 ** 24;
  *     first.onnx           the first tokens -> condition of block 0
  *     context.onnx         a finished block -> condition, keys, values
  *     denoise.onnx         one step of the solver for one block
+ *     text.onnx            the text of a class -> its keys and values; for a model with classes
  *     tables.safetensors   timesteps, coefficients, rotary tables, first tokens; as an example noise of the seeds
- *                          from 0 on, and the latents that come of it
+ *                          from 0 on, and the latents that come of it; the texts of all classes, and of the example
  *
  * Programs that a variant of the network does not need are not written.
  *
@@ -42,13 +47,12 @@ export async function saveSamplerPrograms(
   const { T, P, M, D } = geometryOf(model);
   const plan = solverPlan(solver, steps);
   const latentShape = [images, T, P, model.latentChannels];
-  const noise = noiseOfSeeds(
-    model,
-    Array.from({ length: images }, (_, seed) => seed),
-  );
+  const seeds = Array.from({ length: images }, (_, seed) => seed);
+  const noise = noiseOfSeeds(model, seeds);
+  const texts = textOfSeeds(model, seeds);
   await using sampler = await Sampler.create(model, weights, { batchImages: images, programs: "shared" });
   const nameOf = (image: number): string => `image ${image} of the example in tables.safetensors`;
-  const latents = await sampler.sample(plan, noise, { signal, nameOf });
+  const latents = await sampler.sample(plan, noise, { signal, nameOf, ...texts });
 
   const names: string[] = [];
   for (const [title, program] of await sampler.compiled()) {
@@ -69,6 +73,15 @@ export async function saveSamplerPrograms(
     boi: { shape: [1, M, model.width], data: weights["boi_block"] as Float32Array },
     "example.noise": { shape: latentShape, data: noise },
     "example.latents": { shape: latentShape, data: latents },
+    ...(hasText(model)
+      ? {
+          "text.classes": {
+            shape: [model.text.classes, model.text.tokens],
+            data: classTokens(model.text, classesOf(model)),
+          },
+          "example.text": { shape: [images, model.text.tokens], data: texts.text! },
+        }
+      : {}),
   };
   await writeSafetensors(join(folder, "tables.safetensors"), tables, { solver: plan.name });
   return names.sort();

@@ -1,5 +1,5 @@
 import type { SafetensorsFile, TensorInput, TorchCheckpoint } from "@madformer/artifacts";
-import { fileShape, geometryOf, madformerSpecs, unlikeReference } from "@madformer/model";
+import { fileShape, geometryOf, madformerSpecs, trainedSpecs, unlikeReference, withBuffers } from "@madformer/model";
 import { learningRateFactor } from "@madformer/optim";
 import type { TrainConfig } from "./config.js";
 import { planOf } from "./plan.js";
@@ -18,10 +18,10 @@ export interface TrainedRun {
 /**
  * A checkpoint as the reference saves it: weights, their average, AdamW's state, the schedule's, and a command line.
  *
- * Source: spec section 10. What of the command line has no counterpart here has its default there. The model's sizes,
- * which the reference's own programs cannot be told, are added under the names of its constructor:
- * `configFromReference` reads them. So are, for a model that the released code does not compute alike, all switches as
- * `quirks`, and in words as `not_reference` how it differs.
+ * Source: spec section 10; sections 19 and 27 for a model with classes. What of the command line has no counterpart
+ * here has its default there. The model's sizes, which the reference's own programs cannot be told, are added under the
+ * names of its constructor: `configFromReference` reads them. So are, for a model that the released code does not
+ * compute alike, all switches as `quirks`, and in words as `not_reference` how it differs.
  *
  * @param files Of a checkpoint. Borrowed: open until what is returned has been written.
  */
@@ -37,8 +37,12 @@ export function torchCheckpoint(
     data: () => file.readWeights(name),
   });
   const dict = (file: SafetensorsFile) =>
-    new Map(specs.map(([key, spec]) => [key, tensor(file, key, fileShape(spec))]));
-  const moments = specs.map(([key, spec]) => {
+    withBuffers(
+      model,
+      new Map(specs.map(([key, spec]) => [key, tensor(file, key, fileShape(spec))])),
+      ({ shape, data }): TensorInput => ({ dtype: "float32", shape, data }),
+    );
+  const moments = Object.entries(trainedSpecs(model, loss)).map(([key, spec]) => {
     const [expAvg, expAvgSq] = ["exp_avg", "exp_avg_sq"].map((kind) =>
       tensor(files.state, `${kind}.${key}`, fileShape(spec)),
     ) as [TensorInput, TensorInput];
@@ -66,8 +70,10 @@ export function torchCheckpoint(
       lambda_hidden_loss: loss.lambdaHidden,
       clear_tower_loss_lambda: loss.lambdaClean,
       ...modelArguments(config),
+      ...textArguments(config),
       ...switches(config),
     },
+    ...(model.text ? { counters: countersOf({ config, step, images, pixelsPerLatent }) } : {}),
   };
 }
 
@@ -136,6 +142,38 @@ function modelArguments({ model }: TrainConfig) {
     unet_resnet_groups: unet.groups,
     unet_num_heads: unet.heads,
     unet_time_emb_dim: unet.timeChannels,
+  };
+}
+
+/**
+ * A model with classes: what the branch's train.py is told, what it reads from its json, and the rest of what is said
+ * of the text here.
+ */
+function textArguments({ model: { text }, loss }: TrainConfig) {
+  if (!text) return {};
+  const { classes, words, head, sampled } = text;
+  const list = typeof words === "string" ? words : { ...words, classes: [...words.classes] };
+  return {
+    dataset: "imagenet",
+    text_loss_lambda: loss.lambdaText,
+    image_loss_lambda: loss.lambdaImage,
+    num_frames: 1, // its train.py asks for it, and has no default (spec section 31.21)
+    vocab_size: text.vocabulary,
+    max_position_embeddings: text.tokens,
+    rope_theta: text.ropeTheta,
+    ...(text.zeroRow === null ? {} : { pad_token_id: text.zeroRow }),
+    text: { classes, words: list, zeroRow: text.zeroRow, head, sampled },
+  };
+}
+
+/** Where a run stands, as the branch counts it: spec section 27. */
+function countersOf({ config, step, images }: TrainedRun): Record<string, number> {
+  const perEpoch = Math.max(1, Math.floor(images / (config.batchImages * config.accumulate)));
+  return {
+    train_steps: step,
+    step_in_current_epoch: step % perEpoch,
+    running_loss: 0,
+    epoch: Math.floor(step / perEpoch),
   };
 }
 

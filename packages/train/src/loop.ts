@@ -1,7 +1,6 @@
 import { mkdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { encodePng, writePng } from "@madformer/artifacts";
-import { TERM_NAMES } from "@madformer/model";
 import { emaDecay, learningRateFactor, stepScalars, trainSteps, type FirstState } from "@madformer/optim";
 import type { StageContext, StageFiles } from "@madformer/stage";
 import { batchOf, type LatentSource } from "./batch.js";
@@ -19,7 +18,7 @@ import { Journal, journalSteps } from "./journal.js";
 import { planOf, stepName, type Plan } from "./plan.js";
 import { sampleGrid, type Decode } from "./sample-grid.js";
 import { EventWriter } from "./tensorboard.js";
-import { firstWeights, MEASURES, trainerOf, type Measured } from "./trainer.js";
+import { firstWeights, measuresOf, trainerOf, type Measured } from "./trainer.js";
 
 /** What a training run has come to. */
 export interface Trained {
@@ -46,8 +45,6 @@ interface CheckpointNotes {
   /** Steps since the last line, and sums of their measures. */
   readonly window: { readonly steps: number; readonly sums: Measured };
 }
-
-const EMPTY = { steps: 0, sums: mapMeasures(() => 0) };
 
 /** The loss or its gradients are not finite any more. */
 export class DivergedError extends RangeError {
@@ -94,6 +91,10 @@ export async function train(
 ): Promise<Trained> {
   const { model, optimizer, accumulate } = config;
   const { files, signal, log } = context;
+  const names = measuresOf(config);
+  const mapMeasures = (of: (name: keyof Measured) => number): Measured =>
+    Object.fromEntries(names.map((name) => [name, of(name)])) as unknown as Measured;
+  const empty = { steps: 0, sums: mapMeasures(() => 0) };
   const plan = planOf(config, data.length, start?.step);
   const paths = pathsOf(context.out);
   await rm(paths.tmp, { recursive: true, force: true });
@@ -101,7 +102,7 @@ export async function train(
 
   const found = await findCheckpoint(config, plan, context, decode !== undefined);
   let { step } = found ?? { step: plan.before };
-  let { window } = (found?.notes as CheckpointNotes | undefined) ?? { window: EMPTY };
+  let { window } = (found?.notes as CheckpointNotes | undefined) ?? { window: empty };
   let saved = step; // the last step with a checkpoint
   if (step > 0) log.info(`going on after step ${step} of ${plan.steps}`);
   await using trainer = await trainerOf(config, found ?? (await start?.load()) ?? firstWeights(config));
@@ -143,12 +144,15 @@ export async function train(
     diverged: (step, name, value) => diverged(name, value, step, saved > plan.before ? saved : 0, paths.checkpoints),
     after: async (done, measures) => {
       step = done;
-      window = { steps: window.steps + 1, sums: mapMeasures((name) => window.sums[name] + measures[name]) };
+      window = {
+        steps: window.steps + 1,
+        sums: mapMeasures((name) => (window.sums[name] ?? 0) + (measures[name] ?? NaN)),
+      };
       speed.count(step);
       if (plan.logs(step)) {
-        const means = mapMeasures((name) => window.sums[name] / window.steps);
+        const means = mapMeasures((name) => (window.sums[name] ?? NaN) / window.steps);
         const line: LossLine = { step, ...means, lr: rateOf(step) };
-        if (step % config.logEvery === 0) window = EMPTY; // not after the last step: a longer run has no line there
+        if (step % config.logEvery === 0) window = empty; // not after the last step: a longer run has no line there
         const speeds = speed.sinceLast();
         await losses.append(line);
         await lines.append({ time: new Date().toISOString(), ...line, ...speeds });
@@ -245,10 +249,6 @@ async function removeCheckpoint({ checkpoints, tmp }: Paths, files: StageFiles, 
   await removeWhole(join(checkpoints, stepName(step)), tmp);
 }
 
-function mapMeasures(of: (name: keyof Measured) => number): Measured {
-  return Object.fromEntries(MEASURES.map((name) => [name, of(name)])) as Measured;
-}
-
 function diverged(name: string, value: number, step: number, saved: number, checkpoints: string): DivergedError {
   const good =
     saved > 0
@@ -324,7 +324,8 @@ function scalarsOf(
   { stepsPerSecond, imagesPerSecond }: ReturnType<Speed["now"]>,
 ): Record<string, number> {
   return {
-    ...{ "loss/total": line.loss, ...Object.fromEntries(TERM_NAMES.map((name) => [`loss/${name}`, line[name]])) },
+    ...{ "loss/total": line.loss, "loss/image": line.image, "loss/hidden": line.hidden, "loss/clean": line.clean },
+    ...(line.text === undefined ? {} : { "loss/text": line.text }),
     ...{ "optimizer/gradient_norm": line.gradNorm, "optimizer/learning_rate": line.lr },
     ...{ "speed/steps_per_second": stepsPerSecond, "speed/images_per_second": imagesPerSecond },
   };

@@ -1,10 +1,12 @@
 import { imageGrid, type RgbImage } from "@madformer/artifacts";
 import {
+  classesOf,
   fromBlocks,
   geometryOf,
   noiseOfSeeds,
   Sampler,
   solverPlan,
+  textOfSeeds,
   type MadformerConfig,
   type NameOf,
   type SolverName,
@@ -25,7 +27,8 @@ export interface GridOptions {
 
 /**
  * A grid of samples. Image k is that of seed k: what the stage `sample` makes of it with these weights and this solver.
- * So grids of several steps show the same images getting better.
+ * So grids of several steps show the same images getting better. Of a model with classes they take turns; where they
+ * fit into a row, each has a column of its own.
  *
  * @param weights Borrowed.
  * @param step Of training, for errors.
@@ -40,18 +43,25 @@ export async function sampleGrid(
 ): Promise<RgbImage> {
   const { T, P } = geometryOf(model);
   const size = T * P * model.latentChannels;
-  const noise = noiseOfSeeds(
-    model,
-    Array.from({ length: images }, (_, seed) => seed),
-  );
+  const seeds = Array.from({ length: images }, (_, seed) => seed);
+  const noise = noiseOfSeeds(model, seeds);
   // One program for all blocks: it takes longer to run and, used once, much less to compile.
   await using sampler = await Sampler.create(model, weights, { batchImages: images, programs: "shared" });
   const nameOf = (image: number): string => `seed ${image} of the samples at training step ${step}`;
-  const blocks = await sampler.sample(solverPlan(solver, steps), noise, { signal, nameOf });
+  const blocks = await sampler.sample(solverPlan(solver, steps), noise, {
+    signal,
+    nameOf,
+    ...textOfSeeds(model, seeds),
+  });
   const latents = new Float32Array(blocks.length);
   for (let i = 0; i < images; i++) {
     const part = [i * size, (i + 1) * size] as const;
     fromBlocks(model, blocks.subarray(...part), latents.subarray(...part));
   }
-  return imageGrid(await decode(latents, images, nameOf), Math.ceil(Math.sqrt(images)));
+  return imageGrid(await decode(latents, images, nameOf), columnsOf(images, classesOf(model).length));
+}
+
+/** Images of a row: a class in each column if there are as many rows as that takes, else about as many as rows. */
+function columnsOf(images: number, classes: number): number {
+  return classes > 1 && classes * 2 <= images ? classes : Math.ceil(Math.sqrt(images));
 }

@@ -18,6 +18,7 @@ import {
   madformerSpecs,
   TORCH_FILES,
   trainedConfig,
+  trainedSpecs,
   type FileTensor,
   type MadformerConfig,
   type TrainedConfig,
@@ -88,11 +89,12 @@ async function exportParent(
   { model, step }: { readonly model: MadformerConfig; readonly step: number },
 ): Promise<Parent> {
   const torch = TORCH_FILES.find((file) => from.files.includes(file));
-  const all = async ({ model }: TrainConfig): Promise<FirstState> => {
+  const all = async (config: TrainConfig): Promise<FirstState> => {
+    const { model } = config;
     if (torch === undefined)
       throw new DataError(`Cannot go on from an export without ${TORCH_FILES.join(" or ")}: ${BARE}`);
     const [params, ema] = [await weightsOf(from, "", "raw", model), await weightsOf(from, "", "ema", model)];
-    return { params, ema, ...(await momentsOf(await from.path(torch), torch, model, step)) };
+    return { params, ema, ...(await momentsOf(await from.path(torch), torch, config, step)) };
   };
   return { name: "an export", model, step, start: (config) => startOf(from, "", step, config, () => all(config)) };
 }
@@ -152,7 +154,7 @@ async function weightsOf(
 async function momentsOf(
   path: string,
   name: string,
-  model: MadformerConfig,
+  { model }: TrainConfig,
   step: number,
 ): Promise<{ readonly m: Weights; readonly v: Weights }> {
   return fitting(name, async () => {
@@ -164,11 +166,17 @@ async function momentsOf(
       throw new CheckpointError(
         `Cannot go on from ${name}: the optimizer has made ${other[1].step} updates of "${other[0]}", expected ${step}, as config.json says`,
       );
-    const read = async (kind: "expAvg" | "expAvgSq"): Promise<Weights> =>
-      fromStateDict(
-        madformerSpecs(model),
-        await tensorsOf(new Map([...opt.moments].map(([key, moment]) => [key, moment[kind]])), path, kind),
-      );
+    // What was not trained has none, and begins with none if it is trained now.
+    const specs = madformerSpecs(model);
+    const none = Object.keys(specs).filter((key) => !(key in trainedSpecs(model)) && !opt.moments.has(key));
+    const read = async (kind: "expAvg" | "expAvgSq"): Promise<Weights> => {
+      const moments = new Map([...opt.moments].map(([key, moment]) => [key, moment[kind]]));
+      const zeros = none.map((key) => {
+        const { shape } = specs[key]!;
+        return [key, { shape, data: new Float32Array(shape.reduce((a, b) => a * b, 1)) }] as const;
+      });
+      return fromStateDict(specs, { ...(await tensorsOf(moments, path, kind)), ...Object.fromEntries(zeros) });
+    };
     return { m: await read("expAvg"), v: await read("expAvgSq") };
   });
 }

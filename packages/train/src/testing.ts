@@ -61,8 +61,10 @@ export async function artifactOf(folder: string, stage = "test"): Promise<Artifa
 
 /**
  * Writes latents of drawn numbers into a folder: in two shards, the second without variances. Their codec is patch-pca.
+ *
+ * @param classes How many classes take turns; without any, images have none.
  */
-export async function writeLatents(folder: string, images = 7): Promise<Artifact> {
+export async function writeLatents(folder: string, images = 7, classes = 0): Promise<Artifact> {
   await mkdir(folder, { recursive: true });
   const size = SIDE * SIDE * CHANNELS;
   const shape = { height: SIDE, width: SIDE, channels: CHANNELS };
@@ -72,7 +74,12 @@ export async function writeLatents(folder: string, images = 7): Promise<Artifact
     for (let i = from; i < to; i++) {
       const key = randomKey(1, "latents", [i]);
       const logvar = shard === 0 ? new Float32Array(size).fill(-4) : null;
-      await writer.add({ key: String(i), label: null, mean: normal(key, { size }), logvar });
+      await writer.add({
+        key: String(i),
+        label: classes > 0 ? i % classes : null,
+        mean: normal(key, { size }),
+        logvar,
+      });
     }
     await writer.finish();
   }

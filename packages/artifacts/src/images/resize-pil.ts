@@ -9,6 +9,15 @@ export interface ByteImage {
 /** Bits of a weight behind the point. */
 const PRECISION = 22;
 
+/** Kernels: weight by distance from the middle, in pixels of the larger of the two images, and where it ends. */
+const KERNELS = {
+  bilinear: { support: 1, weight: (x: number): number => Math.max(0, 1 - Math.abs(x)) },
+  lanczos: { support: 3, weight: (x: number): number => (x >= -3 && x < 3 ? sinc(x) * sinc(x / 3) : 0) },
+} as const;
+export type PilKernel = keyof typeof KERNELS;
+
+const sinc = (x: number): number => (x === 0 ? 1 : Math.sin(x * Math.PI) / (x * Math.PI));
+
 /** What one output pixel is made of: `weights` of the pixels from `first` on. */
 interface Taps {
   readonly first: number;
@@ -16,14 +25,15 @@ interface Taps {
 }
 
 /**
- * Bilinear resize with antialiasing, bit for bit as the Python Imaging Library does on images of bytes: columns first, then
+ * Resize with antialiasing, bit for bit as the Python Imaging Library does on images of bytes: columns first, then
  * rows, rounded to bytes in between; whole-number weights. A side that keeps its size is left alone. With c the place of an
  * output pixel in the input and f = max(1, in / out),
  *
- *     weight(x) ~ max(0, 1 - |x + 1/2 - c| / f),   c = (dst + 1/2) · in / out
+ *     weight(x) ~ K((x + 1/2 - c) / f),   c = (dst + 1/2) · in / out
+ *     K(u) = max(0, 1 - |u|)  (bilinear)   or   sinc(u) sinc(u / 3), |u| < 3  (lanczos)
  *
  * Source: Pillow, `Resample.c` precompute_coeffs and ImagingResampleHorizontal_8bpc, as torchvision's `Resize` calls it on
- * such images (spec 9).
+ * such images (spec 9); spec section 28 for Lanczos.
  *
  * Columns first, then rows, as the reference's version does. Pillow 13 takes the order that is less work, and where one side grows
  * and the other shrinks its bytes differ by one here and there.
@@ -35,6 +45,7 @@ interface Taps {
 export function resizePil(
   image: ByteImage,
   size: { readonly width: number; readonly height: number },
+  kernel: PilKernel = "bilinear",
 ): ByteImage & { readonly data: Uint8Array } {
   const { width, height, channels, data } = image;
   for (const [name, value] of Object.entries({ width, height, "new width": size.width, "new height": size.height }))
@@ -44,14 +55,14 @@ export function resizePil(
     throw new RangeError(
       `Cannot resize an image: ${data.length} bytes are not ${width} x ${height} pixels of ${channels} channels, from 1 to 4`,
     );
-  const wide = width === size.width ? Uint8Array.from(data) : resizeColumns(image, size.width);
+  const wide = width === size.width ? Uint8Array.from(data) : resizeColumns(image, size.width, kernel);
   if (height === size.height) return { data: wide, ...size, channels };
-  return { data: resizeRows(wide, height, size.height, size.width * channels), ...size, channels };
+  return { data: resizeRows(wide, height, size.height, size.width * channels, kernel), ...size, channels };
 }
 
 /** (height, width, channels) -> (height, to, channels) */
-function resizeColumns({ data, width, height, channels }: ByteImage, to: number): Uint8Array {
-  const taps = tapsOf(width, to);
+function resizeColumns({ data, width, height, channels }: ByteImage, to: number, kernel: PilKernel): Uint8Array {
+  const taps = tapsOf(width, to, kernel);
   const result = new Uint8Array(height * to * channels);
   if (channels === 3) resizeRgbColumns(data, width, height, taps, result);
   else resizeAnyColumns(data, width, height, channels, taps, result);
@@ -110,10 +121,10 @@ function resizeRgbColumns(
 }
 
 /** (height, columns) -> (to, columns) */
-function resizeRows(data: Uint8Array, height: number, to: number, columns: number): Uint8Array {
+function resizeRows(data: Uint8Array, height: number, to: number, columns: number, kernel: PilKernel): Uint8Array {
   const result = new Uint8Array(to * columns);
   const sums = new Int32Array(columns);
-  tapsOf(height, to).forEach(({ first, weights }, y) => {
+  tapsOf(height, to, kernel).forEach(({ first, weights }, y) => {
     sums.fill(1 << (PRECISION - 1));
     for (let i = 0; i < weights.length; i++) {
       const weight = weights[i]!;
@@ -125,24 +136,25 @@ function resizeRows(data: Uint8Array, height: number, to: number, columns: numbe
   return result;
 }
 
-/** PIL clips here, to no effect: rounding would have to add 8,224 to the weights, and adds half of one to each. */
-const toByte = (sum: number): number => sum >> PRECISION;
+/** Clipped, as PIL does: Lanczos has weights below 0. */
+const toByte = (sum: number): number => Math.min(255, Math.max(0, sum >> PRECISION));
 
 /** What each of `to` pixels is made of, out of `from`. */
-function tapsOf(from: number, to: number): Taps[] {
+function tapsOf(from: number, to: number, kernel: PilKernel): Taps[] {
+  const { support, weight: weightAt } = KERNELS[kernel];
   const scale = from / to;
   const reach = Math.max(scale, 1);
   return Array.from({ length: to }, (_, i) => {
     const center = (i + 0.5) * scale;
-    const first = Math.max(Math.trunc(center - reach + 0.5), 0);
-    const end = Math.min(Math.trunc(center + reach + 0.5), from);
-    const weights = Array.from({ length: end - first }, (_, x) =>
-      Math.max(0, 1 - Math.abs((x + first - center + 0.5) * (1 / reach))),
-    );
+    const first = Math.max(Math.trunc(center - support * reach + 0.5), 0);
+    const end = Math.min(Math.trunc(center + support * reach + 0.5), from);
+    const weights = Array.from({ length: end - first }, (_, x) => weightAt((x + first - center + 0.5) * (1 / reach)));
     const total = weights.reduce((sum, weight) => sum + weight, 0);
     return {
       first,
-      weights: Int32Array.from(weights, (weight) => Math.trunc(0.5 + (weight / total) * 2 ** PRECISION)),
+      weights: Int32Array.from(weights, (weight) =>
+        Math.trunc(Math.sign(weight) * 0.5 + (weight / total) * 2 ** PRECISION),
+      ),
     };
   });
 }

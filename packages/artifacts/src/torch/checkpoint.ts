@@ -10,7 +10,10 @@ import { torchTensor, writeTorch, type TorchInput, type WriteTorchOptions } from
 /** A tensor of a checkpoint: to be written, or of a file that is open. */
 export type CheckpointTensor = TensorInput | TorchTensor;
 
-/** Parameters by name, in the order of the model: the optimizer counts them in it. */
+/**
+ * Parameters by name, in the order of the model: the optimizer counts them in it, but for buffers, which it does not
+ * have (`isBufferName`).
+ */
 export type StateDict = ReadonlyMap<string, CheckpointTensor>;
 
 /** A training run, as the reference implementation saves it. */
@@ -22,7 +25,15 @@ export interface TorchCheckpoint {
   readonly lrs: LambdaLRState | null;
   /** The command line of the training run. */
   readonly args: Readonly<Record<string, TorchInput>>;
+  /** Where the run stands: counters that the branch with classes keeps beside the rest, by name. */
+  readonly counters?: Readonly<Record<string, number>>;
 }
+
+/** What the branch with classes writes behind `args`, from which its own training goes on (spec section 27). */
+const COUNTERS = ["train_steps", "step_in_current_epoch", "running_loss", "epoch"] as const;
+
+/** Whether an entry of a state dict is no parameter: frequencies of a rotary embedding. */
+export const isBufferName = (name: string): boolean => /(^|\.)inv_freq$/.test(name);
 
 /** State of `torch.optim.AdamW`. */
 export interface AdamWState {
@@ -65,7 +76,7 @@ export interface LambdaLRState {
 /** Arguments that Python parsed as floats: `max_grad_norm` 1.0 stays one. All that are not whole are floats anyway. */
 const FLOAT_ARGS: ReadonlySet<string> = new Set([
   ...["lr", "weight_decay", "beta1", "beta2", "lr_warmup", "max_grad_norm"],
-  ...["lambda_hidden_loss", "clear_tower_loss_lambda"],
+  ...["lambda_hidden_loss", "clear_tower_loss_lambda", "text_loss_lambda", "image_loss_lambda"],
 ]);
 
 /**
@@ -86,8 +97,8 @@ export async function writeTorchCheckpoint(
   checkpoint: TorchCheckpoint,
   options?: WriteTorchOptions,
 ): Promise<void> {
-  const { model, ema, opt, lrs, args } = checkpoint;
-  const indexOf = new Map([...model.keys()].map((name, index) => [name, index]));
+  const { model, ema, opt, lrs, args, counters = {} } = checkpoint;
+  const indexOf = new Map([...model.keys()].filter((name) => !isBufferName(name)).map((name, index) => [name, index]));
   const index = (name: string): number => {
     const found = indexOf.get(name);
     if (found === undefined)
@@ -143,6 +154,9 @@ export async function writeTorchCheckpoint(
           }
         : {},
       args: argumentsOf(fields as [string, TorchInput][]),
+      ...Object.fromEntries(
+        Object.entries(counters).map(([name, value]) => [name, name === "running_loss" ? pyFloat(value) : value]),
+      ),
     },
     options,
   );
@@ -170,7 +184,7 @@ function stateDict(tensors: StateDict): TorchInput {
  */
 export async function readTorchCheckpoint(file: TorchFile): Promise<TorchCheckpoint> {
   const model = file.tensors("model");
-  const names = [...model.keys()];
+  const names = [...model.keys()].filter((name) => !isBufferName(name));
   const read = new Fields(file);
   const nameAt = (index: unknown): string =>
     names[index as number] ?? read.fail(`the optimizer has parameter ${String(index)} of ${names.length}`);
@@ -205,7 +219,12 @@ export async function readTorchCheckpoint(file: TorchFile): Promise<TorchCheckpo
         lastLr: read.numbers("lrs", "_last_lr"),
       }
     : null;
+  const counters = COUNTERS.flatMap((name) => {
+    const value = file.get(name);
+    return typeof value === "number" ? [[name, value] as const] : [];
+  });
   return {
+    ...(counters.length > 0 ? { counters: Object.fromEntries(counters) } : {}),
     model,
     ema: file.tensors("ema"),
     opt: { moments, groups },

@@ -85,6 +85,12 @@ export const STAGES: readonly StageEntry[] = [
     async () => (await import("@madformer/fid")).scoreStage,
   ),
   entry(
+    "classes",
+    "packages/fid",
+    "how often a network reads the class that was asked for",
+    async () => (await import("@madformer/fid")).classesStage,
+  ),
+  entry(
     "report",
     "packages/report",
     "one page about a run",

@@ -54,6 +54,9 @@ export function inferConfig(
   const arLayers =
     told.arLayers ?? argued(number("diff_depth"), (diffusion) => sizes.layers - diffusion) ?? alike?.arLayers;
   const single = sizes.towers === 1;
+  const text =
+    sizes.vocabulary === undefined ? undefined : textOf(sizes.vocabulary, tensors.has("lm_head.weight"), args);
+  const reference = text ? QUIRKS.imagenet : QUIRKS.reference;
   const defaults = preset("ffhq-1024");
   const assumed: string[] = [];
   const assume = (value: number | undefined, otherwise: number, what: string): number => {
@@ -89,16 +92,50 @@ export function inferConfig(
       normEps: number("rms_norm_eps") ?? defaults.normEps,
       qkNorm: sizes.heads !== undefined,
       qkNormEps: number("qk_norm_eps") ?? defaults.qkNormEps,
-      clearClean: single && !flag("single_tower"),
+      clearClean: text ? flag("clear_clean") : single && !flag("single_tower"),
       clearCond: flag("clear_cond"),
       denoisingMlp: flag("denoising_mlp"),
       singleTower: single && flag("single_tower"),
-      quirks: { ...QUIRKS[told.quirks ?? "reference"], ...(told.quirks === undefined ? switchesOf(args) : {}) },
+      ...(text ? { text } : {}),
+      quirks: {
+        ...(told.quirks === "sound" ? QUIRKS.sound : reference),
+        ...(told.quirks === undefined ? switchesOf(args) : {}),
+      },
     });
     return { model, assumed };
   } catch (cause) {
     throw cause instanceof TypeError ? fail(cause.message) : cause;
   }
+}
+
+/**
+ * The text of a model with classes, whose table has so many rows: what its arguments say, else what the released code
+ * has; a table without Llama 3's tokens is of numbers.
+ */
+function textOf(vocabulary: number, head: boolean, args: ReadonlyMap<string, unknown>): object {
+  const number = (name: string, otherwise: number): number => {
+    const value = args.get(name);
+    return typeof value === "number" && Number.isFinite(value) ? value : otherwise;
+  };
+  const zeroRow = number("pad_token_id", 128_004);
+  const isLlama = vocabulary > 128_000;
+  return {
+    tokens: number("max_position_embeddings", 2),
+    vocabulary,
+    classes: isLlama ? 1000 : vocabulary - 1,
+    words: isLlama ? "llama-3" : "numbers",
+    zeroRow: zeroRow < vocabulary ? zeroRow : null,
+    ropeTheta: number("rope_theta", 10_000),
+    sampled: "first-block",
+    ...(objectOf(args.get("text")) as object | undefined),
+    head,
+  };
+}
+
+/** A dict of PyTorch's files as an object, and what is in it. */
+function objectOf(value: unknown): unknown {
+  if (!(value instanceof Map)) return value;
+  return Object.fromEntries([...(value as ReadonlyMap<string, unknown>)].map(([key, item]) => [key, objectOf(item)]));
 }
 
 const argued = <T, R>(value: T | undefined, use: (value: T) => R): R | undefined =>
@@ -140,7 +177,10 @@ function sizesOf(tensors: ReadonlyMap<string, FoundTensor>, fail: (problem: stri
     mlpWidth: size("blocks.0.mlp_list.0.gate_proj.weight", 0),
     /** Undefined without a norm of queries, whose width is that of a head. */
     heads: norm === undefined ? undefined : width / norm,
-    towers: count((i) => `blocks.0.input_layernorm_list.${i}.weight`),
+    /** Of the image. */
+    towers: count((i) => `blocks.0.input_layernorm_list.${i}.weight`) - (tensors.has("embed_tokens.weight") ? 1 : 0),
+    /** Undefined without a text. */
+    vocabulary: tensors.get("embed_tokens.weight")?.shape[0],
   };
 }
 
@@ -153,6 +193,7 @@ function hasSizes(config: MadformerConfig, sizes: Sizes): boolean {
   const lists = (u: { channels: readonly number[] }, more: readonly unknown[]): string => [u.channels, more].join("|");
   return (
     ours.join() === theirs.join() &&
+    config.text?.vocabulary === sizes.vocabulary &&
     lists(unet, [unet.layers, unet.attention]) === lists(sizes, [sizes.resnets, sizes.attention]) &&
     (sizes.heads === undefined || sizes.heads === config.heads)
   );

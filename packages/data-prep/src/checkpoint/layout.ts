@@ -134,11 +134,16 @@ const NAMED_KEYS = 20;
 /**
  * What of a state dict does not fit a network, all keys in one list: missing, unexpected, of another shape or type.
  *
+ * @param isBuffer Which keys may be there besides.
  * @returns undefined if everything fits.
  */
-export function misfit(specs: ParameterSpecs, { tensors }: StateDictFound): string | undefined {
+export function misfit(
+  specs: ParameterSpecs,
+  { tensors }: StateDictFound,
+  isBuffer: (key: string) => boolean = () => false,
+): string | undefined {
   const missing = Object.keys(specs).filter((key) => !tensors.has(key));
-  const unexpected = [...tensors.keys()].filter((key) => !Object.hasOwn(specs, key));
+  const unexpected = [...tensors.keys()].filter((key) => !Object.hasOwn(specs, key) && !isBuffer(key));
   const other = Object.entries(specs).flatMap(([key, spec]) => {
     const [shape, expected] = [tensors.get(key)?.shape, fileShape(spec)];
     if (shape === undefined || shape.join() === expected.join()) return [];

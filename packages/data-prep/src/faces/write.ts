@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { StageContext } from "@madformer/stage";
 import { shardName, type WebDatasetSample } from "../webdataset/sample.js";
 import { writeShard } from "../webdataset/write.js";
+import type { FaceClasses } from "./classes.js";
 import { faceRecord, type FaceRecord } from "./record.js";
 import { FACE_QUALITY, renderFace } from "./render.js";
 
@@ -17,6 +18,8 @@ export interface WriteFacesOptions {
   readonly perShard: number;
   /** Quality of the WebP files, 1 to 100. Default: {@link FACE_QUALITY}. */
   readonly quality?: number;
+  /** What makes a face's class; without it faces have none. */
+  readonly classes?: FaceClasses | undefined;
   /** Faces rendered at the same time, which changes no bytes. Default: twice the cores. */
   readonly inFlight?: number;
   /** Called as faces are written, those of finished shards included. */
@@ -25,7 +28,8 @@ export interface WriteFacesOptions {
 
 /**
  * Draws faces into WebDataset tars, as FFHQ comes: `<out>/00000.tar`, ..., each face a `webp` and a `json`, its {@link
- * FaceRecord}. The bytes depend on seed, count, side, quality and perShard alone. Shards that an earlier attempt at the
+ * FaceRecord}, and its class as `cls` if there are classes. The bytes depend on seed, count, side, quality, classes and
+ * perShard alone. Shards that an earlier attempt at the
  * same faces finished stay. At most `inFlight` faces are in memory.
  *
  * @returns Names of the shards, in order.
@@ -82,11 +86,15 @@ async function* drawnFaces(
   }
 }
 
-async function drawnFace(index: number, { seed, sidePixels, quality }: WriteFacesOptions): Promise<WebDatasetSample> {
+async function drawnFace(
+  index: number,
+  { seed, sidePixels, quality, classes }: WriteFacesOptions,
+): Promise<WebDatasetSample> {
   const record: FaceRecord = faceRecord(seed, index);
   const webp = await renderFace(record.attributes, sidePixels, quality ?? FACE_QUALITY);
   const files = new Map([
     ["webp", webp],
+    ...(classes ? [["cls", Buffer.from(String(classes.labelOf(record.attributes)))] as const] : []),
     ["json", Buffer.from(JSON.stringify(record))],
   ]);
   return { key: String(index).padStart(8, "0"), files };

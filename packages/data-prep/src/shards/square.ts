@@ -2,15 +2,28 @@ import { fileProblem, hasUnknownSample, kindProblem, plainImage, resizePil } fro
 import sharp, { type Metadata } from "sharp";
 import type { Memory } from "./memory.js";
 
-/** How an image changes its size: as PIL does on bytes, with antialiasing, or with a kernel of sharp's. */
-export const RESIZES = ["pil-bilinear", "nearest", "linear", "cubic", "mitchell", "lanczos2", "lanczos3"] as const;
+/**
+ * How an image changes its size: as PIL does on bytes, with antialiasing; as the released code does for ImageNet, with
+ * PIL's Lanczos to 256 pixels and its bilinear from there; or with a kernel of sharp's.
+ */
+export const RESIZES = [
+  "pil-bilinear",
+  "pil-lanczos",
+  "imagenet",
+  "nearest",
+  "linear",
+  "cubic",
+  "mitchell",
+  "lanczos2",
+  "lanczos3",
+] as const;
 export type Resize = (typeof RESIZES)[number];
 
 export interface SquareOptions {
   /** Pixels each way. */
   readonly side: number;
-  /** The largest square in the middle, or all of the image, stretched. */
-  readonly crop: "center" | "none";
+  /** The largest square in the middle, or at the top left; or all of the image, stretched. */
+  readonly crop: "center" | "top-left" | "none";
   readonly resize: Resize;
   /** What shows where an image is transparent. */
   readonly background: "black" | "white";
@@ -96,8 +109,12 @@ async function decode(file: Uint8Array, options: SquareOptions): Promise<RgbByte
 }
 
 async function square(whole: RgbBytes, { side, crop, resize }: SquareOptions): Promise<Uint8Array> {
-  const image = crop === "center" ? centerSquare(whole) : whole;
-  if (resize === "pil-bilinear") return resizePil(image, { width: side, height: side }).data;
+  const image = crop === "none" ? whole : largestSquare(whole, crop);
+  const size = { width: side, height: side };
+  if (resize === "pil-bilinear") return resizePil(image, size).data;
+  if (resize === "pil-lanczos") return resizePil(image, size, "lanczos").data;
+  // Source: spec section 28.
+  if (resize === "imagenet") return resizePil(resizePil(image, { width: 256, height: 256 }, "lanczos"), size).data;
   const raw = { width: image.width, height: image.height, channels: 3 } as const;
   const pixels = await sharp(image.data, { raw }).resize(side, side, { fit: "fill", kernel: resize }).raw().toBuffer();
   return new Uint8Array(pixels);
@@ -110,12 +127,12 @@ interface RgbBytes {
   readonly channels: number;
 }
 
-/** The largest square in the middle; where it cannot be in the middle, half a pixel to the left or up. */
-function centerSquare(image: RgbBytes): RgbBytes {
+/** The largest square at a place; where it cannot be in the middle, half a pixel to the left or up. */
+function largestSquare(image: RgbBytes, place: "center" | "top-left"): RgbBytes {
   const { data, width, height, channels } = image;
   if (width === height) return image;
   const side = Math.min(width, height);
-  const [left, top] = [Math.floor((width - side) / 2), Math.floor((height - side) / 2)];
+  const [left, top] = place === "center" ? [Math.floor((width - side) / 2), Math.floor((height - side) / 2)] : [0, 0];
   const square = new Uint8Array(side * side * channels);
   for (let y = 0; y < side; y++) {
     const start = ((top + y) * width + left) * channels;

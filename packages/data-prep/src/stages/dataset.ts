@@ -8,6 +8,8 @@ import { CLASSES, MAX_IMAGE_BYTES, packImages, type ImageFile } from "../dataset
 import { requireRoomFor } from "../dataset/room.js";
 import { openS3 } from "../dataset/s3.js";
 import { takeTars, type TarSource } from "../dataset/tars.js";
+import { CLASS_NAMES } from "../dataset/class-names.js";
+import { faceClasses } from "../faces/classes.js";
 import { FACE_QUALITY } from "../faces/render.js";
 import { writeFaces } from "../faces/write.js";
 
@@ -26,6 +28,13 @@ export const DatasetSource = z.discriminatedUnion("kind", [
     count: z.int().positive().default(4096).describe("How many, images"),
     side: z.int().min(8).max(4096).default(64).describe("Width and height, pixels"),
     quality: z.int().min(1).max(100).default(FACE_QUALITY).describe("Quality of the WebP files, 1 to 100"),
+    classes: z
+      .string()
+      .refine((text) => text === "" || isClasses(text), { error: "expected attributes such as hairColor,glasses" })
+      .default("")
+      .describe(
+        "Attributes whose combinations are the faces' classes, such as hairColor,glasses; empty: faces have none",
+      ),
     imagesPerShard: ImagesPerShard,
   }),
   z.strictObject({
@@ -82,7 +91,8 @@ export type DatasetConfig = z.infer<typeof DatasetConfig>;
  *
  * Reads what its config names: a folder, tars, a repository, a bucket; or nothing, and draws faces Writes
  * <out>/00000.tar, ... (per key an image file, its bytes unchanged; cls and json, where there are); <out>/classes.json,
- *         the classes' names, if folders are classes; <out>/skipped.jsonl, if images of a folder or bucket were skipped
+ *         the classes' names, if folders or attributes of drawn faces are classes; <out>/skipped.jsonl, if images of a
+ *         folder or bucket were skipped
  *
  * Tars that are finished stay when it is started again; those on the way from a server go on where they were. A folder
  * and tars of this machine are looked at each time (names, sizes, times of change); a repository and a bucket are not
@@ -141,13 +151,24 @@ export const stage = defineStage({
   },
 });
 
+/** Whether a text names attributes that make classes. */
+function isClasses(text: string): boolean {
+  try {
+    return faceClasses(text).names.length > 0;
+  } catch {
+    return false;
+  }
+}
+
 async function drawFaces(
-  { seed, count, side, quality, imagesPerShard }: Extract<DatasetSource, { kind: "faces" }>,
+  { seed, count, side, quality, classes: attributes, imagesPerShard }: Extract<DatasetSource, { kind: "faces" }>,
   context: StageContext,
 ): Promise<Facts> {
   const onProgress = (done: number): void => context.log.progress("faces", done, count);
-  await writeFaces({ seed, count, sidePixels: side, quality, perShard: imagesPerShard, onProgress }, context);
-  return { images: count, source: "drawn faces", seed, side };
+  const classes = attributes === "" ? undefined : faceClasses(attributes);
+  await writeFaces({ seed, count, sidePixels: side, quality, classes, perShard: imagesPerShard, onProgress }, context);
+  if (classes) await context.files.write(CLASS_NAMES, `${JSON.stringify(classes.names)}\n`);
+  return { images: count, source: "drawn faces", seed, side, ...(classes ? { classes: classes.names.length } : {}) };
 }
 
 const patternsOf = (tars: string | readonly string[]): readonly string[] => (typeof tars === "string" ? [tars] : tars);

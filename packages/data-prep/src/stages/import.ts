@@ -19,6 +19,7 @@ import {
 import {
   codecConfig,
   fileShape,
+  isBuffer,
   madformerSpecs,
   parameterCount,
   PRESETS,
@@ -26,6 +27,7 @@ import {
   torchFileOf,
   unlikeReference,
   trainedConfigText,
+  withBuffers,
   type MadformerConfig,
   type PresetName,
 } from "@madformer/model";
@@ -188,7 +190,7 @@ function read(opened: DataFile, config: ImportConfig) {
   const found = layout.ema ?? layout.raw!;
   const { model, assumed } = inferConfig(found.tensors, layout.args, config, fail);
   for (const dict of [layout.raw, layout.ema]) {
-    const problem = dict && misfit(madformerSpecs(model), dict);
+    const problem = dict && misfit(madformerSpecs(model), dict, (key) => isBuffer(model, key));
     if (problem !== undefined) throw fail(`${dict!.where} does not fit ${describe(model, layout)}: ${problem}`);
   }
   return { layout, model, assumed };
@@ -314,7 +316,7 @@ async function takeState(
     log.warn(`the optimizer's state is left out: ${(error as Error).message}`);
     return named;
   }
-  const { opt, lrs, args } = checkpoint;
+  const { opt, lrs, args, counters } = checkpoint;
   const step = [...opt.moments.values()][0]?.step ?? named;
   const name = torchFileOf(model);
   if (!config.optimizer || opt.moments.size === 0 || (await hasOf(files, name, located))) return step;
@@ -324,7 +326,11 @@ async function takeState(
       `${name} is not for the released code, which computes something else: ${unlikeReference(model).join("; ")}`,
     );
   const inputs = (dict: StateDictFound) =>
-    new Map(Object.keys(madformerSpecs(model)).map((key) => [key, dict.tensors.get(key)! as never]));
+    withBuffers(
+      model,
+      new Map(Object.keys(madformerSpecs(model)).map((key) => [key, dict.tensors.get(key)! as never])),
+      ({ shape, data }): never => ({ dtype: "float32", shape, data }) as never,
+    );
   try {
     await writeTorchCheckpoint(join(tmp, name), {
       model: inputs(raw),
@@ -335,6 +341,7 @@ async function takeState(
       },
       lrs,
       args,
+      ...(counters ? { counters } : {}),
     });
   } catch (error) {
     if (!(error instanceof TypeError)) throw error; // what is foreign among the arguments

@@ -11,6 +11,7 @@ import { computing } from "@madformer/engine";
 import { compileCodecEncoder, floatsOfPixels, PatchPcaFit, type CodecEncoder } from "@madformer/model";
 import { defineStage, type StageContext } from "@madformer/stage";
 import { z } from "zod";
+import { copyClassNames } from "../dataset/class-names.js";
 import { CODEC_FILES, copyCodec, finishCodec, hasCodec, readCodec, type Codec } from "../codec/files.js";
 import { checkSide, imageShardsOf, imagesInShards, someImages } from "../codec/images.js";
 
@@ -46,7 +47,7 @@ export type LatentsConfig = z.infer<typeof LatentsConfig>;
  *
  * Reads   <shards>/images-*.arrow; <vae>/codec.json, <vae>/codec.safetensors with the codec autoencoder-kl
  * Writes  <out>/latents-00000.arrow, ..., one for each shard of images and in their order; <out>/codec.json,
- *         <out>/codec.safetensors
+ *         <out>/codec.safetensors; <out>/classes.json, if the shards have names of their classes
  *
  * Latents are normalized: about mean 0 and variance 1 by channel (over all channels, where `whiten` is less than 1).
  * What is kept are moments: whoever trains on them draws. Mirror images, whose latents are not mirrored latents, have
@@ -95,6 +96,7 @@ async function runLatents(
       await files.add(temporary, file, latents);
     }
   }
+  await copyClassNames(shards, files);
   if (counter.done === 0) throw new DataError("Cannot make latents: the shards hold no image");
   return {
     images: counter.done,

@@ -1,4 +1,3 @@
-import { readFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { DataError, ImageShardWriter, type Artifact } from "@madformer/artifacts";
@@ -7,6 +6,7 @@ import { z } from "zod";
 import { imageExtension } from "../dataset/pack.js";
 import { Memory } from "../shards/memory.js";
 import { mapOrdered } from "../shards/ordered.js";
+import { copyClassNames } from "../dataset/class-names.js";
 import { IMAGE_FILES, imagesOf } from "../shards/image-kinds.js";
 import { MAX_JSON_BYTES, SHARD_FORMATS, shardImage, type Skipped } from "../shards/sample.js";
 import { RESIZES } from "../shards/square.js";
@@ -18,13 +18,19 @@ import type { WebDatasetSample } from "../webdataset/sample.js";
 export const ShardsConfig = z.strictObject({
   side: z.int().min(1).max(16_384).default(256).describe("Side of the square images, pixels"),
   crop: z
-    .enum(["center", "none"])
+    .enum(["center", "top-left", "none"])
     .default("center")
-    .describe("Take the largest square in the middle, or stretch all of the image, as the reference does"),
+    .describe(
+      "Take the largest square in the middle; at the top left, as the released code does for ImageNet; or stretch all of the " +
+        "image, as it does else",
+    ),
   resize: z
     .enum(RESIZES)
     .default("pil-bilinear")
-    .describe("Kernel; pil-bilinear is that of the reference, bit for bit, the others are sharp's"),
+    .describe(
+      "Kernel; pil-bilinear is that of the reference, bit for bit, and imagenet that of its branch (Lanczos to 256 pixels, then " +
+        "bilinear); pil-lanczos is PIL's too, the others are sharp's",
+    ),
   background: z.enum(["black", "white"]).default("white").describe("What shows where an image is transparent"),
   format: z.enum(SHARD_FORMATS).default("rgb8").describe("How shards hold images: pixels, or compressed without loss"),
   image: z
@@ -70,8 +76,8 @@ interface Sample extends WebDatasetSample {
  * Stage `shards`: images of any size in, squares of one size out.
  *
  * Reads <dataset>/*.tar (WebDataset: an image file, and optionally cls and json, per key), <dataset>/classes.json if
- * there Writes <out>/images-00000.arrow, ...; <out>/skipped.jsonl (tar, key, reason and, if known, the path it came
- * from, of each image
+ * there Writes <out>/images-00000.arrow, ...; <out>/classes.json, if the data set has names of its classes;
+ * <out>/skipped.jsonl (tar, key, reason and, if known, the path it came from, of each image
  *         that could not be used)
  *
  * Shard i holds samples [i n, (i + 1) n) of the data set, n = `imagesPerShard`, without those that were skipped: what
@@ -119,7 +125,7 @@ export async function runShards(
   sayLostJson(blocks, log);
   if (skipped.length > 0) log.warn(`${skipped.length} of ${seen} images were skipped; skipped.jsonl says why`);
   await files.write("skipped.jsonl", skipped.map((line) => `${JSON.stringify(line)}\n`).join(""));
-  const classes = (await classesOf(dataset)) ?? Math.max(...blocks.map((block) => block.classes));
+  const classes = (await copyClassNames(dataset, files))?.length ?? Math.max(...blocks.map((block) => block.classes));
   return { images, side: config.side, skipped: skipped.length, classes, format: config.format };
 }
 
@@ -287,12 +293,6 @@ function totalOf({ limit }: ShardsConfig, { manifest }: Artifact): number {
   const images = manifest.facts["images"];
   const known = typeof images === "number" ? images : 0;
   return limit > 0 ? Math.min(limit, known) : known;
-}
-
-async function classesOf(dataset: Artifact): Promise<number | undefined> {
-  if (!dataset.files.includes("classes.json")) return undefined;
-  const text = await readFile(await dataset.path("classes.json"), "utf8");
-  return z.array(z.string()).parse(JSON.parse(text)).length;
 }
 
 function whyNone(seen: number, skipped: Done["skipped"], { files }: Artifact): string {

@@ -5,6 +5,8 @@ import { COEFFICIENTS, solverUpdate } from "../diffusion/solver.js";
 import { needs, type Needs } from "../needs.js";
 import { attend } from "../nn/attend.js";
 import { Scope, type Parameters } from "../parameters.js";
+import { hasText } from "../text/embedding.js";
+import { textRope } from "../text/text-rope.js";
 import { completeLayer, projectHeads } from "../transformer/layer.js";
 import { ropePartners, ropeValues, type RopeTables } from "../transformer/rope.js";
 import { downLevels, upLevels } from "../unet/levels.js";
@@ -13,17 +15,18 @@ import { downsample, embed, timeShifts, upsample, type TimeShifts } from "../une
 
 /**
  * The sampler's programs, each a pure function of the parameters and its inputs. Finished blocks are present only as
- * keys and values. One image's block takes one run of `context`, which does everything that does not depend on the
- * timestep, and one run of `denoise` for each step:
+ * keys and values, and so is the text. One image's block takes one run of `context`, which does everything that does
+ * not depend on the timestep, and one run of `denoise` for each step:
  *
+ *     text      the text of a class                    -> its keys and values, the same for all images of the class
  *     time      timesteps                              -> what they add in the U-Net
  *     first     the learned first tokens               -> condition of block 0
  *     context   block b-1, finished; cache             -> condition of block b, keys and values of block b-1
  *     denoise   block b, noised; condition; cache      -> block b, a step less noised
  *     append    cache; keys and values of block b-1    -> cache
  *
- * Source: arXiv:2506.07999, section 3.3; spec section 12, with everything skipped that section 17 lists: clean tokens
- * run through the diffusion layers once per block instead of once per step, and no mask is needed.
+ * Source: arXiv:2506.07999, section 3.3; spec section 12; spec section 29; with everything skipped that section 17
+ * lists: clean tokens run through the diffusion layers once per block instead of once per step, and no mask is needed.
  */
 export interface SamplingShape {
   readonly config: MadformerConfig;
@@ -100,11 +103,12 @@ export function timeProgram(config: MadformerConfig, timesteps: number) {
   };
 }
 
-/** What a program sees of finished blocks: (N·H, K, D) by layer, and which of the K tokens exist. */
+/** What a program sees of finished blocks: (N·H, K, D) by layer, and which of the K tokens exist; and of the text. */
 interface Cache {
   readonly keys: Readonly<Record<string, tf.Tensor3D>>;
   readonly values: Readonly<Record<string, tf.Tensor3D>>;
   readonly mask: tf.Tensor | undefined;
+  readonly text: Tensors<TextSpecs>["text"];
 }
 
 type Shape3 = readonly [number, number, number];
@@ -118,8 +122,23 @@ function layerSpecs({ config, batchImages }: SamplingShape, blocks: number, laye
   return Object.fromEntries(layers.map((layer) => [String(layer), heads]));
 }
 
+/** Keys and values of the text as inputs of a program, (N·H, tokens, D) by layer; none without a text. */
+export type TextSpecs = { readonly text?: { readonly keys: LayerSpecs; readonly values: LayerSpecs } };
+
+/** @param layers Those that the program sees the text in. */
+export function textSpecsOf(config: MadformerConfig, images: number, layers: readonly number[]): TextSpecs {
+  if (!config.text || layers.length === 0) return {};
+  const { D } = geometryOf(config);
+  const heads = spec([images * config.heads, config.text.tokens, D] as const);
+  const part = Object.fromEntries(layers.map((layer) => [String(layer), heads]));
+  return { text: { keys: part, values: part } };
+}
+
+const range = (start: number, end: number): number[] =>
+  Array.from({ length: Math.max(end - start, 0) }, (_, i) => start + i);
+
 /** The cache as inputs of a program; none of it where there is nothing to see. */
-type CacheSpecs = {
+type CacheSpecs = TextSpecs & {
   readonly keys?: LayerSpecs;
   readonly values?: LayerSpecs;
   readonly cacheMask?: TensorSpec<Shape3>;
@@ -133,17 +152,19 @@ function cacheSpecs(shape: SamplingShape, layers: readonly number[]): CacheSpecs
   return { keys: heads, values: heads, ...(masked ? { cacheMask: spec([1, 1, cacheBlocks * M] as const) } : {}) };
 }
 
-function cacheOf({ keys = {}, values = {}, cacheMask }: Tensors<CacheSpecs>): Cache {
-  return { keys, values, mask: cacheMask };
+function cacheOf({ keys = {}, values = {}, cacheMask, text }: Tensors<CacheSpecs>): Cache {
+  return { keys, values, mask: cacheMask, text };
 }
 
-/** Attention over the cache and some tokens of this run, in this order. */
+/** Attention over the cache, the text and some tokens of this run, in this order. */
 function attendCached(
   q: tf.Tensor3D,
   cache: Cache,
   layer: number,
-  own: readonly { readonly k: tf.Tensor3D; readonly v: tf.Tensor3D }[],
+  tokens: readonly { readonly k: tf.Tensor3D; readonly v: tf.Tensor3D }[],
 ): tf.Tensor3D {
+  const [k, v] = [cache.text?.keys[layer], cache.text?.values[layer]];
+  const own = k && v ? [{ k, v }, ...tokens] : tokens;
   const [cachedK, cachedV] = [cache.keys[layer], cache.values[layer]];
   const all = (cached: tf.Tensor3D | undefined, parts: tf.Tensor3D[]): tf.Tensor3D => {
     const list = cached ? [cached, ...parts] : parts;
@@ -191,19 +212,23 @@ type Own = Record<string, tf.Tensor3D>;
 /** The condition of a block, if the network is conditioned, and what its run leaves behind. */
 export type ContextOutputs = { readonly condition?: tf.Tensor3D; readonly keys: Own; readonly values: Own };
 
+export type FirstSpecs = TextSpecs & { readonly boi: TensorSpec<Shape3>; readonly rope: RopeSpecs };
+
 /**
  * Program `first`: the learned tokens before the first block -> the condition of block 0. It is the same for every
- * image, so it runs for one.
+ * image, or every image of a class, so it runs for one.
  */
 export function firstProgram(config: MadformerConfig) {
   const { M } = geometryOf(config);
+  const inputs: FirstSpecs = {
+    boi: spec([1, M, config.width] as const),
+    rope: ropeSpecs(config),
+    ...textSpecsOf(config, 1, range(0, config.arLayers)),
+  };
   return {
-    inputs: { boi: spec([1, M, config.width] as const), rope: ropeSpecs(config) },
-    run: (
-      p: Parameters,
-      inputs: { boi: tf.Tensor3D; rope: { cos: tf.Tensor2D; sin: tf.Tensor2D } },
-    ): ContextOutputs => {
-      const none: Cache = { keys: {}, values: {}, mask: undefined };
+    inputs,
+    run: (p: Parameters, inputs: Tensors<FirstSpecs>): ContextOutputs => {
+      const none: Cache = { keys: {}, values: {}, mask: undefined, text: inputs.text };
       const [keys, values]: [Own, Own] = [{}, {}];
       const rope = tablesOf(config, inputs.rope);
       const condition = noisedLayers(p, config, inputs.boi, rope, none, 0, config.arLayers, {}, { keys, values });
@@ -237,6 +262,39 @@ function noisedLayers(
   return x;
 }
 
+/**
+ * The text and the first block through the diffusion layers with nothing hidden: every token sees all of both. The
+ * text's keys and values are left behind for the steps to come; under `clearClean` each step makes them anew.
+ *
+ * Source: spec section 29, for `denoisingMlp`.
+ *
+ * @param words (N, tokens, C), the text as it leaves the autoregressive layers.
+ * @returns The block's tokens.
+ */
+function jointLayers(
+  p: Parameters,
+  config: MadformerConfig,
+  words: tf.Tensor3D,
+  x: tf.Tensor3D,
+  rope: RopeTables,
+  left: { keys: Own; values: Own },
+): tf.Tensor3D {
+  if (!hasText(config)) throw new TypeError("Cannot let a text see a block: the model has no text");
+  const ropeOfText = textRope(config);
+  const none: Cache = { keys: {}, values: {}, mask: undefined, text: undefined };
+  const { layers } = geometryOf(config);
+  for (let layer = config.arLayers; layer < layers; layer++) {
+    const scope = new Scope(p).in(`blocks.${layer}`);
+    const goesOn = layer < layers - 1;
+    const text = projectHeads(scope, config, "text", words, ropeOfText, goesOn);
+    const own = projectHeads(scope, config, "noised", x, rope, true);
+    if (!config.clearClean) [left.keys[layer], left.values[layer]] = [text.k, text.v];
+    x = completeLayer(scope, config, "noised", x, attendCached(own.q as tf.Tensor3D, none, layer, [text, own])).y;
+    if (text.q) words = completeLayer(scope, config, "text", words, attendCached(text.q, none, layer, [text, own])).y;
+  }
+  return x;
+}
+
 type Shape2 = readonly [number, number];
 type RopeSpecs = ReturnType<typeof ropeSpecs>;
 
@@ -263,6 +321,11 @@ export function contextProgram(shape: SamplingShape) {
     shifts: spec([1, shiftChannels(config, "down")] as const),
     clean: ropeSpecs(config),
     noised: ropeSpecs(config),
+    ...textSpecsOf(
+      config,
+      N,
+      range(0, Math.max(throughClean - 1, sampling(config).autoregressive ? config.arLayers : 0)),
+    ),
     ...cacheSpecs(shape, read),
   };
   const run = (p: Parameters, inputs: Tensors<ContextSpecs>): ContextOutputs => {
@@ -299,6 +362,7 @@ export function contextProgram(shape: SamplingShape) {
 }
 
 export type DenoiseSpecs = CacheSpecs & {
+  readonly words?: TensorSpec<Shape3>;
   readonly x: TensorSpec<Shape3>;
   readonly previousData: TensorSpec<Shape3>;
   readonly condition?: TensorSpec<Shape3>;
@@ -308,8 +372,14 @@ export type DenoiseSpecs = CacheSpecs & {
   readonly rope: RopeSpecs;
 };
 
+/**
+ * What a step of the solver sees of the text: its keys and values; nothing; or itself, going through the diffusion
+ * layers in turn, where it sees the block that is denoised (`textSeesNoise`).
+ */
+export type TextInStep = "seen" | "none" | "with-block";
+
 /** Program `denoise`: one step of the solver for one block. */
-export function denoiseProgram(shape: SamplingShape, clip: boolean) {
+export function denoiseProgram(shape: SamplingShape, clip: boolean, text: TextInStep = "seen") {
   const { config, batchImages: N } = shape;
   const { P, M, tokenSide, layers } = geometryOf(config);
   const { blockSide: side, latentChannels, width: C, arLayers } = config;
@@ -322,6 +392,8 @@ export function denoiseProgram(shape: SamplingShape, clip: boolean) {
     down: spec([1, shiftChannels(config, "down")] as const),
     up: spec([1, shiftChannels(config, "up")] as const),
     rope: ropeSpecs(config),
+    ...(text === "seen" ? textSpecsOf(config, N, range(arLayers, layers)) : {}),
+    ...(text === "with-block" ? { words: spec([N, config.text?.tokens ?? 0, C] as const) } : {}),
     ...cacheSpecs(
       shape,
       cachedLayers(config).filter((layer) => layer >= arLayers),
@@ -336,8 +408,10 @@ export function denoiseProgram(shape: SamplingShape, clip: boolean) {
     const embedded = tf.reshape<tf.Rank.R3>(embed(down, states.at(-1) as tf.Tensor4D), [N, M, C]);
     const rope = tablesOf(config, inputs.rope);
     const left: { keys: Own; values: Own } = { keys: {}, values: {} };
-    const tokens = condition ? tf.add(condition, embedded) : embedded;
-    const h = noisedLayers(p, config, tokens as tf.Tensor3D, rope, cacheOf(inputs), arLayers, layers, {}, left);
+    const tokens: tf.Tensor3D = condition ? tf.add(condition, embedded) : embedded;
+    const h = inputs.words
+      ? jointLayers(p, config, inputs.words, tokens, rope, left)
+      : noisedLayers(p, config, tokens, rope, cacheOf(inputs), arLayers, layers, {}, left);
     const map = tf.reshape<tf.Rank.R4>(h, [N, tokenSide, tokenSide, C]);
     const shifts = unpackShifts(inputs.up, config, "up");
     const output = tf.reshape<tf.Rank.R3>(upsample(root.in("upsampler"), map, shifts, states, config.unet), x.shape);

@@ -13,9 +13,11 @@ import type * as tf from "@tensorflow/tfjs-core";
 import { geometryOf, type MadformerConfig } from "../config.js";
 import { coefficientsOf, type SolverPlan, type SolverStep } from "../diffusion/solver.js";
 import { assertFinite, inBatch, type NameOf } from "../finite.js";
+import { hasText } from "../text/embedding.js";
+import { textSeesNoise } from "../transformer/visibility.js";
 import { madformerSpecs } from "../madformer.js";
 import { parameterCount, type Parameters } from "../parameters.js";
-import { disposeAll, KeyValueCache, type Append, type Held } from "./key-value-cache.js";
+import { disposeAll, KeyValueCache, type Append, type Held, type KeyValues } from "./key-value-cache.js";
 import {
   appendProgram,
   cachedLayers,
@@ -28,7 +30,10 @@ import {
   usesContext,
   type DenoiseSpecs,
   type SamplingShape,
+  type TextInStep,
 } from "./programs.js";
+import { textProgram } from "./text-program.js";
+import { arraysOf, checkTexts, Texts, type BatchTexts, type FirstState, type TextState } from "./texts.js";
 
 /**
  * Copies of the weights that programs of one block number each may take, in bytes; beyond, one program serves all
@@ -61,8 +66,12 @@ export interface StepReport {
 
 /** How a batch is sampled, besides the solver. */
 export interface SampleOptions {
+  /** (N, tokens) int32: the texts of the images, for a model that has them: see `classTokens`. */
+  readonly text?: Int32Array;
   /** Is told of every step. */
   readonly onStep?: (report: StepReport) => void;
+  /** Is told of every block's condition, (N, M, C): what its tokens are after the autoregressive layers. For tests. */
+  readonly onCondition?: (block: number, condition: Float32Array) => void;
   /** Stops before the next step when it is aborted. */
   readonly signal?: AbortSignal;
   /** What an error calls an image. */
@@ -73,7 +82,7 @@ export interface SampleOptions {
  * Generates images block by block: a finished block is embedded as clean tokens, whose keys and values are kept; the
  * next block starts as noise and is denoised in the light of them.
  *
- * Source: arXiv:2506.07999, section 3.3; spec section 12.
+ * Source: arXiv:2506.07999, section 3.3; spec section 12; spec section 29.
  *
  * @example
  * await using sampler = await Sampler.create(config, weights, { batchImages: 4 });
@@ -81,6 +90,7 @@ export interface SampleOptions {
  */
 export class Sampler implements AsyncDisposable {
   private readonly programs = {
+    text: programsOf(textProgram),
     time: programsOf(timeProgram),
     first: programsOf(firstProgram),
     context: programsOf(contextProgram),
@@ -88,6 +98,7 @@ export class Sampler implements AsyncDisposable {
   };
   /** The cache's own, which are no part of the network. */
   private readonly appends = programsOf(appendProgram);
+  private readonly texts: Texts | undefined;
   private disposed = false;
 
   private constructor(
@@ -95,7 +106,10 @@ export class Sampler implements AsyncDisposable {
     private readonly weights: Readonly<Record<string, Float32Array>>,
     private readonly options: SamplerOptions,
     private readonly shared: boolean,
-  ) {}
+  ) {
+    if (!hasText(config)) return;
+    this.texts = new Texts(config, { text: (tokens) => this.textOf(tokens), first: (text) => this.firstOf(text) });
+  }
 
   /**
    * @param weights By key, laid out as programs take them (`fromStateDict`). Not copied: leave them as they are.
@@ -116,13 +130,13 @@ export class Sampler implements AsyncDisposable {
    * @param plan The solver's steps.
    * @param noise (N, T, P, channels) float32, standard normal: what each block starts as.
    * @returns (N, T, P, channels) float32, scaled latents.
-   * @throws {RangeError} If the noise has another size, or latents are not finite after a step.
+   * @throws {RangeError} If the noise or the text has another size, or latents are not finite after a step.
    * @throws {Error} If the sampler was disposed.
    */
   async sample(
     plan: SolverPlan,
     noise: Float32Array,
-    { onStep, signal, nameOf = inBatch }: SampleOptions = {},
+    { text, onStep, onCondition, signal, nameOf = inBatch }: SampleOptions = {},
   ): Promise<Float32Array> {
     const { config } = this;
     const { batchImages: N } = this.options;
@@ -133,6 +147,7 @@ export class Sampler implements AsyncDisposable {
       throw new RangeError(
         `Cannot sample: the noise has ${noise.length} elements, expected (${N}, ${T}, ${P}, ${config.latentChannels})`,
       );
+    const texts = hasText(config) ? await this.texts?.of(checkTexts(config, text, N)) : undefined;
     const times = await this.timesOf(plan.steps);
     const room = T - 1;
     using cache = this.emptyCache(room);
@@ -146,32 +161,37 @@ export class Sampler implements AsyncDisposable {
         cacheBlocks: this.shared ? room : block,
         masked: this.shared,
       };
-      const condition = await this.condition(shape, block, before, cache, times.clean);
-      const program = await this.denoise(shape, plan.clip);
-      const leaves = presentOutputs(program, ["keys", "values"]);
-      const fixed = {
-        ...(condition ? { condition } : {}),
-        rope: ropeInputs(config, block),
-        ...this.cacheInputs(program, cache, block),
-      };
+      const condition = await this.condition(shape, block, before, cache, times.clean, texts);
+      if (condition && onCondition)
+        onCondition(block, ArrayBuffer.isView(condition) ? condition : ((await condition.read()) as Float32Array));
+      let textLeft: KeyValues | undefined; // what the text leaves that went with this block's first step
       let x = gatherBlock(noise, N, T, block, size);
       let previousData: Held = new Float32Array(x.length);
       try {
         for (const [step, coefficients] of plan.steps.entries()) {
           signal?.throwIfAborted();
+          const kind = textInStep(config, block, step);
+          const program = await this.denoise(shape, plan.clip, kind);
+          const leaves = presentOutputs(program, ["keys", "values"]);
           const inputs: InputValues<DenoiseSpecs> = {
             x,
             previousData,
             coefficients: coefficientsOf(coefficients),
             down: times.down(step),
             up: times.up(step),
-            ...fixed,
+            ...(condition ? { condition } : {}),
+            rope: ropeInputs(config, block),
+            ...this.cacheInputs(program, cache, block),
+            ...textInputs(program, textLeft ?? texts?.seen),
+            ...(kind === "with-block" && texts?.words ? { words: texts.words } : {}),
           };
           const made = await program.run(inputs, { handles: ["data", ...leaves] });
           disposeAll(previousData);
           previousData = made.data;
           const { keys = {}, values = {} } = made;
-          if (step === plan.steps.length - 1) await cache.add({ keys, values });
+          if (kind === "with-block") {
+            if (!textLeft && !config.clearClean) textLeft = { keys, values };
+          } else if (step === plan.steps.length - 1) await cache.add({ keys, values });
           else disposeAll(...Object.values(keys), ...Object.values(values));
           const next = made.next as Float32Array;
           onStep?.({ block, step, noise: made.noise as Float32Array, next });
@@ -183,6 +203,7 @@ export class Sampler implements AsyncDisposable {
         }
       } finally {
         disposeAll(previousData, ...(condition ? [condition] : []));
+        if (textLeft) disposeAll(...Object.values(textLeft.keys), ...Object.values(textLeft.values));
       }
       scatterBlock(result, x, N, T, block, size);
       before = x;
@@ -192,8 +213,9 @@ export class Sampler implements AsyncDisposable {
 
   /**
    * The programs that sampling has compiled so far, by name: to save them with `saveProgram`. With `programs: "shared"`
-   * they are `time <timesteps>`, `first`, `context` and `denoise`, as far as the network has them; `denoise clip` for a
-   * plan that clips. Borrowed: they are freed with the sampler.
+   * they are `text`, `time <timesteps>`, `first`, `context` and `denoise`, as far as the network has them; `denoise
+   * clip` for a plan that clips; `denoise-with-text` and `denoise-without-text` where the text is seen otherwise.
+   * Borrowed: they are freed with the sampler.
    */
   async compiled(): Promise<ReadonlyMap<string, Program>> {
     const all = new Map<string, Program>();
@@ -230,6 +252,25 @@ export class Sampler implements AsyncDisposable {
     };
   }
 
+  /** What a text leaves for the images that have it. */
+  private async textOf(tokens: Int32Array): Promise<TextState> {
+    const { config } = this;
+    if (!hasText(config)) throw new TypeError("Cannot run a text: the model has none");
+    const program = await this.programs.text.get("text", textProgram(config), this.settings());
+    const { keys, values, words } = await program.run({ tokens });
+    return { keys: arraysOf(keys), values: arraysOf(values), words: words as Float32Array | undefined };
+  }
+
+  /** What the first block begins with, of an image without a text or with this one. */
+  private async firstOf(text?: TextState): Promise<FirstState> {
+    const { config } = this;
+    const program = await this.programs.first.get("first", firstProgram(config), this.settings());
+    const boi = this.weights["boi_block"] as Float32Array;
+    const inputs = { boi, rope: ropeInputs(config, 0), ...textInputs(program, text) };
+    const { condition, keys, values } = await program.run(inputs);
+    return { condition: condition as Float32Array, keys: arraysOf(keys), values: arraysOf(values) };
+  }
+
   /**
    * The condition of a block, if the network is conditioned; the block before leaves its keys and values in the cache.
    */
@@ -239,17 +280,15 @@ export class Sampler implements AsyncDisposable {
     before: Float32Array | undefined,
     cache: KeyValueCache,
     shifts: Float32Array,
+    texts: BatchTexts | undefined,
   ): Promise<Held | undefined> {
     const { config, batchImages: N } = shape;
     if (before === undefined) {
       if (config.clearCond) return undefined;
-      const program = await this.programs.first.get("first", firstProgram(config), this.settings());
-      const boi = this.weights["boi_block"] as Float32Array;
-      const { condition, keys = {}, values = {} } = await program.run({ boi, rope: ropeInputs(config, 0) });
-      const repeated = (part: Readonly<Record<string, TensorData>>): Record<string, Float32Array> =>
-        Object.fromEntries(Object.entries(part).map(([layer, data]) => [layer, repeat(data as Float32Array, N)]));
-      await cache.add({ keys: repeated(keys), values: repeated(values) });
-      return repeat(condition as Float32Array, N);
+      const first = await (texts ? texts.first() : this.firstOf());
+      const { condition, keys, values } = texts ? first : repeated(first, N);
+      await cache.add({ keys, values });
+      return condition;
     }
     if (!usesContext(config)) return undefined;
     // The cache holds what came before the block that is embedded now: one block less.
@@ -266,6 +305,7 @@ export class Sampler implements AsyncDisposable {
       clean: ropeInputs(config, block - 1),
       noised: ropeInputs(config, block),
       ...this.cacheInputs(program, cache, finished),
+      ...textInputs(program, texts?.seen),
     };
     const handles = presentOutputs(program, ["condition", "keys", "values"]);
     const { condition, keys = {}, values = {} } = await program.run(inputs, { handles });
@@ -273,9 +313,9 @@ export class Sampler implements AsyncDisposable {
     return condition;
   }
 
-  private denoise({ config, ...shape }: SamplingShape, clip: boolean) {
-    const name = ["denoise", ...(this.shared ? [] : [shape.cacheBlocks]), ...(clip ? ["clip"] : [])].join(" ");
-    return this.programs.denoise.get(name, denoiseProgram({ config, ...shape }, clip), this.settings());
+  private denoise({ config, ...shape }: SamplingShape, clip: boolean, text: TextInStep) {
+    const name = [DENOISE[text], ...(this.shared ? [] : [shape.cacheBlocks]), ...(clip ? ["clip"] : [])].join(" ");
+    return this.programs.denoise.get(name, denoiseProgram({ config, ...shape }, clip, text), this.settings());
   }
 
   /** A cache without blocks. Where programs are shared it has all its room from the start. */
@@ -370,6 +410,32 @@ function presentOutputs<Name extends string>(program: Pick<Program, "outputs">, 
   return names.filter((wanted) => program.outputs.some(({ name }) => name === wanted || name.startsWith(`${wanted}/`)));
 }
 
+/** What programs of a step are called, by what they see of the text. */
+const DENOISE: Readonly<Record<TextInStep, string>> = {
+  seen: "denoise",
+  none: "denoise-without-text",
+  "with-block": "denoise-with-text",
+};
+
+/** What a step of the solver sees of the text. spec section 29. */
+function textInStep(config: MadformerConfig, block: number, step: number): TextInStep {
+  if (!textSeesNoise(config, config.arLayers)) return "seen";
+  if (block > 0) return "none";
+  return step === 0 || config.clearClean ? "with-block" : "seen";
+}
+
+/** Keys and values of the text as inputs of a program, in the layers in which it takes them. */
+function textInputs(program: Pick<Program, "inputs">, seen: KeyValues | undefined): { text?: KeyValues } {
+  if (!seen) return {};
+  const layers = Object.keys(seen.keys).filter((layer) =>
+    program.inputs.some(({ name }) => name === `text/keys/${layer}`),
+  );
+  if (layers.length === 0) return {};
+  const part = (held: Readonly<Record<string, Held>>): Record<string, Held> =>
+    Object.fromEntries(layers.map((layer) => [layer, held[layer]!]));
+  return { text: { keys: part(seen.keys), values: part(seen.values) } };
+}
+
 /** Added to the score of a key that is not there. */
 const HIDDEN = -1e30;
 
@@ -383,6 +449,13 @@ function gatherBlock(data: Float32Array, N: number, T: number, block: number, si
 /** The inverse of `gatherBlock`. */
 function scatterBlock(to: Float32Array, data: Float32Array, N: number, T: number, block: number, size: number): void {
   for (let n = 0; n < N; n++) to.set(data.subarray(n * size, (n + 1) * size), (n * T + block) * size);
+}
+
+/** What is the same for every image, of all of them. */
+function repeated({ condition, keys, values }: FirstState, N: number): FirstState {
+  const part = (arrays: Readonly<Record<string, Float32Array>>): Record<string, Float32Array> =>
+    Object.fromEntries(Object.entries(arrays).map(([layer, data]) => [layer, repeat(data, N)]));
+  return { condition: repeat(condition, N), keys: part(keys), values: part(values) };
 }
 
 /** The array, `times` times over. */

@@ -3,7 +3,7 @@ import * as optim from "@madformer/optim";
 import type * as tf from "@tensorflow/tfjs-core";
 import { geometryOf, type MadformerConfig } from "../config.js";
 import { madformerSpecs } from "../madformer.js";
-import type { Parameters } from "../parameters.js";
+import type { Parameters, ParameterSpecs } from "../parameters.js";
 import { trainingLoss, type LossConfig, type TrainingBatch } from "./loss.js";
 
 /** The training loss with its gradients for all parameters; null is a gradient of exactly 0. */
@@ -15,13 +15,31 @@ export function lossGradients(params: Parameters, config: MadformerConfig, batch
 export function batchSpecs(config: MadformerConfig, batchImages: number) {
   const { T, P } = geometryOf(config);
   const latents = spec([batchImages, T, P, config.latentChannels] as const);
-  return { latents, noise: latents, t: spec([batchImages, T] as const, "int32") };
+  const text = { text: spec([batchImages, config.text?.tokens ?? 0] as const, "int32") };
+  const words = (config.text ? text : {}) as Partial<typeof text>;
+  return { latents, noise: latents, t: spec([batchImages, T] as const, "int32"), ...words };
+}
+
+/** What of a loss decides which parameters are trained. */
+export type TextLoss = Pick<LossConfig, "lambdaText">;
+const NO_TEXT_LOSS: TextLoss = { lambdaText: 0 };
+
+/**
+ * The parameters that training moves: all of them, but for the head of the text without a text loss, which then is
+ * neither used nor decayed.
+ *
+ * Source: spec section 26.
+ */
+export function trainedSpecs(config: MadformerConfig, { lambdaText }: TextLoss = NO_TEXT_LOSS): ParameterSpecs {
+  return Object.fromEntries(
+    Object.entries(madformerSpecs(config)).filter(([key]) => lambdaText > 0 || !key.startsWith("lm_head.")),
+  );
 }
 
 /** Shapes of what a training step takes, for `compile`. */
-export function trainSignature(config: MadformerConfig, batchImages: number) {
+export function trainSignature(config: MadformerConfig, batchImages: number, loss: TextLoss = NO_TEXT_LOSS) {
   return {
-    state: optim.stateSpecs(madformerSpecs(config)),
+    state: optim.stateSpecs(trainedSpecs(config, loss)),
     inputs: { ...batchSpecs(config, batchImages), scalars: optim.SCALARS_SPEC },
   };
 }

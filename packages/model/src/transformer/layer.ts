@@ -4,11 +4,15 @@ import type { MadformerConfig } from "../config.js";
 import { linear, linearSpecs } from "../nn/linear.js";
 import { under, type ParameterSpecs, type Scope } from "../parameters.js";
 import { rotate, type RopeTables } from "./rope.js";
-import type { Tower } from "./visibility.js";
+import type { Stream } from "./visibility.js";
 
-/** Which of a layer's two sets of weights a tower has; with `singleTower` both have the one there is. */
-export function towerIndex(config: MadformerConfig, tower: Tower): 0 | 1 {
-  return tower === "clean" || config.singleTower ? 0 : 1;
+/**
+ * Which of a layer's sets of weights some tokens have: those of the text first if there is one, then clean, then
+ * noised; with `singleTower` both of the image have the one there is.
+ */
+export function towerIndex(config: MadformerConfig, stream: Stream): number {
+  if (stream === "text") return 0;
+  return (config.text ? 1 : 0) + (stream === "clean" || config.singleTower ? 0 : 1);
 }
 
 /** Parameters of one layer, in the order of the reference. Spec section 2. */
@@ -18,10 +22,11 @@ export function layerSpecs(config: MadformerConfig): ParameterSpecs {
     weight: { shape: [size], initializer: { kind: "constant", value: 1 } },
   });
   /** A part that each tower has. */
-  const towers = (name: string, specs: ParameterSpecs): ParameterSpecs => ({
-    ...under(`${name}.0`, specs),
-    ...(config.singleTower ? {} : under(`${name}.1`, specs)),
-  });
+  const towers = (name: string, specs: ParameterSpecs): ParameterSpecs =>
+    Object.assign(
+      {},
+      ...Array.from({ length: towerIndex(config, "noised") + 1 }, (_, i) => under(`${name}.${i}`, specs)),
+    ) as ParameterSpecs;
   return {
     ...towers("self_attn.qkv_list", linearSpecs(C, 3 * C)),
     ...(qkNorm ? { ...towers("self_attn.q_norm_list", scale(C / heads)) } : {}),
@@ -60,7 +65,7 @@ export interface Heads {
 export function projectHeads(
   p: Scope,
   config: MadformerConfig,
-  tower: Tower,
+  tower: Stream,
   x: tf.Tensor3D,
   rope: RopeTables,
   queries: boolean,
@@ -102,7 +107,7 @@ export function projectHeads(
 export function completeLayer(
   p: Scope,
   config: MadformerConfig,
-  tower: Tower,
+  tower: Stream,
   x: tf.Tensor3D,
   attended: tf.Tensor3D,
 ): { readonly y: tf.Tensor3D; readonly attention: tf.Tensor3D } {

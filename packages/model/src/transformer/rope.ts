@@ -90,7 +90,11 @@ export function ropeTables(config: MadformerConfig): RopeTables {
 /** The matrix R of `x R`: the second half of each group, negated, comes first; the first half comes second. */
 export function ropePartners(config: MadformerConfig): tf.Tensor2D {
   const { D } = geometryOf(config);
-  const group = config.quirks.ropePairs === "across-axes" ? D : D / 2;
+  return partnersWithin(D, config.quirks.ropePairs === "across-axes" ? D : D / 2);
+}
+
+/** The same, of groups of so many dimensions side by side. */
+export function partnersWithin(D: number, group: number): tf.Tensor2D {
   const matrix = new Float32Array(D * D);
   for (let j = 0; j < D; j++) {
     const [start, at] = [j - (j % group), j % group];

@@ -1,6 +1,6 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { geometryOf, type MadformerConfig } from "../config.js";
-import type { Needs, OutputName } from "../needs.js";
+import type { ImageOutput, Needs, OutputName } from "../needs.js";
 import type { Scope } from "../parameters.js";
 import type { Observe } from "../transformer/towers-layer.js";
 import type { Tower } from "../transformer/visibility.js";
@@ -91,15 +91,16 @@ export function towersUp(
   root: Scope,
   config: MadformerConfig,
   down: TowersDown,
-  tokens: Readonly<Record<OutputName, tf.Tensor3D | undefined>>,
+  tokens: Readonly<Record<ImageOutput, tf.Tensor3D | undefined>>,
   wanted: readonly OutputName[],
   observe: Observe,
-): Partial<Record<OutputName, tf.Tensor4D>> {
+): Partial<Record<ImageOutput, tf.Tensor4D>> {
   const { T, P, tokenSide } = geometryOf(config);
   const { width: C, latentChannels, unet } = config;
-  const names = (Object.keys(TOWER_OF) as OutputName[]).filter(
+  const names = (Object.keys(TOWER_OF) as ImageOutput[]).filter(
     (name) => wanted.includes(name) && !(name === "cleanTower" && config.clearClean),
   );
+  if (names.length === 0) return {};
   const maps = names.map((name) => {
     const h = tokens[name] as tf.Tensor3D;
     const map = tf.reshape<tf.Rank.R4>(h, [h.shape[0] * T, tokenSide, tokenSide, C]);

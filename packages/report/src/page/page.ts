@@ -2,6 +2,7 @@ import type { ReportConfig } from "../config.js";
 import { count } from "../html/format.js";
 import { html } from "../html/html.js";
 import type { Run } from "../run.js";
+import { classesSection } from "./classes.js";
 import { documentOf } from "./document.js";
 import { header } from "./header.js";
 import { lineageSection } from "./lineage.js";
@@ -23,6 +24,7 @@ import { codecSection, dataSection, networkSection, trainingSection } from "./tr
 export function renderPage(run: Run, config: ReportConfig, runStarted?: string): string {
   const sections = [
     samplesSection(run),
+    classesSection(run),
     orderSection(run),
     scoresSection(run),
     trainingSection(run, config.smoothing),

@@ -1,9 +1,10 @@
 import { join } from "node:path";
 import { imageGrid, readRgb, writeNpz, writePng, type RgbImage } from "@madformer/artifacts";
 import { computing } from "@madformer/engine";
-import { SOLVER_NAMES, solverPlan, type SolverName } from "@madformer/model";
+import { labelOfSeed, SOLVER_NAMES, solverPlan, type SolverName } from "@madformer/model";
 import { defineStage, type StageContext } from "@madformer/stage";
 import { chosenCheckpoints, openTrainedModel, type TrainedModel, type KeptWeights } from "../checkpoint.js";
+import { chosenClasses, classNamesOf, overviewOf, sampleLabels, type SampleLabels } from "../classes.js";
 import { SampleConfig } from "../config.js";
 import { orderPicture } from "../order.js";
 import { imageSide, ImageSampler, type SampledImage } from "../sample.js";
@@ -15,7 +16,7 @@ import { parseSeeds } from "../seeds.js";
  * Reads   checkpoint: config.json, {ema,weights}.safetensors, codec.json, codec.safetensors, checkpoints/
  * Writes  images/<seed>.png, one per seed; grid.png; order.png (blocks in their order); samples.npz (ADM's layout);
  *         where several checkpoints are asked for, that is the newest of them, and each other one is
- *         steps/step-<n>/images/<seed>.png
+ *         steps/step-<n>/images/<seed>.png; of a model with classes labels.json: what each image is of
  *
  * A seed fixes its image, whatever the batch size. What an earlier attempt finished, and is whole, is not made again.
  */
@@ -37,6 +38,8 @@ export const stage = defineStage({
   async run(config, inputs, context) {
     const checkpoint = await openTrainedModel(inputs.checkpoint);
     const seeds = parseSeeds(config.seeds);
+    const names = await classNamesOf(inputs.checkpoint);
+    const classes = chosenClasses(config.classes, checkpoint.model, names);
     const chosen = chosenCheckpoints(checkpoint, config.checkpoints);
     const { final } = checkpoint;
     if (final.step !== checkpoint.steps && chosen.includes(final))
@@ -47,11 +50,13 @@ export const stage = defineStage({
     for (const kept of chosen) {
       const isMain = kept === chosen.at(-1);
       const folder = isMain ? "images" : `steps/${kept.name}/images`;
-      await makeImages(checkpoint, { ...kept, isMain, folder }, seeds, config, context);
+      await makeImages(checkpoint, { ...kept, isMain, folder }, seeds, classes, config, context);
       groups.push({ name: kept.name, step: kept.step, folder, images: seeds.length, weights: config.weights });
     }
     const side = imageSide(checkpoint);
-    if (config.npz && !context.files.has("samples.npz")) await makeArray(seeds, side, context);
+    const labels = classes.length === 0 ? undefined : sampleLabels(classes, seeds, names);
+    if (labels && !context.files.has(LABELS)) await context.files.write(LABELS, `${JSON.stringify(labels)}\n`);
+    if (config.npz && !context.files.has("samples.npz")) await makeArray(seeds, side, labels, context);
     const { solver, steps } = config;
     return {
       groups,
@@ -61,13 +66,23 @@ export const stage = defineStage({
       seeds: config.seeds,
       images: seeds.length,
       side,
+      ...(labels ? classFacts(labels) : {}),
     };
   },
 });
 
+/** What a record of these samples says of their classes. */
+function classFacts({ classes }: SampleLabels) {
+  const counts = classes.map(({ images }) => images);
+  return { classes: classes.length, perClass: { least: Math.min(...counts), most: Math.max(...counts) } };
+}
+
 function canClip(solver: SolverName): boolean {
   return solverPlan(solver, 1, { clip: true }).clip;
 }
+
+/** Which class each image is of. */
+const LABELS = "labels.json";
 
 const CLIPPING = SOLVER_NAMES.filter(canClip)
   .map((name) => `"${name}"`)
@@ -80,6 +95,7 @@ async function makeImages(
   checkpoint: TrainedModel,
   { folder, isMain, ...kept }: KeptWeights & { readonly folder: string; readonly isMain: boolean },
   seeds: readonly number[],
+  classes: readonly number[],
   config: SampleConfig,
   context: StageContext,
 ): Promise<void> {
@@ -92,15 +108,16 @@ async function makeImages(
   const weights = await kept.load(config.weights);
   const plan = solverPlan(config.solver, config.steps, { clip: config.clip });
   const batchImages = Math.min(config.batchImages, Math.max(seeds.length, 1));
-  await using sampler = await ImageSampler.create(checkpoint, weights, plan, batchImages);
+  await using sampler = await ImageSampler.create(checkpoint, weights, plan, batchImages, classes);
   const side = imageSide(checkpoint);
-  const shown = new Set(needsGrid ? seeds.slice(0, config.gridImages) : []);
+  const overview = overviewOf(seeds, classes, config.gridImages);
+  const shown = new Set(needsGrid ? overview.seeds : []);
   const ordered = new Set(needsOrder ? seeds.slice(0, config.orderImages) : []);
   const finished = [...ordered].filter((seed) => files.has(fileOf(folder, seed))); // but nothing keeps their latents
   const [pictures, drawn] = [new Map<number, RgbImage>(), new Map<number, SampledImage>()];
   let done = seeds.length - missing.length;
   log.progress("images", done, seeds.length, { checkpoint: kept.name });
-  for await (const image of sampler.images([...missing, ...finished], signal)) {
+  for await (const image of sampler.images(byClass([...missing, ...finished], classes), signal)) {
     signal.throwIfAborted();
     const { seed } = image;
     const picture = { pixels: image.pixels.slice(), width: side, height: side };
@@ -114,11 +131,19 @@ async function makeImages(
     const images = await Promise.all(
       [...shown].map(async (seed) => pictures.get(seed) ?? readRgb(await files.path(fileOf(folder, seed)))),
     );
-    await finishPng("grid.png", imageGrid(images, Math.ceil(Math.sqrt(shown.size)), 2), context);
+    await finishPng("grid.png", imageGrid(images, overview.columns, 2), context);
   }
   if (!needsOrder) return;
   const images = [...ordered].map((seed) => drawn.get(seed)!);
   await finishPng("order.png", await orderPicture(sampler, checkpoint, images), context);
+}
+
+/** Images of a class one after another: its text is then computed once. */
+function byClass(seeds: readonly number[], classes: readonly number[]): readonly number[] {
+  if (classes.length < 2) return seeds;
+  const place = new Map(classes.map((label, i) => [label, i]));
+  const placeOf = (seed: number): number => place.get(labelOfSeed(classes, seed)) ?? 0;
+  return [...seeds].sort((a, b) => placeOf(a) - placeOf(b));
 }
 
 async function finishPng(
@@ -131,12 +156,30 @@ async function finishPng(
   await files.add(temporary, file);
 }
 
-/** `samples.npz`: arr_0, (images, side, side, 3) uint8, in the order of the seeds; one image in memory at a time. */
-async function makeArray(seeds: readonly number[], side: number, { out, files }: StageContext): Promise<void> {
+/**
+ * `samples.npz`: arr_0, (images, side, side, 3) uint8, in the order of the seeds, and arr_1, (images) int64, their
+ * classes where there are some; one image in memory at a time.
+ */
+async function makeArray(
+  seeds: readonly number[],
+  side: number,
+  labels: SampleLabels | undefined,
+  { out, files }: StageContext,
+): Promise<void> {
   async function* pieces(): AsyncGenerator<Uint8Array> {
     for (const seed of seeds) yield (await readRgb(await files.path(fileOf("images", seed)))).pixels;
   }
   const temporary = join(out, "tmp", "samples.npz");
-  await writeNpz(temporary, { arr_0: { dtype: "uint8", shape: [seeds.length, side, side, 3], pieces } });
+  await writeNpz(temporary, {
+    arr_0: { dtype: "uint8", shape: [seeds.length, side, side, 3], pieces },
+    ...(labels
+      ? {
+          arr_1: {
+            shape: [seeds.length],
+            data: BigInt64Array.from(seeds, (seed) => BigInt(labels.labels[seed] ?? -1)),
+          },
+        }
+      : {}),
+  });
   await files.add(temporary, "samples.npz");
 }

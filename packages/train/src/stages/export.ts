@@ -58,7 +58,7 @@ const Training = z.looseObject({ images: z.int().positive() });
  * Stage `export`: what training made in, files that others read out.
  *
  * Reads   train: config.json, codec.json, codec.safetensors, checkpoints/step-*
- * Writes  config.json, codec.json, codec.safetensors: as they were
+ * Writes  config.json, codec.json, codec.safetensors, classes.json: as they were
  *         weights.safetensors, ema.safetensors: of the last step, by the reference's keys
  *         checkpoints/step-*\/{weights,ema}.safetensors: of every kept checkpoint, the last one included
  *         checkpoint.pt: the reference's layout; checkpoint.sound.pt in its place for a model with other switches
@@ -99,6 +99,7 @@ export const stage = defineStage({
       await files.add(join(tmp, "file"), to);
     };
     for (const file of ["codec.json", "codec.safetensors", "config.json"]) await put(file, file);
+    if (train.files.includes("classes.json")) await put("classes.json", "classes.json");
     for (const kept of steps)
       for (const part of ["weights.safetensors", "ema.safetensors"])
         await put(`checkpoints/${stepName(kept)}/${part}`, `checkpoints/${stepName(kept)}/${part}`);

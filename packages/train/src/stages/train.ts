@@ -27,13 +27,15 @@ import { openParent, surprises, type Parent } from "../start.js";
 
 /** Files that every later stage wants to find beside the weights. */
 const CODEC_FILES = ["codec.json", "codec.safetensors"] as const;
+/** What classes are called, where the data set says it. */
+const CLASS_NAMES = "classes.json";
 
 /**
  * Stage `train`: latents in, a model out.
  *
- * Reads   latents: latents-*.arrow, codec.json, codec.safetensors
+ * Reads   latents: latents-*.arrow, codec.json, codec.safetensors, classes.json
  *         from: a checkpoint of a run before this one, or weights (`start.ts`)
- * Writes  config.json, codec.json, codec.safetensors, and what the training loop writes (`loop.ts`)
+ * Writes  config.json, codec.json, codec.safetensors, classes.json, and what the training loop writes (`loop.ts`)
  *
  * Killed at any moment, or damaged, and run again, it makes the same bytes. Aborted, it makes a checkpoint first.
  */
@@ -56,7 +58,7 @@ export const stage = defineStage({
   },
   idle,
   free: ["logEvery"],
-  notes: [...CODEC_FILES, "config.json", LOSSES],
+  notes: [...CODEC_FILES, CLASS_NAMES, "config.json", LOSSES],
   goesOn,
   run: async (settings, { latents, from }, context) => {
     const { out, files, log } = context;
@@ -73,8 +75,9 @@ export const stage = defineStage({
     await using data = await LatentShards.open(await Promise.all(shards.map((file) => latents.path(file))));
     const codec = codecConfig(JSON.parse(await readFile(await latents.path("codec.json"), "utf8")));
     checkFit(config, data, codec);
+    checkClasses(config, latents);
 
-    for (const file of CODEC_FILES) {
+    for (const file of [...CODEC_FILES, ...latents.files.filter((name) => name === CLASS_NAMES)]) {
       if (files.has(file)) continue;
       const temporary = join(out, "tmp", file);
       await copyFile(await latents.path(file), temporary);
@@ -145,6 +148,15 @@ function checkFit({ model, batchImages, flip }: TrainConfig, data: LatentSource,
     throw new DataError(
       'Cannot train with flip: the latents of a mirrored image are not mirrored with the codec "patch-pca"',
     );
+}
+
+/** @throws {DataError} If the model is to be told classes, and the images have none, or more than it has. */
+function checkClasses({ model: { text } }: TrainConfig, { manifest }: Artifact): void {
+  const { classes } = manifest.facts;
+  if (!text || typeof classes !== "number" || (classes > 0 && classes <= text.classes)) return;
+  throw new DataError(
+    `Cannot train on these latents: their images are of ${classes} classes, and the model is told one of ${text.classes}`,
+  );
 }
 
 async function openDecoder(latents: Artifact, codec: CodecConfig, config: TrainConfig): Promise<CodecDecoder> {
