@@ -68,7 +68,9 @@ test.each(sequences)("%s takes %d steps as the reference's scheduler", async (sc
   const latents = spec([x.length]);
   const update = (_: unknown, inputs: Record<string, tf.Tensor1D>) => {
     const [x, output, previous, coefficients] = ["x", "output", "previous", "coefficients"].map((name) => inputs[name]);
-    return { outputs: { ...solverUpdate(x!, output!, previous!, coefficients!, { clip: plan.clip, prediction: "epsilon" }) } };
+    return {
+      outputs: { ...solverUpdate(x!, output!, previous!, coefficients!, { clip: plan.clip, prediction: "epsilon" }) },
+    };
   };
   await using program = await compile(
     update,
