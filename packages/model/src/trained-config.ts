@@ -4,8 +4,8 @@ import { madformerConfig, ModelConfigError, type MadformerConfig } from "./confi
 const Step = z.int().nonnegative().describe("Updates that the weights have had");
 
 /**
- * What `config.json` says beside weights, whoever wrote it: `train` (which says how it was trained), `export` (a copy of
- * that) or `import`. Further fields say where they came from.
+ * What `config.json` says beside weights, whoever wrote it: `train` (which says how it was trained), `export` (a copy
+ * of that) or `import`. Further fields say where they came from.
  */
 const TrainedConfigFile = z.looseObject({
   format: z.literal(1),
