@@ -79,7 +79,7 @@ const result = Evaluation.parse({
   noise,
   verdict: incomparable === null ? verdictOf(score.manifest.facts.mean, baseScore.manifest.facts.mean, noise) : null,
   incomparable,
-  others: coverage(),
+  others: others(),
   stages: await stagesOf(),
 });
 mkdirSync(options.out, { recursive: true });
@@ -271,10 +271,10 @@ function differenceOfKind(base, head) {
   return null;
 }
 
-/** Precision and recall of the last checkpoint, where both sides have them. */
-function coverage() {
+/** Other measures of the last checkpoint, such as precision and recall, where both sides have them. */
+function others() {
   const [before, now] = [baseScore, score].map(({ manifest }) => manifest.facts.groups.at(-1));
-  return ["precision", "recall"].flatMap((name) =>
+  return Object.keys(score.manifest.facts.measures ?? { precision: {}, recall: {} }).flatMap((name) =>
     typeof before[name] === "number" && typeof now[name] === "number"
       ? [{ name, score: now[name], base: before[name] }]
       : [],

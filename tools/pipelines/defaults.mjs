@@ -7,7 +7,7 @@
  */
 import { writeFileSync } from "node:fs";
 import path from "node:path";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { configSchema } from "@madformer/stage";
 import { findStages } from "./stages.mjs";
 
@@ -15,10 +15,9 @@ const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..")
 
 /** @type {Record<string, Record<string, unknown>>} */
 const defaults = {};
-for (const { name, packageName } of findStages(root).values()) {
-  const exported = Object.values(/** @type {Record<string, unknown>} */ (await import(packageName)));
-  const stage = exported.find((value) => isObject(value) && "run" in value && value["name"] === name);
-  if (!isObject(stage)) throw new Error(`Cannot write defaults: ${packageName} exports no stage "${name}"`);
+for (const { name, entry } of findStages(root).values()) {
+  const built = entry.replace("/src/", "/dist/").replace(/\.ts$/, ".js");
+  const { stage } = await import(pathToFileURL(path.join(root, built)).href);
   const { properties = {} } = configSchema(/** @type {never} */ (stage));
   const fields = Object.entries(properties).flatMap(([field, schema]) =>
     isObject(schema) && "default" in schema ? [[field, schema["default"]]] : [],

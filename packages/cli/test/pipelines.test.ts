@@ -1,9 +1,10 @@
 /** Each pipeline of the workspace can run: its configs are complete and right, its stages get what they need. */
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { readdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { configSchema, parseConfig, readPipeline } from "@madformer/stage";
 import { bundlesOf } from "../src/bundles.js";
+import { GUIDES } from "../src/stages/guide.js";
 import { STAGES } from "../src/stages/table.js";
 
 const root = fileURLToPath(new URL("../../../pipelines", import.meta.url));
@@ -65,9 +66,14 @@ test("a stage that can compile a program chooses with what it computes, and no o
   }
 }, 120_000);
 
-test("the table says of each stage what its package says, and where its bundle is", async () => {
-  for (const { name, folder, load } of STAGES) {
-    expect((await load()).name).toBe(name);
-    expect(readdirSync(join(root, "..", folder, "src/stages"))).toContain(`${name}.ts`);
+test("the table has the stages that packages name, each with its guide, in the order of a reproduction", async () => {
+  const { findStages } = (await import(join(root, "../tools/pipelines/stages.mjs"))) as {
+    findStages: (root: string) => ReadonlyMap<string, { readonly packageDir: string }>;
+  };
+  const named = findStages(join(root, ".."));
+  expect(STAGES.map(({ name }) => name)).toEqual(Object.keys(GUIDES));
+  expect(STAGES.map(({ name }) => name).sort()).toEqual([...named.keys()].sort());
+  for (const { name, folder, summary, load } of STAGES) {
+    expect([(await load()).name, folder, summary === ""]).toEqual([name, named.get(name)?.packageDir, false]);
   }
 });

@@ -179,6 +179,17 @@ describe("the scores", () => {
     expect(count(alone, /<figure class="plot/g)).toBe(0);
     expect(textOf(alone)).toContain("A run FD 3.000 . FD 3.000 Computing time 2.4 s Scores Lineage");
   });
+
+  test("have a column for each measure that they name, and a key number", async () => {
+    const { manifest } = fixture.score;
+    const measures = { mind: { label: "M <b>IND", best: "lower" } };
+    const groups = [{ name: "final", distance: 3, mind: 0.0625 }];
+    const facts = { metric: "FD", groups, measures };
+    const html = await pageOf({ score: { ...fixture.score, manifest: { ...manifest, facts } } });
+    expect(html).not.toContain("<b>IND");
+    expect(textOf(html)).toContain("M &lt;b&gt;IND 0.063");
+    expect(textOf(html)).toContain("Group Step FD M &lt;b&gt;IND Samples final – 3.000 0.063 –");
+  });
 });
 
 describe("the curves", () => {

@@ -87,7 +87,9 @@ function scoresOf(runs: readonly ComparedRun[], stage: string): Measure[] {
       values: runs.map((run) => (factsOf(run)["metric"] === metric ? numberOf(factsOf(run)[name]) : undefined)),
     })),
   );
-  const others = ["precision", "recall"].map((name): Measure => ({
+  const told = runs.map((run) => factsOf(run)["measures"] ?? { precision: {}, recall: {} });
+  const measures = new Set(told.flatMap((one) => Object.keys(one as object)));
+  const others = [...measures].map((name): Measure => ({
     name: `${name}${stage === "score" ? "" : ` of ${stage}`}`,
     kind: "score",
     values: runs.map((run) => {

@@ -1,4 +1,8 @@
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import type { Stage } from "@madformer/stage";
+import { GUIDES } from "./guide.js";
 
 /** A stage as the command line lists it. Its package is loaded when it is needed: `--help` must not start an engine. */
 export interface StageEntry {
@@ -9,91 +13,38 @@ export interface StageEntry {
   readonly load: () => Promise<Stage<never>>;
 }
 
-const entry = (name: string, folder: string, summary: string, load: () => Promise<unknown>): StageEntry => ({
-  name,
-  folder,
-  summary,
-  load: load as () => Promise<Stage<never>>,
-});
+const PACKAGES = join(dirname(fileURLToPath(import.meta.url)), "../../..");
 
-/** All stages, in the order of a whole reproduction. */
-export const STAGES: readonly StageEntry[] = [
-  entry(
-    "dataset",
-    "packages/data-prep",
-    "get images: drawn faces, a folder, tars, the Hugging Face hub, S3",
-    async () => (await import("@madformer/data-prep")).datasetStage,
-  ),
-  entry(
-    "shards",
-    "packages/data-prep",
-    "decode, crop and resize images into Arrow shards",
-    async () => (await import("@madformer/data-prep")).shardsStage,
-  ),
-  entry(
-    "vae",
-    "packages/data-prep",
-    "train or import an autoencoder",
-    async () => (await import("@madformer/data-prep")).vaeStage,
-  ),
-  entry(
-    "latents",
-    "packages/data-prep",
-    "encode images",
-    async () => (await import("@madformer/data-prep")).latentsStage,
-  ),
-  entry(
-    "train",
-    "packages/train",
-    "train a MADFormer on latents",
-    async () => (await import("@madformer/train")).trainStage,
-  ),
-  entry(
-    "import",
-    "packages/data-prep",
-    "take weights from PyTorch or safetensors: a file, https, S3, Hugging Face",
-    async () => (await import("@madformer/data-prep")).importStage,
-  ),
-  entry(
-    "export",
-    "packages/train",
-    "weights as safetensors and PyTorch's file, programs as ONNX",
-    async () => (await import("@madformer/train")).exportStage,
-  ),
-  entry(
-    "sample",
-    "packages/sample",
-    "sample images from a checkpoint",
-    async () => (await import("@madformer/sample")).sampleStage,
-  ),
-  entry(
-    "faces-net",
-    "packages/fid",
-    "train the network whose features score drawn faces",
-    async () => (await import("@madformer/fid")).facesNetStage,
-  ),
-  entry(
-    "features",
-    "packages/fid",
-    "features of images and their statistics",
-    async () => (await import("@madformer/fid")).featuresStage,
-  ),
-  entry(
-    "score",
-    "packages/fid",
-    "Fréchet distance, precision and recall",
-    async () => (await import("@madformer/fid")).scoreStage,
-  ),
-  entry(
-    "classes",
-    "packages/fid",
-    "how often a network reads the class that was asked for",
-    async () => (await import("@madformer/fid")).classesStage,
-  ),
-  entry(
-    "report",
-    "packages/report",
-    "one page about a run",
-    async () => (await import("@madformer/report")).reportStage,
-  ),
-];
+/**
+ * All stages, in the order of their guides. Which there are, the packages say that have them: `"madformer": { "stages":
+ * ... }` in package.json, which bundles and Nx go by, too.
+ */
+export const STAGES: readonly StageEntry[] = inOrder(
+  readdirSync(PACKAGES)
+    .filter((dir) => existsSync(join(PACKAGES, dir, "package.json")))
+    .flatMap((dir) => {
+      const { madformer } = JSON.parse(readFileSync(join(PACKAGES, dir, "package.json"), "utf8")) as Manifest;
+      return Object.entries(madformer?.stages ?? {}).map(([name, source]) => entryOf(dir, name, source));
+    }),
+);
+
+interface Manifest {
+  readonly madformer?: { readonly stages?: Readonly<Record<string, string>> };
+}
+
+/** @param source The file that exports `stage`, in its package. */
+function entryOf(dir: string, name: string, source: string): StageEntry {
+  const built = join(PACKAGES, dir, source.replace(/^src\//, "dist/").replace(/\.ts$/, ".js"));
+  return {
+    name,
+    summary: GUIDES[name]?.summary ?? "",
+    folder: `packages/${dir}`,
+    load: async () => ((await import(pathToFileURL(built).href)) as { readonly stage: Stage<never> }).stage,
+  };
+}
+
+function inOrder(entries: readonly StageEntry[]): StageEntry[] {
+  const names = Object.keys(GUIDES);
+  const place = ({ name }: StageEntry): number => (names.includes(name) ? names.indexOf(name) : names.length);
+  return [...entries].sort((a, b) => place(a) - place(b));
+}

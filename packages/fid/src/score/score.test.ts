@@ -5,10 +5,11 @@ import { FeatureFile, writeFeatures } from "../features/feature-file.js";
 import { PUBLISHED_INCEPTION } from "../features/network-names.js";
 import { frechetDistance } from "../frechet.js";
 import { normals } from "../linalg/testing.js";
+import { coverageOf } from "../metrics/coverage.js";
 import { precisionRecall } from "../neighbours/precision-recall.js";
 import { FeatureStatistics } from "../statistics/feature-statistics.js";
 import { FeaturesArtifact, type FeatureFacts } from "./features-artifact.js";
-import { coverageOf, floorOf, inOrder, summaryOf } from "./scores.js";
+import { floorOf, inOrder, summaryOf } from "./scores.js";
 import { assertComparable, metricName } from "./side.js";
 
 const DIMS = 3;
@@ -194,6 +195,7 @@ describe("inOrder() and summaryOf()", () => {
     name,
     samples: 10,
     distance,
+    numbers: {},
     ...(step === undefined ? {} : { step }),
     ...(weights === undefined ? {} : { weights }),
   });

@@ -2,8 +2,8 @@ import { DataError } from "@madformer/artifacts";
 import { permutation, randomKey } from "@madformer/engine";
 import type { FeatureFile } from "../features/feature-file.js";
 import { frechetDistance, type Gaussian } from "../frechet.js";
-import { precisionRecall, type PrecisionRecall } from "../neighbours/precision-recall.js";
 import { FeatureStatistics } from "../statistics/feature-statistics.js";
+import { numbersOf, type MetricOptions } from "./metrics.js";
 import type { Side, SideGroup } from "./side.js";
 
 /**
@@ -45,37 +45,6 @@ export async function floorOf(reference: FeatureFile, samples: number, seed: num
   };
 }
 
-/** Precision and recall, and of how many images on either side. */
-export interface Coverage extends PrecisionRecall {
-  readonly images: number;
-}
-
-/**
- * Precision and recall of as many images of either side, chosen at random where there are more.
- *
- * @param limit Images of a side at most: time grows with its square, memory with it.
- * @returns Nothing if a side has too few.
- */
-export async function coverageOf(
-  reference: FeatureFile,
-  samples: FeatureFile,
-  { limit, neighbours, seed, signal }: CoverageOptions,
-): Promise<Coverage | undefined> {
-  const images = Math.min(limit, reference.rows, samples.rows);
-  if (images <= neighbours) return undefined;
-  const chosen = async (file: FeatureFile, purpose: string): Promise<Float32Array> =>
-    file.select(permutation(randomKey(seed, purpose), file.rows, { size: images }).sort());
-  const [of, by] = [await chosen(reference, "neighbours/reference"), await chosen(samples, "neighbours/samples")];
-  return { ...(await precisionRecall(of, by, reference.dims, { neighbours, signal })), images };
-}
-
-export interface CoverageOptions {
-  readonly limit: number;
-  readonly neighbours: number;
-  readonly seed: number;
-  readonly signal: AbortSignal;
-}
-
 /** How near one group of samples is to the reference. */
 export interface GroupScore {
   readonly name: string;
@@ -85,10 +54,8 @@ export interface GroupScore {
   readonly samples?: number;
   /** Fréchet distance of all of them to all reference images. */
   readonly distance: number;
-  readonly precision?: number;
-  readonly recall?: number;
-  /** Images of either side that precision and recall are of. */
-  readonly neighbourImages?: number;
+  /** What `METRICS` say of it, where there are features. */
+  readonly numbers: Readonly<Record<string, number>>;
 }
 
 /** Groups in the order of their steps; those without one stay where they are, before the others. */
@@ -119,7 +86,7 @@ export function summaryOf(scores: readonly GroupScore[], last: number): Summary 
 export async function scoreOf(
   reference: { readonly side: Side; readonly group: SideGroup },
   samples: { readonly side: Side; readonly group: SideGroup },
-  options: CoverageOptions,
+  options: MetricOptions,
 ): Promise<GroupScore> {
   const { name, step, weights, images } = samples.group;
   const distance = distanceOf(
@@ -129,14 +96,14 @@ export async function scoreOf(
   );
   await using from = await reference.side.features(reference.group);
   await using to = await samples.side.features(samples.group);
-  const coverage = from && to && (await coverageOf(from, to, options));
+  const numbers = from && to ? await numbersOf(from, to, options) : {};
   return {
     name,
     ...(step === undefined ? {} : { step }),
     ...(weights === undefined ? {} : { weights }),
     ...(images === undefined ? {} : { samples: images }),
     distance,
-    ...(coverage && { precision: coverage.precision, recall: coverage.recall, neighbourImages: coverage.images }),
+    numbers,
   };
 }
 

@@ -3,6 +3,7 @@ import { defineStage } from "@madformer/stage";
 import { z } from "zod";
 import { FeaturesArtifact } from "../score/features-artifact.js";
 import { floorOf, inOrder, scoreOf, summaryOf, type GroupScore } from "../score/scores.js";
+import { measuresOf, type Measure } from "../score/metrics.js";
 import { assertComparable, metricName, type Side } from "../score/side.js";
 import { StatisticsArtifact } from "../score/statistics-artifact.js";
 
@@ -90,7 +91,8 @@ export const stage = defineStage({
     const facts = {
       metric: metricName(reference.facts, samples.facts),
       ...summaryOf(scores, last),
-      groups: scores.map((score) => ({ ...score })),
+      groups: scores.map(({ numbers, ...score }) => ({ ...score, ...numbers })),
+      ...toldOf(measuresOf(scores.map(({ numbers }) => numbers))),
       ...(group.images === undefined ? {} : { referenceImages: group.images }),
       ...(reference.facts && samples.facts ? { neighbours } : {}),
       floor: floor ? { ...floor } : null,
@@ -104,6 +106,12 @@ export const stage = defineStage({
     return facts;
   },
 });
+
+/** Measures as facts hold them: not at all, where there are none. */
+function toldOf(measures: Readonly<Record<string, Measure>>) {
+  const told = Object.entries(measures).map(([name, measure]) => [name, { ...measure }] as const);
+  return told.length === 0 ? {} : { measures: Object.fromEntries(told) };
+}
 
 /** @throws {DataError} If the artifact is neither features nor statistics. */
 async function sideOf(artifact: Artifact, input: string): Promise<Side> {

@@ -254,6 +254,10 @@ describe("stage score", () => {
     expect(better.distance).toBeGreaterThan(1.5 * best.distance);
     expect(best.precision).toBeGreaterThan(worst.precision);
     expect(best.recall).toBeGreaterThan(0.5);
+    expect(facts["measures"]).toEqual({
+      precision: { label: "Precision", best: "higher", isShare: true },
+      recall: { label: "Recall", best: "higher", isShare: true },
+    });
     expect(facts).toMatchObject({
       metric: "FD (faces-net)",
       group: "step-300",

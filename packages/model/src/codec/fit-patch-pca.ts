@@ -1,11 +1,12 @@
 import { assertFinite } from "../finite.js";
 import { ShapeError } from "../shape.js";
-import { CodecConfig, MAX_PATCH, valuesOfPatch, type PatchPcaConfig } from "./config.js";
+import { codecConfig } from "./config.js";
 import { eigenvectors, type Eigen } from "./eigenvectors.js";
+import { MAX_PATCH, valuesOfPatch, type PatchPca } from "./kinds/patch-pca.js";
 
 /** A codec of principal components with its weights, as `codecSpecs` lists them. */
 export interface FittedPatchPca {
-  readonly codec: PatchPcaConfig;
+  readonly codec: PatchPca;
   readonly weights: { readonly mean: Float32Array; readonly basis: Float32Array };
   /** Share of the patches' variance that the channels keep, in [0, 1]. */
   readonly keptVariance: number;
@@ -128,7 +129,7 @@ export class PatchPcaFit {
     const total = of.values.reduce((sum, value) => sum + value, 0);
     const { patch, side } = this;
     return {
-      codec: CodecConfig.parse({ kind: "patch-pca", patch, channels, side, scale }) as PatchPcaConfig,
+      codec: codecConfig({ kind: "patch-pca", patch, channels, side, scale }) as PatchPca,
       weights: { mean: Float32Array.from(mean), basis },
       keptVariance: variances.reduce((sum, value) => sum + value, 0) / total,
     };

@@ -13,7 +13,7 @@ import { assertFinite, inBatch, type NameOf } from "../finite.js";
 import type { Parameters } from "../parameters.js";
 import { pixelsOfFloats } from "../pixels.js";
 import { ShapeError } from "../shape.js";
-import { codecSpecs, latentSize, type CodecConfig, type LatentSize } from "./config.js";
+import { codecSpecs, kindOf, latentSize, type CodecConfig, type LatentSize } from "./config.js";
 import { decodeToImages, encodeImages } from "./codec.js";
 
 /** What a codec's program is compiled for. */
@@ -93,8 +93,7 @@ export async function compileCodecEncoder(
   const latents = latentSize(codec, side);
   const images = spec([batchImages, side, side, 3] as const);
   const run = (p: Parameters, inputs: { images: tf.Tensor4D }) => ({ ...encodeImages(p, codec, inputs.images) });
-  const unused = ["decoder.", "post_quant_conv."];
-  const program = await compilePart("encoder", unused, codec, weights, { images }, run, options);
+  const program = await compilePart("encoder", "decoder", codec, weights, { images }, run, options);
   const encoder: CodecEncoder = {
     batchImages,
     latents,
@@ -133,8 +132,7 @@ export async function compileCodecDecoder(
   const run = (p: Parameters, inputs: { latents: tf.Tensor4D }) => ({
     images: decodeToImages(p, codec, inputs.latents),
   });
-  const unused = ["encoder.", "quant_conv."];
-  const program = await compilePart("decoder", unused, codec, weights, { latents }, run, options);
+  const program = await compilePart("decoder", "encoder", codec, weights, { latents }, run, options);
   const decoder: CodecDecoder = {
     batchImages,
     latents: size,
@@ -167,13 +165,14 @@ function wholeBatch(what: string, values: Float32Array, batchImages: number, ima
 
 function compilePart<Inputs extends Tree<TensorSpec>, Outputs extends Tree<tf.Tensor>>(
   name: string,
-  unused: readonly string[],
+  other: "encoder" | "decoder",
   codec: CodecConfig,
   weights: CodecWeights,
   inputs: Inputs,
   run: (p: Parameters, inputs: Tensors<Inputs>) => Outputs,
   { engine, session }: CodecProgramOptions,
 ): Promise<Program<Inputs, Outputs>> {
+  const unused = kindOf(codec).only[other];
   const used = (key: string): boolean => !unused.some((prefix) => key.startsWith(prefix));
   const specs = Object.entries(codecSpecs(codec)).filter(([key]) => used(key));
   const missing = specs.filter(([key]) => !weights[key]).map(([key]) => `"${key}"`);

@@ -1,6 +1,6 @@
 import { count, formatDuration, formatNumber, formatScore } from "../html/format.js";
 import { html, type Content, type Html } from "../html/html.js";
-import { mainGroup } from "../read/facts.js";
+import { mainGroup, measured } from "../read/facts.js";
 import type { Run } from "../run.js";
 import { contents, keyFacts, type Section } from "./section.js";
 
@@ -68,8 +68,10 @@ function keyNumbers(run: Run): [string, Content][] {
     if (value) numbers.push([name, value]);
   };
   if (score && group) add(score.metric, formatScore(score.final ?? group.distance));
-  add("Precision", typeof group?.precision === "number" && formatScore(group.precision));
-  add("Recall", typeof group?.recall === "number" && formatScore(group.recall));
+  for (const [name, { label }] of Object.entries(score?.measures ?? {})) {
+    const value = measured(group, name);
+    add(label, value !== undefined && formatScore(value));
+  }
   add("Samples scored", group?.samples && formatNumber(group.samples));
   add("Network evaluations", sampler?.nfe && formatNumber(sampler.nfe));
   add("Parameters", exported?.parameters && millions(exported.parameters));

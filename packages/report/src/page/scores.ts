@@ -3,7 +3,7 @@ import { html, type Html } from "../html/html.js";
 import type { Point } from "../plot/curve.js";
 import { plot } from "../plot/figure.js";
 import type { ChartSpec } from "../plot/chart.js";
-import { mainGroup, type ScoreFacts, type ScoreGroup } from "../read/facts.js";
+import { mainGroup, measured, type ScoreFacts, type ScoreGroup } from "../read/facts.js";
 import type { Run } from "../run.js";
 import { digestCode, scrolling, type Section } from "./section.js";
 
@@ -18,7 +18,7 @@ export function scoresSection(run: Run): Section | undefined {
     id: "scores",
     title: "Scores",
     content: html`${explanation(run, score)}
-    ${stepped.length > 1 && html`<div class="plots">${distancePlot(score, stepped)}${precisionPlot(stepped)}</div>`}
+    ${stepped.length > 1 && html`<div class="plots">${distancePlot(score, stepped)}${sharesPlot(score, stepped)}</div>`}
     ${table(score)}`,
   };
 }
@@ -83,13 +83,14 @@ function distancePlot(score: ScoreFacts, groups: readonly (ScoreGroup & { step: 
   });
 }
 
-function precisionPlot(groups: readonly (ScoreGroup & { step: number })[]): Html | undefined {
-  const series = (["precision", "recall"] as const).flatMap((name) => {
+function sharesPlot({ measures }: ScoreFacts, groups: readonly (ScoreGroup & { step: number })[]): Html | undefined {
+  const shares = Object.entries(measures).filter(([, { isShare }]) => isShare);
+  const series = shares.flatMap(([name, { label }]) => {
     const points = groups.flatMap((group): Point[] => {
-      const value = group[name];
-      return typeof value === "number" ? [[group.step, value]] : [];
+      const value = measured(group, name);
+      return value === undefined ? [] : [[group.step, value]];
     });
-    return points.length > 1 ? [{ name: name === "precision" ? "Precision" : "Recall", points, dots: true }] : [];
+    return points.length > 1 ? [{ name: label, points, dots: true }] : [];
   });
   if (series.length === 0) return undefined;
   return plot({
@@ -117,6 +118,7 @@ function precisionPlot(groups: readonly (ScoreGroup & { step: number })[]): Html
 
 function table(score: ScoreFacts): Html {
   const main = mainGroup(score.groups);
+  const measures = Object.entries(score.measures);
   const cell = (value: number | null | undefined, format: (value: number) => string): Html =>
     html`<td class="number">${typeof value === "number" ? format(value) : html`<span class="missing">–</span>`}</td>`;
   return html`<figure>
@@ -131,8 +133,7 @@ function table(score: ScoreFacts): Html {
             <th scope="col">Group</th>
             <th scope="col" class="number">Step</th>
             <th scope="col" class="number">${score.metric}</th>
-            <th scope="col" class="number">Precision</th>
-            <th scope="col" class="number">Recall</th>
+            ${measures.map(([, { label }]) => html`<th scope="col" class="number">${label}</th>`)}
             <th scope="col" class="number">Samples</th>
           </tr>
         </thead>
@@ -142,7 +143,7 @@ function table(score: ScoreFacts): Html {
               html`<tr class="${group === main && "main"}">
                 <th scope="row">${group.name}</th>
                 ${cell(group.step, formatNumber)}${cell(group.distance, formatScore)}
-                ${cell(group.precision, formatScore)}${cell(group.recall, formatScore)}${cell(group.samples, formatNumber)}
+                ${measures.map(([name]) => cell(measured(group, name), formatScore))}${cell(group.samples, formatNumber)}
               </tr>`,
           )}
         </tbody>

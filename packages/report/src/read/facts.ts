@@ -8,18 +8,26 @@ import { z } from "zod";
 const Count = z.number().nonnegative();
 const Group = z.object({ name: z.string(), step: z.number().nullish(), images: Count.nullish() });
 
+const Measure = z.object({ label: z.string(), best: z.enum(["higher", "lower"]), isShare: z.boolean().default(false) });
+
+/** Of scores that do not say which measures they have: there were no others then. */
+const FIRST_MEASURES = {
+  precision: { label: "Precision", best: "higher" as const, isShare: true },
+  recall: { label: "Recall", best: "higher" as const, isShare: true },
+};
+
 export const ScoreFacts = z.object({
   metric: z.string(),
   final: z.number().nullish(),
   mean: z.number().nullish(),
+  /** How to read numbers of the groups, by name. */
+  measures: z.record(z.string(), Measure).default(FIRST_MEASURES),
   groups: z
     .array(
-      z.object({
+      z.looseObject({
         name: z.string(),
         step: z.number().nullish(),
         distance: z.number(),
-        precision: z.number().nullish(),
-        recall: z.number().nullish(),
         samples: Count.nullish(),
       }),
     )
@@ -32,6 +40,12 @@ export const ScoreFacts = z.object({
 });
 export type ScoreFacts = z.infer<typeof ScoreFacts>;
 export type ScoreGroup = ScoreFacts["groups"][number];
+
+/** A measure's number of a group, where it has one. */
+export function measured(group: ScoreGroup | undefined, name: string): number | undefined {
+  const value = group?.[name];
+  return typeof value === "number" ? value : undefined;
+}
 
 export const SampleFacts = z.object({
   groups: z.array(Group.extend({ folder: z.string(), weights: z.string().nullish() })).default([]),

@@ -8,6 +8,7 @@ import {
   compileCodecDecoder,
   fromStateDict,
   geometryOf,
+  latentsMirror,
   madformerSpecs,
   parameterCount,
   pixelsPerLatent,
@@ -144,9 +145,9 @@ function checkFit({ model, batchImages, flip }: TrainConfig, data: LatentSource,
         `the model has ${model.blocks} blocks of ${model.blockSide} x ${model.blockSide} pixels with ${model.latentChannels} channels`,
     );
   if (data.length === 0) throw new DataError(`Cannot train on no latents, expected some for batches of ${batchImages}`);
-  if (flip && codec.kind === "patch-pca")
+  if (flip && !latentsMirror(codec))
     throw new DataError(
-      'Cannot train with flip: the latents of a mirrored image are not mirrored with the codec "patch-pca"',
+      `Cannot train with flip: the latents of a mirrored image are not mirrored with the codec "${codec.kind}"`,
     );
 }
 
