@@ -1,7 +1,7 @@
-import { permutation, randomKey } from "@madformer/engine";
 import type { FeatureFile } from "../features/feature-file.js";
 import { precisionRecall, type PrecisionRecall } from "../neighbours/precision-recall.js";
 import type { Metric, MetricOptions } from "../score/metrics.js";
+import { someFeatures } from "./some-features.js";
 
 /** Precision and recall, and of how many images on either side. */
 export interface Coverage extends PrecisionRecall {
@@ -21,9 +21,8 @@ export async function coverageOf(
 ): Promise<Coverage | undefined> {
   const images = Math.min(limit, reference.rows, samples.rows);
   if (images <= neighbours) return undefined;
-  const chosen = async (file: FeatureFile, purpose: string): Promise<Float32Array> =>
-    file.select(permutation(randomKey(seed, purpose), file.rows, { size: images }).sort());
-  const [of, by] = [await chosen(reference, "neighbours/reference"), await chosen(samples, "neighbours/samples")];
+  const of = await someFeatures(reference, images, seed, "neighbours/reference");
+  const by = await someFeatures(samples, images, seed, "neighbours/samples");
   return { ...(await precisionRecall(of, by, reference.dims, { neighbours, signal })), images };
 }
 

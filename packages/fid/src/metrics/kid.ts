@@ -1,5 +1,7 @@
 import { BLOCK_ROWS, RowProducts } from "../linalg/row-products.js";
+import type { Metric } from "../score/metrics.js";
 import { NumpyRandom } from "./numpy-random.js";
+import { someFeatures } from "./some-features.js";
 
 export interface KidOptions {
   /** Subsets of either side that are compared. */
@@ -82,3 +84,27 @@ function kernelSum(products: RowProducts, x: Float32Array, y: Float32Array, dims
   }
   return sum;
 }
+
+/** torch-fidelity's subsets and their seed. */
+const SUBSETS = { subsets: 100, size: 1000, seed: 2020 } as const;
+/** Features of a side that subsets are taken from; 50,000 of 2048 channels would be 400 MB. */
+const MOST = 10_000;
+
+/**
+ * Kernel distance and its spread over subsets of 1,000 features, as torch-fidelity chooses them; where a side has fewer
+ * than that, subsets are half of the smaller side.
+ */
+export const kernelDistance: Metric = {
+  measures: { kid: { label: "Kernel distance (KID)", best: "lower" } },
+  async of(reference, samples, { seed, signal }) {
+    const fewest = Math.min(reference.rows, samples.rows);
+    const size = fewest >= SUBSETS.size ? SUBSETS.size : Math.floor(fewest / 2);
+    if (size < 2) return undefined;
+    const [of, by] = [
+      await someFeatures(reference, MOST, seed, "kid/reference"),
+      await someFeatures(samples, MOST, seed, "kid/samples"),
+    ];
+    const { mean, std } = await kid(of, by, reference.dims, { ...SUBSETS, size, signal });
+    return { kid: mean, kidStd: std, kidSubset: size };
+  },
+};

@@ -1,5 +1,7 @@
 import { normal, randomKey } from "@madformer/engine";
 import { BLOCK_ROWS, RowProducts } from "../linalg/row-products.js";
+import type { Metric } from "../score/metrics.js";
+import { someFeatures } from "./some-features.js";
 
 export interface MindOptions {
   /** Directions that features are projected on. */
@@ -80,3 +82,18 @@ function sortedProjections(
   for (const values of result) values.sort();
   return result;
 }
+
+const DIRECTIONS = 1024;
+/** Features of either side at most: the paper finds 5,000 to be enough. */
+const MOST = 5000;
+
+/** Monge distance of as many features of either side, chosen at random where there are more. */
+export const mongeDistance: Metric = {
+  measures: { mind: { label: "Sliced Wasserstein distance (MIND)", best: "lower" } },
+  async of(reference, samples, { seed, signal }) {
+    const images = Math.min(MOST, reference.rows, samples.rows);
+    const of = await someFeatures(reference, images, seed, "mind/reference");
+    const by = await someFeatures(samples, images, seed, "mind/samples");
+    return { mind: await mind(of, by, reference.dims, { directions: DIRECTIONS, seed, signal }), mindImages: images };
+  },
+};

@@ -1,5 +1,7 @@
 import type { FeatureFile } from "../features/feature-file.js";
 import { coverage } from "../metrics/coverage.js";
+import { kernelDistance } from "../metrics/kid.js";
+import { mongeDistance } from "../metrics/mind.js";
 
 /** How people read a number of a group of samples. */
 export interface Measure {
@@ -30,7 +32,7 @@ export interface Metric {
 }
 
 /** All of them: a new one is a file of `metrics/` and its name here. */
-const METRICS: readonly Metric[] = [coverage];
+const METRICS: readonly Metric[] = [coverage, kernelDistance, mongeDistance];
 
 /** What they say of samples. */
 export async function numbersOf(

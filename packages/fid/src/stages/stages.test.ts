@@ -247,9 +247,10 @@ describe("stage score", () => {
     const context = await contextIn(join(folder, "score"));
     const facts = await score.run(score.config.parse({ last: 2 }), { reference, samples }, context);
 
-    const groups = facts["groups"] as { step: number; distance: number; precision: number; recall: number }[];
+    type Group = Record<"step" | "distance" | "precision" | "recall" | "kid" | "mind", number>;
+    const groups = facts["groups"] as Group[];
     expect(groups.map(({ step }) => step)).toEqual([20, 100, 300]);
-    const [worst, better, best] = groups as [(typeof groups)[0], (typeof groups)[0], (typeof groups)[0]];
+    const [worst, better, best] = groups as [Group, Group, Group];
     expect(worst.distance).toBeGreaterThan(1.5 * better.distance);
     expect(better.distance).toBeGreaterThan(1.5 * best.distance);
     expect(best.precision).toBeGreaterThan(worst.precision);
@@ -257,7 +258,13 @@ describe("stage score", () => {
     expect(facts["measures"]).toEqual({
       precision: { label: "Precision", best: "higher", isShare: true },
       recall: { label: "Recall", best: "higher", isShare: true },
+      kid: { label: "Kernel distance (KID)", best: "lower" },
+      mind: { label: "Sliced Wasserstein distance (MIND)", best: "lower" },
     });
+    for (const name of ["kid", "mind"] as const) {
+      expect(worst[name]).toBeGreaterThan(1.5 * better[name]);
+      expect(better[name]).toBeGreaterThan(best[name]);
+    }
     expect(facts).toMatchObject({
       metric: "FD (faces-net)",
       group: "step-300",
