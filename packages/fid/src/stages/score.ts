@@ -39,8 +39,8 @@ export type ScoreConfig = z.infer<typeof ScoreConfig>;
  * them Writes scores.json: the facts, with the digests of what they come from
  *
  * For each group of samples (a checkpoint): the Fréchet distance to the reference, and what `metrics.ts` lists. The
- * floor is the distance of some reference images, as many as the last group has samples and half of them at most, to the others:
- * what a perfect model would get. Distances of different numbers of images are not comparable.
+ * floor is the distance of some reference images, as many as the last group has samples and half of them at most, to
+ * the others: what a perfect model would get. Distances of different numbers of images are not comparable.
  *
  * Of statistics alone nobody knows the network: the distance has no network's name, and what needs features is left
  * out.
