@@ -135,6 +135,26 @@ describe("stage latents", () => {
       expect(expected.logvar).not.toBeNull();
     }));
 
+  test("opens each shard once, and none that is encoded already", () =>
+    inFolder(async (folder) => {
+      const shards = await shardsIn(join(folder, "shards"));
+      const vae = await vaeIn(join(folder, "vae"));
+      const opened: string[] = [];
+      const path = (file: string) => {
+        opened.push(file);
+        return shards.path(file);
+      };
+      const facts = { images: IMAGES, side: SIDE, classes: null };
+      const watched: Artifact = { ...shards, path, manifest: { ...shards.manifest, facts } };
+      const context = await contextIn(join(folder, "out"));
+      const inputs = { shards: watched, vae };
+      const { classes } = await stage.run(config({ batchImages: 3 }), inputs, context);
+      expect(opened).toEqual(["images-00000.arrow", "images-00001.arrow", "images-00002.arrow"]);
+      expect(classes).toBeGreaterThan(1);
+      expect((await stage.run(config({ batchImages: 3 }), inputs, context))["classes"]).toBe(classes);
+      expect(opened).toHaveLength(3);
+    }));
+
   test("leaves variances their ratios if told so", () =>
     inFolder(async (folder) => {
       const shards = await shardsIn(join(folder, "shards"));

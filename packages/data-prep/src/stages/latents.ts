@@ -86,15 +86,16 @@ async function runLatents(
   await using encoder = await compileCodecEncoder(codec, weights, { batchImages: config.batchImages, side });
 
   const counter = new Counter(config, shards, context);
+  let classes = 0;
   for (const name of names) {
     const file = name.replace("images-", "latents-");
-    const finished = files.has(file) ? files.note(file) : undefined; // how many latents it holds
-    if (typeof finished === "number") counter.add(finished);
-    else {
-      const temporary = join(out, "tmp", file);
-      const latents = await encodeShard(await shards.path(name), temporary, side, encoder, config, counter, signal);
-      await files.add(temporary, file, latents);
-    }
+    const temporary = join(out, "tmp", file);
+    const finished = files.has(file) ? Encoded.safeParse(files.note(file)).data : undefined;
+    const made =
+      finished ?? (await encodeShard(await shards.path(name), temporary, side, encoder, config, counter, signal));
+    if (finished) counter.add(finished.latents);
+    else await files.add(temporary, file, made);
+    classes = Math.max(classes, made.classes);
   }
   await copyClassNames(shards, files);
   if (counter.done === 0) throw new DataError("Cannot make latents: the shards hold no image");
@@ -104,10 +105,17 @@ async function runLatents(
     channels: encoder.latents.channels,
     codec: codec.kind,
     imageSide: side,
-    classes: await classesOf(shards, signal),
+    classes: numberOf(shards, "classes") ?? classes,
     flip: config.flip,
   };
 }
+
+/** What a shard of latents holds: noted with it, so that nobody opens the images again. */
+const Encoded = z.object({
+  latents: z.int().nonnegative(),
+  classes: z.int().nonnegative().describe("One more than the highest label"),
+});
+type Encoded = z.infer<typeof Encoded>;
 
 /** Latents made so far. */
 class Counter {
@@ -119,8 +127,7 @@ class Counter {
     { manifest }: Artifact,
     private readonly context: StageContext,
   ) {
-    const images = manifest.facts["images"];
-    this.total = typeof images === "number" ? images * (flip ? 2 : 1) : 0;
+    this.total = (numberOf({ manifest }, "images") ?? 0) * (flip ? 2 : 1);
   }
 
   add(latents: number): void {
@@ -155,7 +162,6 @@ async function makeCodec(
   await finishCodec(context, fitted satisfies Codec);
 }
 
-/** @returns How many latents it wrote. */
 async function encodeShard(
   from: string,
   to: string,
@@ -164,11 +170,11 @@ async function encodeShard(
   { flip }: LatentsConfig,
   counter: Counter,
   signal: AbortSignal,
-): Promise<number> {
+): Promise<Encoded> {
   const { side: h, channels } = encoder.latents;
   await using writer = await LatentShardWriter.create(to, { height: h, width: h, channels });
   let rows: Row[] = [];
-  let latents = 0;
+  let [latents, classes] = [0, 0];
   const encode = async (): Promise<void> => {
     if (rows.length === 0) return;
     const size = side ** 2 * 3;
@@ -186,13 +192,14 @@ async function encodeShard(
   };
   for await (const image of readImageShards([from], { signal }))
     for (const row of await rowsOf(image, side, flip)) {
+      classes = Math.max(classes, (row.label ?? -1) + 1);
       rows.push(row);
       if (rows.length === encoder.batchImages) await encode();
     }
   await encode();
   signal.throwIfAborted();
   await writer.finish();
-  return latents;
+  return { latents, classes };
 }
 
 interface Row {
@@ -221,16 +228,16 @@ function mirrored(pixels: Uint8Array, side: number): Uint8Array {
   return result;
 }
 
+/** The side of all images: as their stage says, or else that of the first. */
 async function sideOf(shards: Artifact, signal: AbortSignal): Promise<number> {
+  const side = numberOf(shards, "side");
+  if (side !== undefined) return side;
   for await (const { width } of imagesInShards(shards, signal)) return width;
   throw new DataError("Cannot make latents: the shards hold no image");
 }
 
-/** How many classes there are: labels run from 0. */
-async function classesOf(shards: Artifact, signal: AbortSignal): Promise<number> {
-  const fact = shards.manifest.facts["classes"];
-  if (typeof fact === "number") return fact;
-  let classes = 0;
-  for await (const { label } of imagesInShards(shards, signal)) classes = Math.max(classes, (label ?? -1) + 1);
-  return classes;
+/** A number that the stage before says of what it made; nothing of a folder that no stage made. */
+function numberOf({ manifest }: Pick<Artifact, "manifest">, fact: string): number | undefined {
+  const value = manifest.facts[fact];
+  return typeof value === "number" ? value : undefined;
 }
