@@ -1,4 +1,4 @@
-import { allocate, nodesOf, sizeOf, type Graph, type Node, type Op, type OpKind } from "../ir/graph.js";
+import { nodesOf, sizeOf, type Graph, type Node, type Op, type OpKind } from "../ir/graph.js";
 import { lowerChannelsFirst } from "./lower-channels-first.js";
 import { MICROSOFT, OnnxBuilder, valueInfo, type OnnxTarget } from "./builder.js";
 import { lowerBinary, lowerCompare, lowerSelect, lowerUnary } from "./lower-elementwise.js";
@@ -175,8 +175,8 @@ function lowerMatmul(...[onnx, node, inputs, out]: Parameters<Lowering<"matmul">
   const flat = (node: Node, name: string): string =>
     node.shape.length === 2 ? name : onnx.reshape(name, node.shape.slice(-2));
   const batches = sizeOf(node.shape.slice(0, -2));
-  if (onnx.target === "openvino" && a.shape.at(transposeA ? -2 : -1) === 0) {
-    // OpenVINO does not compile sums of no terms.
+  if (onnx.target === "openvino" && (sizeOf(a.shape) === 0 || sizeOf(b.shape) === 0)) {
+    // OpenVINO compiles no products of nothing, nor sums of no terms.
     const zeros = onnx.op("Expand", [onnx.scalar(0), onnx.ints(node.shape)], {}, c === undefined ? out : {});
     return c === undefined ? zeros : onnx.op("Add", [zeros, z], {}, out);
   }
@@ -248,13 +248,6 @@ export function lowerToOnnx(
       const parts = split.slices.map((slice) => wanted.get(slice) ?? onnx.name("Split"));
       onnx.add("Split", [...inputs, onnx.ints(split.sizes)], parts, { axis: split.axis });
       split.slices.forEach((slice, i) => names.set(slice, parts[i] as string));
-      continue;
-    }
-    if (target === "openvino" && sizeOf(node.shape) === 0 && node.op.kind !== "input") {
-      // OpenVINO does not compile products of nothing: whatever has no elements is written down.
-      const nothing = onnx.constant(node.dtype, node.shape, allocate(node.dtype, 0));
-      names.set(node, nothing);
-      if (output !== undefined) onnx.add("Identity", [nothing], [output]);
       continue;
     }
     const lower = LOWERINGS[node.op.kind] as Lowering<OpKind>;
