@@ -96,6 +96,9 @@ export class OnnxBuilder {
   }
 
   reshape(x: string, shape: Shape, output?: string): string {
+    // Compiling a reshape of a product to a scalar ends the process: OpenVINO 2026.4.
+    if (this.target === "openvino" && shape.length === 0)
+      return this.op("Squeeze", [x], {}, output === undefined ? {} : { output });
     return this.op("Reshape", [x, this.ints(shape)], { allowzero: 1 }, output === undefined ? {} : { output });
   }
 

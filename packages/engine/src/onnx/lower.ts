@@ -175,6 +175,11 @@ function lowerMatmul(...[onnx, node, inputs, out]: Parameters<Lowering<"matmul">
   const flat = (node: Node, name: string): string =>
     node.shape.length === 2 ? name : onnx.reshape(name, node.shape.slice(-2));
   const batches = sizeOf(node.shape.slice(0, -2));
+  if (onnx.target === "openvino" && (sizeOf(a.shape) === 0 || sizeOf(b.shape) === 0)) {
+    // OpenVINO compiles no products of nothing, nor sums of no terms.
+    const zeros = onnx.op("Expand", [onnx.scalar(0), onnx.ints(node.shape)], {}, c === undefined ? out : {});
+    return c === undefined ? zeros : onnx.op("Add", [zeros, z], {}, out);
+  }
   const plain = node.shape.length === 2;
 
   if (batches === 1) {

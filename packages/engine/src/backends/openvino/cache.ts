@@ -29,6 +29,12 @@ function keyOf(ov: OvLibrary, { digest }: OvModel, properties: OvProperties): st
 
 const digestOf = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex").slice(0, 32);
 
+/** What was compiled before, and the file's bytes: the compiled model reads its constants there, for as long as it lives. */
+export interface Imported {
+  readonly compiled: Pointer;
+  readonly bytes: Uint8Array;
+}
+
 /**
  * A model that an earlier run compiled. The name of its file holds its digest: a damaged one is removed, and compiled
  * anew.
@@ -38,7 +44,7 @@ export async function fromCache(
   core: Pointer,
   model: OvModel,
   properties: OvProperties,
-): Promise<Pointer | undefined> {
+): Promise<Imported | undefined> {
   if (isSmall(model)) return undefined;
   const key = keyOf(ov, model, properties);
   for (const name of await namesIn(cacheFolder())) {
@@ -51,7 +57,7 @@ export async function fromCache(
       const compiled = await ov.makeAsync("ov_core_import_model", core, bytes, bytes.byteLength, "CPU");
       const now = new Date();
       await utimes(path, now, now).catch(() => undefined);
-      return compiled;
+      return { compiled, bytes };
     } catch {
       await rm(path, { force: true });
     }

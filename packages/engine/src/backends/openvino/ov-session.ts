@@ -48,8 +48,9 @@ export class OvSession implements BoundSession {
     try {
       const list = propertyList(properties);
       ov.call("ov_core_set_properties", core, "CPU", list.length, list);
-      const compiled =
-        (await fromCache(ov, core, model, properties)) ?? (await compileModel(ov, core, model, properties));
+      const known = await fromCache(ov, core, model, properties);
+      if (known) return new OvSession(ov, core, known.compiled, { ...model, external: [known.bytes] });
+      const compiled = await compileModel(ov, core, model, properties);
       return new OvSession(ov, core, compiled, model);
     } catch (error) {
       ov.release("ov_core_free", core);
