@@ -94,7 +94,7 @@ inBrowser(`the page in Chromium${executablePath === undefined ? `: ${SKIPPED}` :
     const images = await page.evaluate<[decoded: number, all: number]>(
       "Promise.all([...document.images].map((i) => i.decode().then(() => i.naturalWidth > 0, () => false))).then((ok) => [ok.filter(Boolean).length, ok.length])",
     );
-    expect(images).toEqual([74, 74]);
+    expect(images).toEqual([76, 76]);
 
     const overflow = await page.evaluate<number>(
       "document.documentElement.scrollWidth - document.documentElement.clientWidth",
