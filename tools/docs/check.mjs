@@ -12,8 +12,6 @@ import { fileURLToPath } from "node:url";
 /** Files by their path from the root, with `/` between folders. @typedef {ReadonlyMap<string, string>} Texts */
 
 const MAX_COLUMNS = 120;
-/** Where comments may still be wider. */
-const WIDE = /^packages\/(engine|fid\/src\/images|artifacts\/src\/images|data-prep\/src\/dataset)\//;
 const REFERENCE = "docs/reference.md";
 /** Its sections go on from there. */
 const IMAGENET = "docs/imagenet.md";
@@ -41,7 +39,7 @@ export function findProblems(texts, files) {
     for (const named of namedSources(prose))
       if (!(named.includes("/") ? [...files].some((there) => `/${there}`.endsWith(`/${named}`)) : names.has(named)))
         problems.push(`${file} names \`${named}\`, which does not exist`);
-    if (isDocument || WIDE.test(file)) continue;
+    if (isDocument) continue;
     text.split("\n").forEach((line, i) => {
       if (line.length > MAX_COLUMNS && isComment(line))
         problems.push(`${file}:${i + 1} is a comment of ${line.length} columns, expected ${MAX_COLUMNS} at most`);

@@ -23,7 +23,9 @@ export interface BusyRow {
   readonly sleepingBesideMs: number;
 }
 
-/** A step of a small transformer alone, and beside as many busy processes as leave one thread too many for the cores. */
+/**
+ * A step of a small transformer alone, and beside as many busy processes as leave one thread too many for the cores.
+ */
 export async function benchBusy(threads: number, rounds: number): Promise<BusyRow> {
   const model = transformer({ width: 128, depth: 3, heads: 4, mlp: 512, blocks: 4, blockTokens: 32, batch: 4 });
   const spinning = (value: "0" | "1"): SessionOptions => ({ config: { "session.intra_op.allow_spinning": value } });

@@ -1,8 +1,8 @@
 /**
  * `npm run bench -- engine [--json] [--rounds N] [--case NAME] [--profile] [--busy]`
  *
- * Each case runs in a process of its own, so that its peak memory is its own, with the machine's matrix product rate measured
- * between its steps: both see the same noise.
+ * Each case runs in a process of its own, so that its peak memory is its own, with the machine's matrix product rate
+ * measured between its steps: both see the same noise.
  */
 import { execFileSync } from "node:child_process";
 import { rmSync, readFileSync } from "node:fs";
@@ -187,7 +187,9 @@ async function profile(name: string): Promise<void> {
   await program.dispose();
 }
 
-/** Time until a deep graph can run: 28 layers of two towers over 16 blocks, the depth of the published model; narrow. */
+/**
+ * Time until a deep graph can run: 28 layers of two towers over 16 blocks, the depth of the published model; narrow.
+ */
 async function benchLoad(): Promise<Row> {
   const model = transformer({ width: 64, depth: 28, heads: 2, mlp: 128, blocks: 16, blockTokens: 8, batch: 1 });
   let program!: Step;

@@ -66,8 +66,8 @@ export interface TransformerSize {
 }
 
 /**
- * Two towers of tokens in blocks, with weights of their own: clean block i attends to the clean blocks 0..i, noised block i
- * to the clean blocks before i and to itself. RMSNorm, multi-head attention, SwiGLU.
+ * Two towers of tokens in blocks, with weights of their own: clean block i attends to the clean blocks 0..i, noised
+ * block i to the clean blocks before i and to itself. RMSNorm, multi-head attention, SwiGLU.
  */
 export function transformer(size: TransformerSize): BenchModel {
   const { width: C, depth, heads: H, mlp, blocks, blockTokens: M, batch: B } = size;
@@ -146,8 +146,9 @@ export interface UNetSize {
 }
 
 /**
- * A U-Net of two levels with two residual blocks each on the way down and three on the way up, attention at the low level,
- * group normalization, SiLU, and skip connections: the shape of the reference's downsampler and upsampler, put together.
+ * A U-Net of two levels with two residual blocks each on the way down and three on the way up, attention at the low
+ * level, group normalization, SiLU, and skip connections: the shape of the reference's downsampler and upsampler, put
+ * together.
  */
 export function uNet(size: UNetSize): BenchModel {
   const { channels, side, latentChannels, heads, groups, batch: B } = size;
@@ -209,8 +210,8 @@ export function uNet(size: UNetSize): BenchModel {
         const D = C / heads;
         const n = normed(h, `${name}.norm`);
         const project = (part: string): tf.Tensor4D =>
-          tf.transpose(tf.reshape(convolve(n, `${name}.${part}`), [N, H * W, heads, D]), [0, 2, 1, 3]); // (N, heads, HW, D)
-        const scores = tf.softmax(tf.mul(tf.matMul(project("q"), project("k"), false, true), D ** -0.5)); // (N, heads, HW, HW)
+          tf.transpose(tf.reshape(convolve(n, `${name}.${part}`), [N, H * W, heads, D]), [0, 2, 1, 3]);
+        const scores = tf.softmax(tf.mul(tf.matMul(project("q"), project("k"), false, true), D ** -0.5));
         const mixed = tf.transpose(tf.matMul(scores, project("v")), [0, 2, 1, 3]); // (N, HW, heads, D)
         return tf.add(h, convolve(tf.reshape(mixed, [N, H, W, C]), `${name}.out`));
       };

@@ -2,7 +2,9 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import type { PrecisionName } from "./backend.js";
 import { BACKENDS, ENGINES, type EngineName } from "./engines.js";
 
-/** What programs are compiled for. All of it may change what comes out, threads in last bits of sums that they share. */
+/**
+ * What programs are compiled for. All of it may change what comes out, threads in last bits of sums that they share.
+ */
 export interface EngineChoice {
   readonly engine: EngineName;
   readonly precision: PrecisionName;
@@ -22,11 +24,11 @@ const MAX_THREADS = 1024;
 
 /**
  * Completes a choice. What the words leave out has what `computing.within` was given around this call, else what
- * `MADFORMER_ENGINE`, `MADFORMER_PRECISION` and `MADFORMER_THREADS` say, else `onnx` in the engine's usual precision. The
- * only place that decides.
+ * `MADFORMER_ENGINE`, `MADFORMER_PRECISION` and `MADFORMER_THREADS` say, else `onnx` in the engine's usual precision.
+ * The only place that decides.
  *
- * @throws {RangeError} If there is no such engine, it has no such precision, or the threads are no number of them: names
- *   those that there are.
+ * @throws {RangeError} If there is no such engine, it has no such precision, or the threads are no number of them:
+ *   names those that there are.
  */
 export function chooseEngine(words: EngineWords = {}): EngineChoice {
   const outer = told.getStore();

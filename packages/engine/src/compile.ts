@@ -34,11 +34,13 @@ export interface CompileOptions<State = Tree<TensorSpec>> extends ProgramOptions
   readonly engine?: EngineName;
   /** In which of the engine's precisions. Default: see `chooseEngine`. */
   readonly precision?: PrecisionName;
-  /** What the state is at first; zeros where nothing is said. Arrays are copied; a handle becomes the state as it is. */
+  /**
+   * What the state is at first; zeros where nothing is said. Arrays are copied; a handle becomes the state as it is.
+   */
   readonly initialState?: Part<InputValues<State>>;
   /**
-   * State that never changes and is known now (weights, at inference): it becomes part of the program, which may fold it and
-   * pack it for its kernels, and no longer of its state. Not copied: do not change it afterwards.
+   * State that never changes and is known now (weights, at inference): it becomes part of the program, which may fold
+   * it and pack it for its kernels, and no longer of its state. Not copied: do not change it afterwards.
    */
   readonly constants?: Part<InputValues<State, TensorValue>>;
   /**
@@ -61,7 +63,8 @@ export interface CompileOptions<State = Tree<TensorSpec>> extends ProgramOptions
  * @param signature Shapes and dtypes of state and inputs.
  * @returns A program. The caller disposes it.
  * @throws {TraceError} If the function uses an operation that cannot be compiled, or a tensor's value.
- * @throws {RangeError} If there is no such engine, or it has no such precision, or the signature or the values for it do not fit.
+ * @throws {RangeError} If there is no such engine, or it has no such precision, or the signature or the values for it
+ *   do not fit.
  * @throws {ProgramFailedError} If the runtime cannot load the program.
  *
  * @example

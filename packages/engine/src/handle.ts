@@ -5,9 +5,9 @@ import { formatType } from "./ir/infer.js";
 import type { TensorField } from "./signature.js";
 
 /**
- * A tensor where its engine has it: a result that was not copied to the host, or the state of a program. It goes into programs
- * of the same engine in place of an array. Whoever got it disposes it; that of a program's state ends by itself when the
- * program runs again.
+ * A tensor where its engine has it: a result that was not copied to the host, or the state of a program. It goes into
+ * programs of the same engine in place of an array. Whoever got it disposes it; that of a program's state ends by
+ * itself when the program runs again.
  */
 export interface Handle extends Disposable {
   /** Where it comes from, for messages: `gradients: sum/w`. */

@@ -6,7 +6,10 @@ export interface HostCopies {
 
 let copies: HostCopies = { count: 0, bytes: 0 };
 
-/** What was copied so far: what a loop that uses handles should not add to. Arrays that are bound where they lie are no copies. */
+/**
+ * What was copied so far: what a loop that uses handles should not add to. Arrays that are bound where they lie are no
+ * copies.
+ */
 export function hostCopies(): HostCopies {
   return copies;
 }

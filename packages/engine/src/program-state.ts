@@ -16,11 +16,11 @@ import {
 } from "./signature.js";
 
 /**
- * The state of a program, by the path of each tensor: `params/blocks.0.weight`. It changes while the program runs: nothing here
- * can be called then.
+ * The state of a program, by the path of each tensor: `params/blocks.0.weight`. It changes while the program runs:
+ * nothing here can be called then.
  *
- * A handle becomes the state as it is, without a copy where the backend allows it; it may be disposed afterwards. One of another
- * program's state ends when that program runs again, and then has to be replaced before this one runs.
+ * A handle becomes the state as it is, without a copy where the backend allows it; it may be disposed afterwards. One
+ * of another program's state ends when that program runs again, and then has to be replaced before this one runs.
  */
 export interface ProgramState<State = unknown> {
   /** Paths, in the order of the signature. */
@@ -60,7 +60,10 @@ export class StateHolder<State> implements ProgramState<State> {
   private readonly adopted = new Map<string, SharedMemory>();
   /** What was shown of the state, to be ended when it changes. */
   private readonly views = new Map<string, SharedMemory>();
-  /** Views that ended when the last run began, and that other programs may still be reading: the next run overwrites them. */
+  /**
+   * Views that ended when the last run began, and that other programs may still be reading: the next run overwrites
+   * them.
+   */
   private ended: SharedMemory[] = [];
 
   constructor(

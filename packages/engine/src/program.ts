@@ -20,13 +20,17 @@ import {
 } from "./signature.js";
 
 export interface ProgramOptions {
-  /** Look for NaN and infinities after every run: in the outputs, or in the next state too. Costs one pass over them. */
+  /**
+   * Look for NaN and infinities after every run: in the outputs, or in the next state too. Costs one pass over them.
+   */
   readonly checkFinite?: "outputs" | "all" | undefined;
 }
 
 /** How one run gives its outputs. */
 export interface RunOptions<Kept> {
-  /** Outputs that stay where the engine has them: by name, as the function returns them; of a branch, all that is in it. */
+  /**
+   * Outputs that stay where the engine has them: by name, as the function returns them; of a branch, all that is in it.
+   */
   readonly handles?: readonly Kept[];
 }
 
@@ -38,7 +42,8 @@ export type Results<Outputs, Kept = never> = {
 /**
  * A compiled function: it takes inputs, returns outputs, and keeps its state between runs.
  *
- * Runs of one program happen one after another in the order of their calls; runs of different programs happen side by side.
+ * Runs of one program happen one after another in the order of their calls; runs of different programs happen side by
+ * side.
  */
 export class Program<
   Inputs = Tree<TensorSpec>,
@@ -93,11 +98,12 @@ export class Program<
   /**
    * Runs the function once.
    *
-   * @param inputs A value for every input of the signature: an array, or a handle of this engine's. Arrays are borrowed: leave
-   *   them as they are until the run ends. Handles may be disposed at once.
+   * @param inputs A value for every input of the signature: an array, or a handle of this engine's. Arrays are
+   *   borrowed: leave them as they are until the run ends. Handles may be disposed at once.
    * @param options Which outputs are wanted as handles.
    * @returns The outputs: new arrays of the caller's, and handles, which the caller disposes.
-   * @throws {TypeError} If an input is missing, is not in the signature or has another dtype; a handle: another shape or engine.
+   * @throws {TypeError} If an input is missing, is not in the signature or has another dtype; a handle: another shape
+   *   or engine.
    * @throws {RangeError} If an input has another number of elements, or there is no such output.
    * @throws {HandleError} If a handle was disposed or has ended.
    * @throws {NonFiniteError} If `checkFinite` asks for it and a result is NaN or infinite; the state is as before.

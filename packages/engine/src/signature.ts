@@ -10,7 +10,9 @@ export interface TensorSpec<S extends Shape = Shape> {
   readonly dtype?: DType;
 }
 
-/** Named values, nested at will; names hold no "/". Leaves are told from branches by what they are, not by their depth. */
+/**
+ * Named values, nested at will; names hold no "/". Leaves are told from branches by what they are, not by their depth.
+ */
 export type Tree<Leaf> = { readonly [name: string]: Leaf | Tree<Leaf> };
 
 /** What a compiled function takes: its state, held by the engine, and the inputs of every run. */

@@ -87,7 +87,7 @@ describe("convolutions with constant filters", () => {
       const actual = outputs[name]!;
       expect(actual).toHaveLength(values.length);
       const largest = Math.max(...[...values].map(Math.abs));
-      values.forEach((value, i) => expect(Math.abs(actual[i]! - value)).toBeLessThan(1e-5 * largest)); // sums of 72 terms
+      values.forEach((value, i) => expect(Math.abs(actual[i]! - value)).toBeLessThan(1e-5 * largest)); // sums of 72
     }
   });
 

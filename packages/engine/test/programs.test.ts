@@ -59,8 +59,8 @@ describe("ten AdamW steps agree with tfjs' cpu backend", () => {
 
   test("for a convolutional U-Net with group normalization and attention", async () => {
     const model = uNet({ channels: [4, 8], side: 8, latentChannels: 2, heads: 2, groups: 2, batch: 2 });
-    // A softmax does not see a constant added to its row: these gradients are zero but for rounding, and AdamW makes steps
-    // of full size out of rounding.
+    // A softmax does not see a constant added to its row: these gradients are zero but for rounding, and AdamW makes
+    // steps of full size out of rounding.
     await compare(model, (name) => name.endsWith("attention.k.bias"));
   }, 120_000);
 });

@@ -5,19 +5,30 @@ export interface Tolerance {
 }
 
 /**
- * By kind of operation. A float32 has 24 bits: half a unit in its last place is 6e-8, relatively. The oracle, tfjs' `cpu`
- * backend, computes each operation in doubles and rounds its result. Values in these tests are of order 1 unless said.
+ * By kind of operation. A float32 has 24 bits: half a unit in its last place is 6e-8, relatively. The oracle, tfjs'
+ * `cpu` backend, computes each operation in doubles and rounds its result. Values in these tests are of order 1 unless
+ * said.
  */
 export const TOLERANCE = {
   /** Elements are moved, compared or counted; nothing rounds. */
   exact: { absolute: 0, relative: 0 },
-  /** A few operations that IEEE 754 rounds correctly, one after another. Absolutely: what is below the least normal number. */
+  /**
+   * A few operations that IEEE 754 rounds correctly, one after another. Absolutely: what is below the least normal
+   * number.
+   */
   elementwise: { absolute: 1e-37, relative: 1e-6 },
-  /** exp, log and their kin are polynomials in ONNX Runtime, good to some units in the last place, also near their zeros. */
+  /**
+   * exp, log and their kin are polynomials in ONNX Runtime, good to some units in the last place, also near their
+   * zeros.
+   */
   transcendental: { absolute: 1e-37, relative: 2e-6 },
-  /** What lies near one is subtracted from one: its last place stays as it was. Also tfjs' own erf, which is 1.5e-7 off. */
+  /**
+   * What lies near one is subtracted from one: its last place stays as it was. Also tfjs' own erf, which is 1.5e-7 off.
+   */
   saturating: { absolute: 1e-6, relative: 4e-6 },
-  /** Sums of some hundred elements, added in another order: each addition rounds the sum so far, and terms may cancel. */
+  /**
+   * Sums of some hundred elements, added in another order: each addition rounds the sum so far, and terms may cancel.
+   */
   reduction: { absolute: 4e-6, relative: 4e-6 },
   /** Sums of some hundred products: the same, and fused multiply-adds round once where others round twice. */
   product: { absolute: 1e-5, relative: 1e-5 },
@@ -25,7 +36,9 @@ export const TOLERANCE = {
   network: { absolute: 5e-5, relative: 1e-4 },
 } as const satisfies Record<string, Tolerance>;
 
-/** Whether a number is as expected. NaN is expected where the oracle has it, an infinity where the oracle has that one. */
+/**
+ * Whether a number is as expected. NaN is expected where the oracle has it, an infinity where the oracle has that one.
+ */
 export function close(actual: number, expected: number, tolerance: Tolerance): boolean {
   return excess(actual, expected, tolerance) <= 0;
 }

@@ -37,9 +37,9 @@ export function sizeOfBmp(file: Uint8Array): { readonly width: number; readonly 
 const viewOf = (file: Uint8Array): DataView => new DataView(file.buffer, file.byteOffset, file.byteLength);
 
 /**
- * Decodes a Windows bitmap: 1, 4, 8 (by its palette, also run-length encoded), 16, 24 or 32 bits for a pixel; what would be
- * alpha is left out. Bytes are those of PIL's `Image.open(file).convert("RGB")`, which some things follow that no one else
- * does: 5 bits become 8 by division, runs are counted over the ends of rows.
+ * Decodes a Windows bitmap: 1, 4, 8 (by its palette, also run-length encoded), 16, 24 or 32 bits for a pixel; what
+ * would be alpha is left out. Bytes are those of PIL's `Image.open(file).convert("RGB")`, which some things follow that
+ * no one else does: 5 bits become 8 by division, runs are counted over the ends of rows.
  *
  * Source: Pillow's `BmpImagePlugin.py` and `Unpack.c`.
  *

@@ -54,8 +54,8 @@ export function fileProblem(file: Uint8Array): string | undefined {
 }
 
 /**
- * Why a TIFF is not decoded, or nothing: sharp would give pixels to samples that it does not understand, or not say what it lacks.
- * Nothing as well for what is no TIFF.
+ * Why a TIFF is not decoded, or nothing: sharp would give pixels to samples that it does not understand, or not say
+ * what it lacks. Nothing as well for what is no TIFF.
  *
  * @param file The file's bytes. Borrowed.
  */

@@ -17,8 +17,9 @@ export function sizeOfNetpbm(file: Uint8Array): { readonly width: number; readon
 /**
  * Decodes a file of the kinds P1 to P6: PBM, PGM and PPM, as text or bytes.
  *
- * Bytes are those of PIL's `Image.open(file).convert("RGB")`: values up to another number than 255 are scaled to it and rounded,
- * halves to even. Greys of more than 8 bits PIL holds in 16, and cuts to 255 in the end, which leaves nearly all white.
+ * Bytes are those of PIL's `Image.open(file).convert("RGB")`: values up to another number than 255 are scaled to it and
+ * rounded, halves to even. Greys of more than 8 bits PIL holds in 16, and cuts to 255 in the end, which leaves nearly
+ * all white.
  *
  * Source: Pillow's `PpmImagePlugin.py`.
  *

@@ -14,12 +14,13 @@ interface Samples {
 type Open = (options: SharpOptions) => Sharp;
 
 /**
- * Pixels of a file that sharp reads as PIL's `Image.open(file).convert("RGB")` gives them: colours as they are stored, whatever
- * the profile; CMYK by 255 - min(255, ink + black) in products; transparency dropped; TIFFs turned upright, others not.
+ * Pixels of a file that sharp reads as PIL's `Image.open(file).convert("RGB")` gives them: colours as they are stored,
+ * whatever the profile; CMYK by 255 - min(255, ink + black) in products; transparency dropped; TIFFs turned upright,
+ * others not.
  *
  * Source: Pillow's `Convert.c`, `Unpack.c` and `TiffImagePlugin.py`.
- * Departs from it: of a TIFF without compression that lies on its side, Pillow 13 gives lines of a wrong length if it is opened by
- * its path; these are the pixels that it gives if it is opened from memory.
+ * Departs from it: of a TIFF without compression that lies on its side, Pillow 13 gives lines of a wrong length if it
+ * is opened by its path; these are the pixels that it gives if it is opened from memory.
  *
  * @param file Its bytes. Borrowed.
  * @param open Opens them with sharp, with these options besides.
@@ -102,8 +103,8 @@ function cutGreys({ width, height, channels, data }: Samples, whiteIsZero: boole
 }
 
 /**
- * Colours that were stored times alpha, and divided since, in floats that are cut: back, and divided as PIL does. Less than 1 is
- * lost by the cut, and more than one whole number lies below it only where alpha is full.
+ * Colours that were stored times alpha, and divided since, in floats that are cut: back, and divided as PIL does. Less
+ * than 1 is lost by the cut, and more than one whole number lies below it only where alpha is full.
  */
 function premultiplied(samples: Samples): RgbImage {
   const { width, height, channels, data } = samples;

@@ -12,20 +12,21 @@ import { hasUnknownSample } from "./tiff-tags.js";
 const MAX_PIXELS = 2 ** 28;
 
 /**
- * Which pixels a file has. `pil`: those of PIL's `Image.open(file).convert("RGB")`, which looks at no colour profile, drops
- * transparency, turns TIFFs alone upright and cuts greys of 16 bits to 255. `srgb`: those of the stage `shards`, upright, in
- * sRGB, on white.
+ * Which pixels a file has. `pil`: those of PIL's `Image.open(file).convert("RGB")`, which looks at no colour profile,
+ * drops transparency, turns TIFFs alone upright and cuts greys of 16 bits to 255. `srgb`: those of the stage `shards`,
+ * upright, in sRGB, on white.
  */
 export const PIXEL_RULES = ["pil", "srgb"] as const;
 export type PixelRule = (typeof PIXEL_RULES)[number];
 
 /**
- * Reads an image file: JPEG, PNG, WebP, GIF, TIFF, AVIF, BMP, PBM, PGM or PPM, by its content and not its name. Of an animation,
- * the first frame.
+ * Reads an image file: JPEG, PNG, WebP, GIF, TIFF, AVIF, BMP, PBM, PGM or PPM, by its content and not its name. Of an
+ * animation, the first frame.
  *
  * @param file A path, or the file's bytes (borrowed).
  * @param name For messages.
- * @throws {DataError} If it is no such image, has more than 2²⁸ pixels, or samples that are not 8 or 16 bits without a sign.
+ * @throws {DataError} If it is no such image, has more than 2²⁸ pixels, or samples that are not 8 or 16 bits without a
+ *   sign.
  * {Error} If the file cannot be read.
  */
 export async function readRgb(

@@ -26,17 +26,17 @@ interface Taps {
 
 /**
  * Resize with antialiasing, bit for bit as the Python Imaging Library does on images of bytes: columns first, then
- * rows, rounded to bytes in between; whole-number weights. A side that keeps its size is left alone. With c the place of an
- * output pixel in the input and f = max(1, in / out),
+ * rows, rounded to bytes in between; whole-number weights. A side that keeps its size is left alone. With c the place
+ * of an output pixel in the input and f = max(1, in / out),
  *
  *     weight(x) ~ K((x + 1/2 - c) / f),   c = (dst + 1/2) · in / out
  *     K(u) = max(0, 1 - |u|)  (bilinear)   or   sinc(u) sinc(u / 3), |u| < 3  (lanczos)
  *
- * Source: Pillow, `Resample.c` precompute_coeffs and ImagingResampleHorizontal_8bpc, as torchvision's `Resize` calls it on
- * such images (spec 9); spec section 28 for Lanczos.
+ * Source: Pillow, `Resample.c` precompute_coeffs and ImagingResampleHorizontal_8bpc, as torchvision's `Resize` calls it
+ * on such images (spec 9); spec section 28 for Lanczos.
  *
- * Columns first, then rows, as the reference's version does. Pillow 13 takes the order that is less work, and where one side grows
- * and the other shrinks its bytes differ by one here and there.
+ * Columns first, then rows, as the reference's version does. Pillow 13 takes the order that is less work, and where one
+ * side grows and the other shrinks its bytes differ by one here and there.
  *
  * @param image Of one to four channels. Borrowed.
  * @returns A new image, its bytes never shared with the given one.

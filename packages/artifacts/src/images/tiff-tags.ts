@@ -41,8 +41,8 @@ export function tiffTags(file: Uint8Array): ReadonlyMap<number, number> {
 }
 
 /**
- * Whether a file is a TIFF with a sample besides its colours of which it says no meaning. sharp takes it for alpha; PIL,
- * and what wrote such files, do not.
+ * Whether a file is a TIFF with a sample besides its colours of which it says no meaning. sharp takes it for alpha;
+ * PIL, and what wrote such files, do not.
  *
  * @param file The file's bytes. Borrowed.
  */

@@ -30,12 +30,13 @@ const MAX_FOLDERS = 1_000_000;
 const NOT_OURS = ["__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"];
 
 /**
- * All files below a folder. Names that start with a dot are passed over; so is, and `onOdd` is told, what is no file and no
- * folder, what a link leads to that does not exist, and what has a name that is no UTF-8. A link to a file inside of the folder
- * is that file.
+ * All files below a folder. Names that start with a dot are passed over; so is, and `onOdd` is told, what is no file
+ * and no folder, what a link leads to that does not exist, and what has a name that is no UTF-8. A link to a file
+ * inside of the folder is that file.
  *
  * @param followLinks Whether links to folders, and out of the folder, are followed too, as PyTorch's data sets do.
- * @throws {DataError} If there is no such folder, or it cannot be read, or a link leads out of it and is not to be followed.
+ * @throws {DataError} If there is no such folder, or it cannot be read, or a link leads out of it and is not to be
+ *   followed.
  */
 export async function filesBelow(
   folder: string,

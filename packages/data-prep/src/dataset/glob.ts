@@ -3,7 +3,8 @@ const MAX_ALTERNATIVES = 100_000;
 
 /**
  * A pattern for whole relative paths with forward slashes: `*` and `?` stand for characters of one part, `**` for any
- * parts, `{a,b}` for alternatives, `{000..123}` and `{0..100..10}` for numbers (with leading zeros if one has them), as in bash.
+ * parts, `{a,b}` for alternatives, `{000..123}` and `{0..100..10}` for numbers (with leading zeros if one has them), as
+ * in bash.
  *
  * @throws {RangeError} If braces unfold to more than 100,000 alternatives.
  */

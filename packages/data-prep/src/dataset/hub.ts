@@ -37,11 +37,11 @@ type Entry = z.infer<typeof Entry>;
 const sizeOf = (entry: Entry): number => entry.lfs?.size ?? entry.size;
 
 /**
- * The files of a repository that fit a pattern, sorted by path, as sources of `takeTars`: downloaded with resume, checked
- * against the size and the SHA-256 (or, of files outside of Git LFS, the Git hash) that the hub lists.
+ * The files of a repository that fit a pattern, sorted by path, as sources of `takeTars`: downloaded with resume,
+ * checked against the size and the SHA-256 (or, of files outside of Git LFS, the Git hash) that the hub lists.
  *
- * Environment: `HF_ENDPOINT` (default `https://huggingface.co`), of which all pages are asked; `HF_TOKEN`, sent to that host
- * alone.
+ * Environment: `HF_ENDPOINT` (default `https://huggingface.co`), of which all pages are asked; `HF_TOKEN`, sent to that
+ * host alone.
  *
  * Source: the hub's API, `GET /api/{of}/{repo}/tree/{revision}?recursive=true`, pages linked by `Link: rel="next"`.
  *

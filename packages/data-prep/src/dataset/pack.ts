@@ -53,9 +53,9 @@ export function kindsOf(files: readonly { readonly path: string }[]): string {
 }
 
 /**
- * Packs image files into WebDataset tars, their bytes unchanged: `00000.tar`, ..., each image with a `json` that holds its
- * path and, if folders are classes, a `cls`; then `classes.json`, the classes' names. Key and class are places in the
- * order of paths, so they do not depend on the disk. Tars that an earlier attempt finished stay.
+ * Packs image files into WebDataset tars, their bytes unchanged: `00000.tar`, ..., each image with a `json` that holds
+ * its path and, if folders are classes, a `cls`; then `classes.json`, the classes' names. Key and class are places in
+ * the order of paths, so they do not depend on the disk. Tars that an earlier attempt finished stay.
  *
  * A file that is empty or larger than 60 MiB is skipped, and listed in `skipped.jsonl`.
  *

@@ -3,8 +3,8 @@ import { join } from "node:path";
 import { requireRoom } from "@madformer/artifacts";
 
 /**
- * Refuses a data set that the disk has no room for before the first byte of it comes. What an earlier attempt left counts as
- * there.
+ * Refuses a data set that the disk has no room for before the first byte of it comes. What an earlier attempt left
+ * counts as there.
  *
  * @param name What messages call it.
  * @param sizes What is to come, bytes; nothing where that is not known.

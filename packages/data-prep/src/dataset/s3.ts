@@ -50,15 +50,15 @@ const RANGE_BYTES = 2 ** 26;
 const DAMAGED_READS = 3;
 
 /**
- * Lists what lies below `s3://bucket/prefix`: if there are tars, these; else the images. Keys are split at slashes; parts that
- * start with a dot are passed over. What else is left out is said by a warning.
+ * Lists what lies below `s3://bucket/prefix`: if there are tars, these; else the images. Keys are split at slashes;
+ * parts that start with a dot are passed over. What else is left out is said by a warning.
  *
- * Objects are read in ranges, on the condition that they are still those of the list; a read that was cut goes on. Each is
- * checked by its size, and by the ETag where that is the MD5 of its bytes (not of uploads in parts, not under KMS), else by the
- * checksum that comes with it, if it comes at once. What came damaged is dropped and read again.
+ * Objects are read in ranges, on the condition that they are still those of the list; a read that was cut goes on. Each
+ * is checked by its size, and by the ETag where that is the MD5 of its bytes (not of uploads in parts, not under KMS),
+ * else by the checksum that comes with it, if it comes at once. What came damaged is dropped and read again.
  *
- * Credentials, region and endpoint come from the SDK's environment: `AWS_ACCESS_KEY_ID`, `AWS_REGION`, `AWS_ENDPOINT_URL`, ...
- * A server with an endpoint of its own is asked by path, `endpoint/bucket/key`.
+ * Credentials, region and endpoint come from the SDK's environment: `AWS_ACCESS_KEY_ID`, `AWS_REGION`,
+ * `AWS_ENDPOINT_URL`, ... A server with an endpoint of its own is asked by path, `endpoint/bucket/key`.
  *
  * @throws {DataError} If the prefix cannot be listed, or holds neither tars nor images.
  */

@@ -1,19 +1,20 @@
 /**
  * The graph IR: what a traced program is, and the contract for every backend that runs one.
  *
- * A graph is a directed acyclic graph of nodes. **A node is one operation and its one result**: a tensor of static shape and
- * dtype. Nodes are immutable and refer to their inputs directly; a graph holds its input nodes and its named outputs, and
- * consists of whatever these reach. So a pass is a function `Graph -> Graph` that shares what it does not change, and dead
- * nodes vanish by not being reached.
+ * A graph is a directed acyclic graph of nodes. **A node is one operation and its one result**: a tensor of static
+ * shape and dtype. Nodes are immutable and refer to their inputs directly; a graph holds its input nodes and its named
+ * outputs, and consists of whatever these reach. So a pass is a function `Graph -> Graph` that shares what it does not
+ * change, and dead nodes vanish by not being reached.
  *
  * Conventions, the same for every operation:
  * - row-major layout; images are NHWC, filters HWIO (tfjs' own, so that no layout change is traced);
  * - axes are non-negative and sorted, paddings and strides are resolved numbers, no dimension is symbolic;
  * - `float32` arithmetic rounds like IEEE single precision, `int32` wraps, `bool` is 0 or 1;
- * - binary, compare and select broadcast as NumPy does; no other operation broadcasts, but `matmul` over its batch axes.
+ * - binary, compare and select broadcast as NumPy does; no other operation broadcasts, but `matmul` over its batch
+ *   axes.
  *
- * The meaning of each operation, in plain loops over doubles, is `interpret.ts`: where words and that code differ, it is
- * right. Shapes and dtypes are computed, and operands checked, in `infer.ts`.
+ * The meaning of each operation, in plain loops over doubles, is `interpret.ts`: where words and that code differ, it
+ * is right. Shapes and dtypes are computed, and operands checked, in `infer.ts`.
  */
 
 /** Element types a program may use. `bool` is stored as one byte, 0 or 1. */
@@ -25,7 +26,10 @@ export type Shape = readonly number[];
 /** The elements of a tensor, row-major: float32, int32, bool. */
 export type TensorData = Float32Array | Int32Array | Uint8Array;
 
-/** Functions of one argument, elementwise. `silu(x) = x · sigmoid(x)`; `round` is half to even; `not` takes and gives bool. */
+/**
+ * Functions of one argument, elementwise. `silu(x) = x · sigmoid(x)`; `round` is half to even; `not` takes and gives
+ * bool.
+ */
 export const UNARY_FUNCTIONS = [
   "neg",
   "abs",
@@ -65,7 +69,9 @@ export const UNARY_FUNCTIONS = [
 ] as const;
 export type UnaryFunction = (typeof UNARY_FUNCTIONS)[number];
 
-/** Functions of two arguments of one dtype. `mod` has the sign of the divisor; `floorDiv` rounds towards minus infinity. */
+/**
+ * Functions of two arguments of one dtype. `mod` has the sign of the divisor; `floorDiv` rounds towards minus infinity.
+ */
 export const BINARY_FUNCTIONS = [
   "add",
   "sub",
@@ -134,13 +140,13 @@ export type Op =
   /** (x (...,C), weight (C)): x / sqrt(mean(x²) + eps) · weight, the mean along the last axis */
   | { readonly kind: "rmsNorm"; readonly eps: number }
   /**
-   * (x (N,H,W,C), scale (C), shift (C)): (x - mean) / sqrt(variance + eps) · scale + shift; mean and population variance are
-   * those of a group of C / groups channels of one image.
+   * (x (N,H,W,C), scale (C), shift (C)): (x - mean) / sqrt(variance + eps) · scale + shift; mean and population
+   * variance are those of a group of C / groups channels of one image.
    */
   | { readonly kind: "groupNorm"; readonly groups: number; readonly eps: number }
   /**
-   * (a, b) or (a, b, c): alpha · op(a) × op(b), over the last two axes, plus c. Other axes of a and b broadcast, and c is
-   * broadcast to the result. float32 alone.
+   * (a, b) or (a, b, c): alpha · op(a) × op(b), over the last two axes, plus c. Other axes of a and b broadcast, and c
+   * is broadcast to the result. float32 alone.
    */
   | { readonly kind: "matmul"; readonly transposeA: boolean; readonly transposeB: boolean; readonly alpha: number }
   /** (x (N,H,W,C), w (h,w,C/groups,O)) or (x, w, bias (O)) -> (N,H',W',O): cross-correlation, plus bias by channel */
@@ -185,7 +191,9 @@ export type Op =
   | { readonly kind: "reshape"; readonly shape: Shape }
   /** (x, indices int32 in [0, size)): `axis` of x replaced by the axes of indices */
   | { readonly kind: "gather"; readonly axis: number }
-  /** (x (n,...), ids int32 (n)) -> (segments,...): rows with the same id added; ids outside [0, segments) are dropped */
+  /**
+   * (x (n,...), ids int32 (n)) -> (segments,...): rows with the same id added; ids outside [0, segments) are dropped
+   */
   | { readonly kind: "segmentSum"; readonly segments: number };
 
 export type OpKind = Op["kind"];

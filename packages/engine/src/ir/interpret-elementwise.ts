@@ -26,7 +26,9 @@ function roundHalfToEven(x: number): number {
 
 const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
 
-/** The functions of one argument. For int32 the caller wraps the result, which `square` alone could have made inexact. */
+/**
+ * The functions of one argument. For int32 the caller wraps the result, which `square` alone could have made inexact.
+ */
 export const UNARY = {
   neg: (x) => -x,
   abs: Math.abs,

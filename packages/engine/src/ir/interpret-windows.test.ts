@@ -41,7 +41,9 @@ const dot = (a: Image, b: Image): number => a.data.reduce((sum, value, i) => sum
 const upTo = (max: number) => fc.integer({ min: 1, max });
 const pair = (max: number) => fc.tuple(upTo(max), upTo(max));
 
-/** Strides or dilations (tfjs takes no two at once), any padding smaller than the window, an image that holds a window. */
+/**
+ * Strides or dilations (tfjs takes no two at once), any padding smaller than the window, an image that holds a window.
+ */
 const windows = fc
   .record({ size: pair(3), strides: pair(3), dilations: pair(2), dilated: fc.boolean(), room: pair(5) })
   .chain(({ size, strides, dilations, dilated, room }) =>
@@ -75,7 +77,8 @@ beforeAll(async () => {
 });
 
 describe("matmul", () => {
-  // tfjs' own kernel mixes up batches where both operands are broadcast, (2, 1) with (1, 3): there it is broadcast before.
+  // tfjs' own kernel mixes up batches where both operands are broadcast, (2, 1) with (1, 3): there it is broadcast
+  // before.
   test("equals tfjs', batches broadcast", () => {
     const batches = fc.constantFrom<[Shape, Shape]>(
       [[], []],

@@ -19,8 +19,8 @@ interface Tap {
 }
 
 /**
- * Every element of every window that lies inside an image of `height` x `width`, window after window, row-major in both.
- * Elements in the padding are left out.
+ * Every element of every window that lies inside an image of `height` x `width`, window after window, row-major in
+ * both. Elements in the padding are left out.
  */
 function* taps(window: Window2D, height: number, width: number): Generator<Tap> {
   const [rows, columns] = windowOutput(window, height, width);

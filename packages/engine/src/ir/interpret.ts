@@ -14,8 +14,8 @@ import { BINARY, COMPARE, INTEGER_BINARY, UNARY } from "./interpret-elementwise.
 import { evaluateWindow } from "./interpret-windows.js";
 
 /**
- * `float64` carries float32 tensors as doubles that are never rounded: an oracle, smooth enough for central differences.
- * `float32` rounds the result of every node; inside a node sums are still doubles.
+ * `float64` carries float32 tensors as doubles that are never rounded: an oracle, smooth enough for central
+ * differences. `float32` rounds the result of every node; inside a node sums are still doubles.
  */
 export type Precision = "float64" | "float32";
 
@@ -27,7 +27,8 @@ interface Value extends TensorType {
 /**
  * Runs a graph as plain loops over doubles. This is what the operations mean: slow, and right by definition.
  *
- * @param feeds Elements of each input by its name, row-major. Borrowed. Only inputs that the outputs reach must be there.
+ * @param feeds Elements of each input by its name, row-major. Borrowed. Only inputs that the outputs reach must be
+ *   there.
  * @returns Elements of each output by its name; new arrays.
  * @throws {RangeError} If an input is missing or has the wrong number of elements, or an index lies outside its axis.
  */

@@ -14,8 +14,8 @@ export interface ResizeTap {
  *     halfPixel:     src = (dst + 1/2) · in / out - 1/2
  *     asymmetric:    src = dst · in / out
  *
- * `bilinear` mixes floor(src) and ceil(src), both clamped into the image. `nearest` takes floor(src) if asymmetric, else
- * floor(src + 1/2), clamped too.
+ * `bilinear` mixes floor(src) and ceil(src), both clamped into the image. `nearest` takes floor(src) if asymmetric,
+ * else floor(src + 1/2), clamped too.
  *
  * Source: TensorFlow.js 4.22 backend-cpu, kernels ResizeBilinear and ResizeNearestNeighbor.
  *

@@ -77,7 +77,7 @@ const LOWERINGS: { readonly [K in OpKind]: Lowering<K> } = {
     const cut = shape.flatMap((size, axis) => (op.sizes[axis] === size && op.steps[axis] === 1 ? [] : [axis]));
     if (cut.length === 0) return onnx.op("Identity", [x], {}, out);
     const at = (list: readonly number[], axis: number): number => list[axis] ?? 0;
-    const start = (axis: number): number => (op.sizes[axis] === 0 ? 0 : at(op.starts, axis)); // nothing may start anywhere
+    const start = (axis: number): number => (op.sizes[axis] === 0 ? 0 : at(op.starts, axis)); // none may start anywhere
     // An end before the first element cannot be written as -1, which means the last: ONNX clamps anything smaller.
     const end = (axis: number): number => {
       const stop = start(axis) + at(op.sizes, axis) * at(op.steps, axis);

@@ -41,13 +41,13 @@ export function rmsNorm<T extends tf.Tensor>(x: T, weight: tf.Tensor1D, eps: num
 }
 
 /**
- * Group normalization of images: the channels are cut into groups, and each group of each image is brought to mean 0 and
- * variance 1 over its pixels and channels, then scaled and shifted by channel:
+ * Group normalization of images: the channels are cut into groups, and each group of each image is brought to mean 0
+ * and variance 1 over its pixels and channels, then scaled and shifted by channel:
  *
  *     y = (x - mean) / sqrt(variance + eps) · scale + shift
  *
- * The variance is that of the population (divided by the count), as in PyTorch's `GroupNorm`. The gradient is written out:
- * sums over pixels are taken once per channel, and everything else happens on (N, C) tensors.
+ * The variance is that of the population (divided by the count), as in PyTorch's `GroupNorm`. The gradient is written
+ * out: sums over pixels are taken once per channel, and everything else happens on (N, C) tensors.
  *
  * Source: Wu & He 2018, arXiv:1803.08494.
  *
@@ -70,7 +70,8 @@ export function groupNorm(
   if (scale.size !== C || shift.size !== C)
     throw new RangeError(`groupNorm: x has ${C} channels, scale has ${scale.size}, shift has ${shift.size}`);
   const perGroup = C / groups;
-  // Averages over a group of channels and its pixels, of sums by channel: as one product, since C is small beside N·H·W.
+  // Averages over a group of channels and its pixels, of sums by channel: as one product, since C is small beside
+  // N·H·W.
   const averaging = (): tf.Tensor2D => {
     const share = Math.fround(1 / (H * W * perGroup));
     const matrix = new Float32Array(C * C);

@@ -1,6 +1,8 @@
 import { sizeOf, type Shape } from "../ir/graph.js";
 
-/** Axes `from[start..end)` of one shape hold the same elements, in the same order, as axes `to[start..end)` of another. */
+/**
+ * Axes `from[start..end)` of one shape hold the same elements, in the same order, as axes `to[start..end)` of another.
+ */
 export interface AxisGroup {
   readonly from: readonly [start: number, end: number];
   readonly to: readonly [start: number, end: number];

@@ -69,7 +69,9 @@ function sameConstant(a: NodeOf<"constant">, b: NodeOf<"constant">): boolean {
 
 const hashes = new WeakMap<TensorData, number>();
 
-/** Bytes of a constant that its hash looks at: what differs elsewhere alone is told apart when contents are compared. */
+/**
+ * Bytes of a constant that its hash looks at: what differs elsewhere alone is told apart when contents are compared.
+ */
 const HASHED_BYTES = 2 ** 12;
 
 /** A number that differs, almost always, where contents differ (FNV-1a by bytes). Kept: contents do not change. */

@@ -99,7 +99,8 @@ describe("foldShapes(): slices", () => {
       from: ["slice", "reshape", "slice", "slice"],
       to: ["slice", "reshape", "slice", "reshape"],
     });
-    // Here the sliced axis is one of two that were merged or split, or runs backwards, or there is nothing to join with.
+    // Here the sliced axis is one of two that were merged or split, or runs backwards, or there is nothing to join
+    // with.
     const split = t.reshape(t.slice(x(), [0, 1], [6, 3]), [2, 3, 3]);
     t.expectUntouched(
       t.graphOf(t.slice(split, [0, 1, 0], [2, 2, 3]), t.slice(split, [1, 0, 0], [1, 3, 3])),

@@ -92,8 +92,8 @@ function slicePad(node: NodeOf<"slice">, x: NodeOf<"pad">, { make, uses }: Rewri
 }
 
 /**
- * A slice of a slice that was reshaped in between is one slice, reshaped, if the reshape leaves the sliced axes alone: one
- * copy less. (An attention head's block of a part of qkv.)
+ * A slice of a slice that was reshaped in between is one slice, reshaped, if the reshape leaves the sliced axes alone:
+ * one copy less. (An attention head's block of a part of qkv.)
  */
 function sliceReshape(node: NodeOf<"slice">, x: NodeOf<"reshape">, rewriting: Rewriting): Node | undefined {
   const source = operand(x);

@@ -5,8 +5,8 @@ import { alignedShape, operand, reshaped } from "./nodes.js";
 import { firstOf, rewrite, type Rewriting, type Rule } from "./rewrite.js";
 
 /**
- * Reshapes, transposes and reductions that undo or repeat each other become one or none; a transpose that a matmul can do
- * on the way becomes its flag; a transpose that only moves axes of size 1 is a reshape, which is free.
+ * Reshapes, transposes and reductions that undo or repeat each other become one or none; a transpose that a matmul can
+ * do on the way becomes its flag; a transpose that only moves axes of size 1 is a reshape, which is free.
  */
 const foldMoves: Rule = (node, rewriting) => {
   switch (node.op.kind) {

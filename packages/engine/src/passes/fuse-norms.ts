@@ -3,8 +3,8 @@ import { isBinary, isUnary, operand, scalarValue } from "./nodes.js";
 import { firstOf, rewrite, type Rule } from "./rewrite.js";
 
 /**
- * What `rmsNorm` and `groupNorm` are made of becomes one operation, where nothing but the result is used: without gradients.
- * It looks for what the tracer makes of these two functions, so it comes before all other passes.
+ * What `rmsNorm` and `groupNorm` are made of becomes one operation, where nothing but the result is used: without
+ * gradients. It looks for what the tracer makes of these two functions, so it comes before all other passes.
  */
 export function fuseNorms(graph: Graph): Graph {
   return rewrite(graph, firstOf(fuseRmsNorm, fuseGroupNorm));

@@ -189,7 +189,8 @@ function broadcasts(a: Shape, b: Shape): boolean {
 }
 
 /**
- * The loss of attention by causal blocks, and its gradient for the weights of q, k and v: node by node what is traced of
+ * The loss of attention by causal blocks, and its gradient for the weights of q, k and v: node by node what is traced
+ * of
  *
  *     mean(squaredDifference(attention(matMul(x, w)), target))
  *
@@ -323,7 +324,8 @@ describe("optimize()", () => {
     fc.assert(
       fc.property(fc.array(fc.nat(1 << 20), { minLength: 40, maxLength: 260 }), (numbers) => {
         const graph = randomGraph(numbers);
-        // Folded in float32, or by the float32 reciprocal of a count, these are not what they are in float64; all else is exact.
+        // Folded in float32, or by the float32 reciprocal of a count, these are not what they are in float64; all else
+        // is exact.
         const rounds = t.operations(graph).some((name) => ["sigmoid", "tanh", "pow", "reduce.mean"].includes(name));
         const { graph: optimized } = optimize(graph, "onnx");
         t.expectSameMeaning(graph, optimized, rounds ? 1e-5 : 1e-12);

@@ -6,13 +6,13 @@ import { orderedNodes, replaceNodes, UseCounts } from "./rewrite.js";
 /**
  * Sums of zero-padded tensors become concats and sums of smaller ones.
  *
- * The gradient of a slice is a pad, and the gradients of all slices of a tensor are added up: k slices take k pads and k - 1
- * sums, each as large as the whole tensor, most of it zeros. Instead, along one axis after the other,
+ * The gradient of a slice is a pad, and the gradients of all slices of a tensor are added up: k slices take k pads and
+ * k - 1 sums, each as large as the whole tensor, most of it zeros. Instead, along one axis after the other,
  *
  * - parts that cover the same range are added before they are padded;
  * - parts side by side become one concat, with zeros in the gaps;
- * - a part within the range of another one is padded to that range only, and added there. (Attention by causal blocks takes
- *   the keys 0..1, 0..2, 0..3, ... of one tensor.)
+ * - a part within the range of another one is padded to that range only, and added there. (Attention by causal blocks
+ *   takes the keys 0..1, 0..2, 0..3, ... of one tensor.)
  *
  * Terms are added in another order, and 0 is no longer added to most elements: the result may differ by rounding.
  */

@@ -5,9 +5,9 @@ import { orderedNodes, replaceNodes } from "./rewrite.js";
 import { isNormal } from "./scale.js";
 
 /**
- * The gradient of softmax sums dP·P over every row of the attention weights P. Where P went into O = P·V, and dP = dO·Vᵀ
- * came back from there, the same sums are those of dO·O, which has as many columns as a head has channels, not as many as
- * there are keys:
+ * The gradient of softmax sums dP·P over every row of the attention weights P. Where P went into O = P·V, and dP =
+ * dO·Vᵀ came back from there, the same sums are those of dO·O, which has as many columns as a head has channels, not as
+ * many as there are keys:
  *
  *     Σⱼ dPᵢⱼ Pᵢⱼ  =  Σⱼ Σ_d dOᵢ_d Vⱼ_d Pᵢⱼ  =  Σ_d dOᵢ_d Oᵢ_d
  *

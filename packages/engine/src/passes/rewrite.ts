@@ -3,7 +3,10 @@ import { formatType, makeNode } from "../ir/infer.js";
 
 /** What a rule may do besides looking at nodes. */
 export interface Rewriting {
-  /** Makes a node in the scope of the node being replaced, and applies the rule to it: the result is as simple as can be. */
+  /**
+   * Makes a node in the scope of the node being replaced, and applies the rule to it: the result is as simple as can
+   * be.
+   */
   readonly make: (op: Op, ...inputs: readonly Node[]) => Node;
   /** How often a node is used in the graph as rewritten so far, outputs included. For estimates of cost alone. */
   readonly uses: (node: Node) => number;
@@ -21,8 +24,9 @@ const DEPTH = 64;
 /**
  * Applies a rule to every node, operands before their users, and to every node the rule makes.
  *
- * Nodes that no replacement reaches are shared with the given graph; if nothing is replaced at all, the result is the given
- * graph itself. What is no longer used is no longer reached from the outputs: dead nodes need no pass of their own.
+ * Nodes that no replacement reaches are shared with the given graph; if nothing is replaced at all, the result is the
+ * given graph itself. What is no longer used is no longer reached from the outputs: dead nodes need no pass of their
+ * own.
  *
  * @throws {TypeError} If a rule changes a node's type.
  */

@@ -9,8 +9,8 @@ import { rewrite, type Rewriting, type Rule } from "./rewrite.js";
  * broadcast moves down, towards the outputs, through everything that treats its copies alike.
  *
  * tfjs' gradients fill tensors with ones and zeros and multiply by them. The gradient of a mean is
- * `div(mul(reshape(dy), ones), n)`: what remains of it is a broadcast of `dy / n`, and where that meets another tensor of
- * its shape in an elementwise operation, which broadcasts by itself, nothing remains.
+ * `div(mul(reshape(dy), ones), n)`: what remains of it is a broadcast of `dy / n`, and where that meets another tensor
+ * of its shape in an elementwise operation, which broadcasts by itself, nothing remains.
  *
  * A product with a tensor that was *filled* with zeros is zero, even where the other operand is NaN or infinite: such
  * tensors come from `zerosLike`, as gradients of what has none. A product with the number zero is left alone.

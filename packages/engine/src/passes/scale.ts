@@ -46,7 +46,8 @@ export function multiply({ make }: Rewriting, x: Node, factor: number): Node {
 }
 
 /**
- * `x` times a number without a pass of its own: by changing a number or a small tensor that `x` is multiplied by anyway.
+ * `x` times a number without a pass of its own: by changing a number or a small tensor that `x` is multiplied by
+ * anyway.
  *
  * @param depth How many operations to look through.
  * @returns Nothing if there is none such, or the unchanged `x` is needed elsewhere.

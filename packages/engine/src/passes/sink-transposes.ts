@@ -3,8 +3,9 @@ import { alignedShape, operand, reshaped } from "./nodes.js";
 import { rewrite, type Rewriting, type Rule } from "./rewrite.js";
 
 /**
- * Transposes move down, towards the outputs, through operations that treat all axes alike, until they meet their inverse
- * (`foldShapes` then takes both away), a matmul that transposes by itself, or a reduction that makes them small.
+ * Transposes move down, towards the outputs, through operations that treat all axes alike, until they meet their
+ * inverse (`foldShapes` then takes both away), a matmul that transposes by itself, or a reduction that makes them
+ * small.
  *
  * A transpose moves only if no more elements are transposed than before: what it moves past is not larger than what it
  * transposed, and nobody else needs it where it was. Other operands of the operation must come along: from an equal

@@ -83,7 +83,9 @@ export function operations(graph: Graph): string[] {
     .sort();
 }
 
-/** Values for the inputs: floats in [-1.5, -0.5] and [0.5, 1.5], small whole numbers, or 0 and 1. The same every time. */
+/**
+ * Values for the inputs: floats in [-1.5, -0.5] and [0.5, 1.5], small whole numbers, or 0 and 1. The same every time.
+ */
 export function feedsOf(graph: Graph): Record<string, Float64Array> {
   let state = 1;
   const draw = (): number => {

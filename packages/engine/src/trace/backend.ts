@@ -6,12 +6,17 @@ import { callSite } from "./call-site.js";
 /** Name under which the tracing backend is registered in tfjs. */
 export const TRACE_BACKEND = "madformer-trace";
 
-/** A tfjs function that cannot be compiled: an operation without a kernel, or the value of a tensor that is not known yet. */
+/**
+ * A tfjs function that cannot be compiled: an operation without a kernel, or the value of a tensor that is not known
+ * yet.
+ */
 export class TraceError extends Error {
   override name = "TraceError";
 }
 
-/** What a tensor of this backend is: a node, or values from the host that become a constant when something uses them. */
+/**
+ * What a tensor of this backend is: a node, or values from the host that become a constant when something uses them.
+ */
 type Content =
   { readonly node: Node } | { readonly values: tf.BackendValues; readonly shape: Shape; readonly dtype: tf.DataType };
 

@@ -17,7 +17,7 @@ export type Operands = { readonly [name: string]: Node } & Readonly<
 export type Kernel = (
   trace: TraceBackend,
   inputs: Operands,
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- tfjs types attributes per kernel; each entry names its own
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- tfjs types attributes per kernel; each names its own
   attrs: any,
   list: readonly Node[],
 ) => Node | readonly Node[];

@@ -7,18 +7,21 @@ import { flatten, unflatten, type TensorField, type Tree } from "../signature.js
 import { TRACE_BACKEND, TraceError } from "./backend.js";
 import { traceBackend } from "./kernels.js";
 
-/** A pure function over tensors, with everything but names forgotten: what `compile` takes, after its types are checked. */
+/**
+ * A pure function over tensors, with everything but names forgotten: what `compile` takes, after its types are checked.
+ */
 export type TensorFunction = (
   state: Tree<tf.Tensor>,
   inputs: Tree<tf.Tensor>,
 ) => { readonly state?: Tree<tf.Tensor>; readonly outputs?: Tree<tf.Tensor> };
 
 /**
- * Runs `fn` once with tensors that have no values and records every tfjs kernel it calls, those of its gradients included.
+ * Runs `fn` once with tensors that have no values and records every tfjs kernel it calls, those of its gradients
+ * included.
  *
  * @param constants Values known now, by name; seen by the function as state.
- * @returns A graph with the inputs `state/*`, `inputs/*` and the outputs `next/*`, `outputs/*`. State the function does not
- *   return is kept as it is and has no output.
+ * @returns A graph with the inputs `state/*`, `inputs/*` and the outputs `next/*`, `outputs/*`. State the function does
+ *   not return is kept as it is and has no output.
  * @throws {TraceError} If the function uses an operation without a kernel, reads a value, is asynchronous, or returns
  *   state of another name, dtype or shape.
  */

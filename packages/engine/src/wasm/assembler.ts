@@ -30,7 +30,10 @@ const operation =
   (...operands: Code[]): Code => [...operands.flat(), ...opcode];
 const simd = (opcode: number): ((...operands: Code[]) => Code) => operation(0xfd, ...unsigned(opcode));
 
-/** Access to memory at `address` + `offset` bytes. The alignment is a hint; the one given is true of doubles and of floats. */
+/**
+ * Access to memory at `address` + `offset` bytes. The alignment is a hint; the one given is true of doubles and of
+ * floats.
+ */
 const access =
   (...opcode: number[]) =>
   (address: Code, offset = 0, value: Code = []): Code => [...address, ...value, ...opcode, 2, ...unsigned(offset)];
@@ -136,8 +139,8 @@ const text = (name: string): number[] => sized([...Buffer.from(name)]);
 const MAX_PAGES = 65536;
 
 /**
- * A module that exports the functions by their names, and imports its memory as "memory" of "env": one that threads share if
- * that is said.
+ * A module that exports the functions by their names, and imports its memory as "memory" of "env": one that threads
+ * share if that is said.
  */
 export function assemble(
   functions: readonly Assembly[],

@@ -1,4 +1,6 @@
-/** As much of the WebAssembly interface as is used here: Node has it, its type declarations leave it to the browser's. */
+/**
+ * As much of the WebAssembly interface as is used here: Node has it, its type declarations leave it to the browser's.
+ */
 interface WebAssemblyInterface {
   readonly Module: new (bytes: Uint8Array<ArrayBuffer>) => object;
   readonly Memory: {

@@ -50,7 +50,7 @@ describe("binary functions", () => {
     await expectAgreement([
       ...casesOf(name, fn, broadcasting(normal, divisor), { gradient: { absolute: 1e-5, relative: 1e-5 } }),
       ...casesOf(`${name}, empty`, fn, pairs.slice(0, 2)),
-      ...casesOf(`${name}, empty`, fn, pairs.slice(2), { gradient: false }), // tfjs does not sum what grew from one to zero
+      ...casesOf(`${name}, empty`, fn, pairs.slice(2), { gradient: false }), // tfjs does not sum what grew from 1 to 0
       ...casesOf(`${name}, special`, fn, [SPECIAL], { gradient: elementwise }),
     ]);
   });

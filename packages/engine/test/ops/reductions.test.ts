@@ -213,7 +213,7 @@ describe("tf.cumsum()", () => {
 describe("softmax", () => {
   const VALUES = [
     ...draws.list(shapes(1, 4), 6).map((shape) => draws.normal(shape, 3)),
-    given([4, 3], [0, 0, 0, 100, -100, 0, 1000, 1000, -1000, -Infinity, 0, 1]), // masked, and out of range for exp alone
+    given([4, 3], [0, 0, 0, 100, -100, 0, 1000, 1000, -1000, -Infinity, 0, 1]), // masked, out of range for exp alone
     vector([5]),
   ];
 

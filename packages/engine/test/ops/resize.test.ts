@@ -32,8 +32,8 @@ const MODES = [
 
 function resizes(fn: "nearest" | "bilinear", { name, alignCorners, halfPixel }: (typeof MODES)[number]): Case[] {
   const resize = fn === "nearest" ? tf.image.resizeNearestNeighbor : tf.image.resizeBilinear;
-  // In the gradient of the bilinear map tfjs' cpu backend exchanges height and width, and ignores half-pixel centers: see
-  // central-differences.test.ts.
+  // In the gradient of the bilinear map tfjs' cpu backend exchanges height and width, and ignores half-pixel centers:
+  // see central-differences.test.ts.
   const right = ([height, width]: Pair): boolean => fn === "nearest" || (height === width && !halfPixel);
   return SIZES.map(({ from, to }) =>
     caseOf(

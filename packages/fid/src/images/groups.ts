@@ -67,8 +67,8 @@ const ONLY_GROUP = "images";
  * - samples, whose fact `groups` names folders: one group each, files in the order of their names;
  * - any folder: the image files that lie directly in it, as pytorch-fid takes them, in the order of their names.
  *
- * @throws {DataError} If it is none of them, its facts are not what a sampler writes, a group has no images, or pixels are asked
- *   for that shards do not have.
+ * @throws {DataError} If it is none of them, its facts are not what a sampler writes, a group has no images, or pixels
+ *   are asked for that shards do not have.
  */
 export function imageGroups(artifact: Artifact, options: ImageOptions = {}): ImageGroup[] {
   const { facts } = artifact.manifest;

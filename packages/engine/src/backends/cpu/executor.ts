@@ -29,8 +29,8 @@ function copyOf(data: TensorData): TensorData {
 const dataOf = (value: TensorData | Memory): TensorData => (isMemory(value) ? (value as HostMemory).data : value);
 
 /**
- * Runs a program by calling its function on a tfjs backend, operation by operation: slow, and the oracle that the compiled
- * engines are tested against.
+ * Runs a program by calling its function on a tfjs backend, operation by operation: slow, and the oracle that the
+ * compiled engines are tested against.
  */
 export class EagerExecutor implements Executor {
   readonly fields: ProgramFields;

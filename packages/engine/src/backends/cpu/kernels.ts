@@ -3,9 +3,9 @@ import * as tf from "@tensorflow/tfjs-core";
 import { resizeWeights } from "../../ir/resize.js";
 
 /**
- * Replaces tfjs 4.22's `ResizeNearestNeighborGrad` on its `cpu` backend, which finds the images of a batch in `dy` by the
- * size of the *resized-from* images: from the second image on it reads the gradient of others. (It also knows no half-pixel
- * centers, which the forward kernel has.) The eager engine is an oracle; it must not be wrong.
+ * Replaces tfjs 4.22's `ResizeNearestNeighborGrad` on its `cpu` backend, which finds the images of a batch in `dy` by
+ * the size of the *resized-from* images: from the second image on it reads the gradient of others. (It also knows no
+ * half-pixel centers, which the forward kernel has.) The eager engine is an oracle; it must not be wrong.
  */
 export function repairCpuKernels(): void {
   if (repaired) return;

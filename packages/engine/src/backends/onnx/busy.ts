@@ -28,15 +28,18 @@ const WINDOW_MS = 500;
 /** Cores that others may use of those that threads want, before spinning takes more than it gives. */
 const MAX_SHARE = 0.25;
 
-/** Looks in a row that have to find the machine idle before it counts as idle again: changing to and fro costs loads. */
+/**
+ * Looks in a row that have to find the machine idle before it counts as idle again: changing to and fro costs loads.
+ */
 const IDLE_LOOKS = 10;
 
 /**
  * Watches whether other processes want the cores that this one's threads use.
  *
- * ONNX Runtime's threads wait for each other by spinning: for a few microseconds, a few thousand times in a run. Where every
- * thread has a core that is the fastest way to wait. Where it has not, the one that spins is in the way of the one it waits
- * for. *Measured* (2 cores, a step of a small transformer): alone 29 ms spinning and 35 not; beside one busy process 64 and 47.
+ * ONNX Runtime's threads wait for each other by spinning: for a few microseconds, a few thousand times in a run. Where
+ * every thread has a core that is the fastest way to wait. Where it has not, the one that spins is in the way of the
+ * one it waits for. *Measured* (2 cores, a step of a small transformer): alone 29 ms spinning and 35 not; beside one
+ * busy process 64 and 47.
  */
 export class BusyWatch {
   private readonly clock: Clock;
@@ -51,7 +54,11 @@ export class BusyWatch {
     this.last = [clock.now(), clock.machine(), clock.own()];
   }
 
-  /** Whether threads had better not spin now. @param threads How many this process runs; none said is one for each core. */
+  /**
+   * Whether threads had better not spin now.
+   *
+   * @param threads How many this process runs; none said is one for each core.
+   */
   isBusy(threads: number = this.cores): boolean {
     const [before, machine, own] = this.last;
     const now = this.clock.now();

@@ -29,7 +29,10 @@ function keyOf(ov: OvLibrary, { digest }: OvModel, properties: OvProperties): st
 
 const digestOf = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex").slice(0, 32);
 
-/** What was compiled before, and the file's bytes: the compiled model reads its constants there, for as long as it lives. */
+/**
+ * What was compiled before, and the file's bytes: the compiled model reads its constants there, for as long as it
+ * lives.
+ */
 export interface Imported {
   readonly compiled: Pointer;
   readonly bytes: Uint8Array;
