@@ -1,8 +1,9 @@
 /**
  * `npm run test:published [-- --step]`: imports a checkpoint of the published model's size, 1,300,243,844 parameters in
  * 797 tensors of bfloat16, which it writes first. Says seconds, bytes per second and peak memory, and how long a copy
- * of the file and its SHA-256 take. Fails above 1.2 times the weights, and below 0.15 gigabytes per second: about half
- * of what two cores reach today (the aim is 0.5). With `--step`, one denoising step of one image is sampled from it.
+ * of the file and its SHA-256 take. Fails above 1.2 times the weights, and below 0.15 gigabytes per second (about half
+ * of what two cores reach today; the aim is 0.5) where it also takes four times as long as the copy. With `--step`, one
+ * denoising step of one image is sampled from it.
  */
 import { spawn } from "node:child_process";
 import { copyFile, mkdtemp, open, readFile, rm, stat } from "node:fs/promises";
@@ -17,6 +18,8 @@ const VAE = path.join(ROOT, "packages/golden/data/vae4");
 const [PARAMETERS, TENSORS] = [1_300_243_844, 797];
 /** GB/s. */
 const LEAST_RATE = 0.15;
+/** On a slow or busy machine: how many times as long as a copy and its SHA-256 it may take. It is 1.5 to 3. */
+const MOST_COPIES = 4;
 
 const specs = madformerSpecs(preset("ffhq-1024"));
 check(parameterCount(specs) === PARAMETERS, `${parameterCount(specs)} parameters, expected ${PARAMETERS}`);
@@ -48,7 +51,10 @@ try {
   const facts = JSON.parse(imported.out);
   check(facts.parameters === PARAMETERS && facts.tensors === TENSORS, `it says ${JSON.stringify(facts)}`);
   check(share < 1.2, `peak memory is ${share.toFixed(2)} times the weights, expected less than 1.2`);
-  check(rate >= LEAST_RATE, `${rate.toFixed(2)} GB/s, expected ${LEAST_RATE} or more`);
+  check(
+    rate >= LEAST_RATE || seconds <= MOST_COPIES * plain,
+    `${rate.toFixed(2)} GB/s, expected ${LEAST_RATE} or more; ${(seconds / plain).toFixed(1)} times as long as a copy, expected ${MOST_COPIES} or less`,
+  );
   if (process.argv.includes("--step")) {
     const words = [
       "--checkpoint",
