@@ -8,14 +8,6 @@
  */
 export { stage as sampleStage } from "./stages/sample.js";
 export { SampleConfig } from "./config.js";
-export {
-  chosenCheckpoints,
-  openTrainedModel,
-  type TrainedModel,
-  type KeptWeights,
-  type Weights,
-} from "./checkpoint.js";
-export { imageSide, ImageSampler, type SampledImage } from "./sample.js";
+export { openTrainedModel, type TrainedModel, type KeptWeights, type Weights } from "./checkpoint.js";
+export { ImageSampler, type SampledImage } from "./sample.js";
 export { chosenClasses, classNamesOf, sampleLabels, type SampleLabels } from "./classes.js";
-export { orderPicture } from "./order.js";
-export { parseSeeds } from "./seeds.js";

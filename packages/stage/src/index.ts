@@ -18,22 +18,12 @@ export {
 } from "./stage.js";
 export { askedOf, computeOf, VARIABLES, type Compute, type ComputeWords, type Computing } from "./compute.js";
 export { ConfigError, configSchema, parseConfig } from "./config.js";
-export {
-  discriminator,
-  fieldAt,
-  fieldsOf,
-  formsOf,
-  kindOf,
-  wordOf,
-  wordsOf,
-  type Schema,
-  type SchemaField,
-} from "./schema.js";
+export { discriminator, fieldAt, fieldsOf, formsOf, kindOf, wordOf, type Schema, type SchemaField } from "./schema.js";
 export { meant, withField } from "./field.js";
-export { assertMadeBy, isMadeBy } from "./input.js";
+export { assertMadeBy } from "./input.js";
 export { nearest } from "./nearest.js";
-export { findStage, runStage, stageKey, type BundleDigest, type RunOptions, type StageResult } from "./run.js";
-export { FINISHED_FILE, StageFiles, type Note } from "./files.js";
+export { runStage, stageKey, type BundleDigest, type RunOptions, type StageResult } from "./run.js";
+export { StageFiles, type Note } from "./files.js";
 export { dropProgress, findProgress, keepProgress, PROGRESS_FILE, type Progress, type Work } from "./progress.js";
 export { lookOutside, outsideDigest, type Outside, type OutsideState } from "./outside.js";
 export { differ, runInFolder, STATE_FILE, type FolderOptions } from "./folder.js";
@@ -47,7 +37,7 @@ export {
   type StageDefaults,
 } from "./pipeline.js";
 export { entryDigest, outputFolder, putOutput, readChecked, readOutput } from "./output.js";
-export { pipelineStatus, stageStatus, type StageStatus, type StatusOptions } from "./status.js";
+export { pipelineStatus, type StageStatus, type StatusOptions } from "./status.js";
 export { StageRemote, rateMeter, type StageRemoteOptions } from "./remote.js";
 export { restorePipeline, type Restored, type RestoreOptions } from "./restore.js";
 export { verify, type Finding, type Verified, type VerifyOptions } from "./verify.js";

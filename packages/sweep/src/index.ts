@@ -5,15 +5,14 @@
  * checked), `jobs.ts` (what they share), `plan.ts`, `run.ts`, `results.ts`, `table.ts`, `format.ts`, `plot.ts`;
  * `compare.ts` for runs of any pipelines.
  */
-export { readSweep, sweepNames, type Sweep } from "./sweep.js";
+export { readSweep, type Sweep } from "./sweep.js";
 export { labelOf, runsOf, type PointRun, type PointStage, type Source } from "./points.js";
 export { jobsOf, titleOf, type Job, type Owner } from "./jobs.js";
-export { keyedJob, knownJob, type KeyedJob, type KnownJob, type Knowing } from "./known.js";
-export { readRecords, secondsOf, type Records } from "./estimate.js";
+export { type Knowing } from "./known.js";
 export { isRun, planOf, stagesOf, type PlannedJob, type PlannedStage } from "./plan.js";
 export { pointFolder, runJobs, type JobEnd, type SweepRun, type SweepRunOptions } from "./run.js";
-export { coordinateAt, isComplete, numberAt, resultsOf, type PointResult } from "./results.js";
-export { paretoFront, spreadOf, type Spread } from "./spread.js";
+export { isComplete, numberAt, resultsOf, type PointResult } from "./results.js";
+export { type Spread } from "./spread.js";
 export { tableOf, type Cell, type Heading, type Table } from "./table.js";
 export { EXTENSIONS, FORMATS, formatTable, noteOf, spreadText, type Format } from "./format.js";
 export { computingSeconds, frontsOf, plotOf, plotSpecOf, type Front, type Mark, type Plot } from "./plot.js";
