@@ -6,7 +6,7 @@ const me = { pid: 1, host: "here", started: "5", boot: "b", pidNamespace: "n", t
 /** What is said of an obstacle. */
 function said(holder: object | undefined, waitedMs: number, obstacle: Partial<Obstacle> = {}): string | undefined {
   const found = { identity: "", isFolder: false, unreadable: undefined, holder: holder && { ...me, ...holder } };
-  return notice({ path: "/work/x.lock", state: "unknown", quietMs: 0, found, ...obstacle }, me, waitedMs);
+  return notice({ path: "/store/x.lock", state: "unknown", quietMs: 0, found, ...obstacle }, me, waitedMs);
 }
 
 describe("notice()", () => {
@@ -18,7 +18,7 @@ describe("notice()", () => {
   });
 
   test("says of one elsewhere since when it is silent, and which file to remove", () => {
-    const remove = 'if it is known to be gone, remove "/work/x.lock"';
+    const remove = 'if it is known to be gone, remove "/store/x.lock"';
     expect(said({ host: "far" }, 0)).toBe(`Waiting for process 1 on "far", which is making the same (${remove})`);
     expect(said({ host: "far" }, 60_000, { quietMs: 59_700 })).toBe(
       `Waiting for process 1 on "far", which is making the same (for 1 min 0 s; it has shown no sign of life for 1 min 0 s; ${remove})`,
