@@ -114,6 +114,41 @@ test("bare state dicts, prefixes of wrappers and nests of trainers are the same 
   );
 });
 
+test("how it was trained is read from the arguments, told, or named as assumed", async () => {
+  const ema = await weights("ema");
+  const tensors = new Map(ema.map(([key, { shape, data }]) => [key, torchTensor({ shape, data })] as const));
+  const single = new Map([...tensors].filter(([key]) => !/_(list|layernorm_list)\.1\./.test(key)));
+  const files: [string, Map<string, unknown>, object, string[], object][] = [
+    ["clear-clean", tensors, { clear_clean: true }, [], { clearClean: true, clearCond: false, prediction: "epsilon" }],
+    ["clear-cond", tensors, { clear_cond: true, denoising_mlp: true }, [], { clearCond: true, denoisingMlp: true }],
+    ["data", tensors, { prediction: "x" }, [], { prediction: "x", clearClean: false }],
+    ["single", single, { single_tower: true }, [], { singleTower: true, clearClean: false }],
+    [
+      "told",
+      tensors,
+      { prediction: "x" },
+      ["--clear-clean", "--prediction", "v"],
+      { clearClean: true, prediction: "v" },
+    ],
+  ];
+  const told = [...TINY, "--blocks", "4", "--ar-layers", "1"];
+  for (const [name, model, args, options, expected] of files) {
+    const path = join(folder, `${name}.pt`);
+    await writeTorch(path, { model, ema: model, args } as never);
+    const { code, err } = await imported(path, name, ...told, ...options);
+    expect([name, code, err]).toEqual([name, 0, expect.not.stringContaining("nothing in the file says")]);
+    const config = JSON.parse(await readFile(join(folder, name, "config.json"), "utf8")) as { model: object };
+    expect([name, config.model]).toEqual([name, expect.objectContaining(expected)]);
+  }
+  const [bare, odd] = [join(folder, "no-arguments.pt"), join(folder, "odd.pt")];
+  await writeTorch(bare, tensors as never);
+  expect((await imported(bare, "without-arguments", ...told, "--clear-cond")).err).toContain(
+    "nothing in the file says clearClean = false, denoisingMlp = false, prediction = epsilon: taken from",
+  );
+  await writeTorch(odd, { model: tensors, args: { prediction: "noise" } } as never);
+  expect((await imported(odd, "odd", ...told)).err).toMatch(/prediction: Invalid option: expected one of/);
+});
+
 test("keys that do not fit stand in one list, and what nothing says is named", async () => {
   const ema = await weights("ema");
   const wrong = new Map(ema.map(([key, { shape, data }]) => [key, torchTensor({ shape, data })] as const));

@@ -17,6 +17,10 @@ export interface Told {
   readonly arLayers?: number | undefined;
   readonly unetGroups?: number | undefined;
   readonly unetHeads?: number | undefined;
+  readonly clearClean?: boolean | undefined;
+  readonly clearCond?: boolean | undefined;
+  readonly denoisingMlp?: boolean | undefined;
+  readonly prediction?: MadformerConfig["prediction"] | undefined;
   readonly quirks?: "reference" | "sound" | undefined;
 }
 
@@ -27,8 +31,8 @@ type Sizes = ReturnType<typeof sizesOf>;
  * The config of a model from its weights' shapes; what they do not say from the checkpoint's arguments, then from a
  * preset of the same shapes.
  *
- * @param args By the names of the reference's programs and constructor. Hostile: other kinds than expected count as not
- *   there.
+ * @param args By the names of the reference's programs and constructor. Hostile: numbers that are none count as
+ *   not there, and a switch of another kind is refused with the rest.
  * @param fail Makes the error to throw.
  * @returns The config, and what of it nothing says: there it is what the released code has.
  * @throws If nothing says what must be known, or the whole is not valid.
@@ -46,14 +50,12 @@ export function inferConfig(
     const value = args.get(name);
     return typeof value === "number" && Number.isFinite(value) ? value : undefined;
   };
-  const flag = (name: string): boolean => args.get(name) === true;
   const need = (value: number | undefined, what: string, option: string): number => {
     if (value !== undefined) return value;
     throw fail(`neither its arguments nor a preset of its shapes say ${what}: name it with ${option}`);
   };
   const arLayers =
     told.arLayers ?? argued(number("diff_depth"), (diffusion) => sizes.layers - diffusion) ?? alike?.arLayers;
-  const single = sizes.towers === 1;
   const text =
     sizes.vocabulary === undefined ? undefined : textOf(sizes.vocabulary, tensors.has("lm_head.weight"), args);
   const reference = text ? QUIRKS.imagenet : QUIRKS.reference;
@@ -62,6 +64,11 @@ export function inferConfig(
   const assume = (value: number | undefined, otherwise: number, what: string): number => {
     if (value === undefined) assumed.push(`${what} = ${otherwise}`);
     return value ?? otherwise;
+  };
+  /** A word that the weights have no trace of: of a file without arguments it has to be assumed. */
+  const word = <T>(value: T | undefined, argument: string, otherwise: T, what: string): T => {
+    if (value === undefined && args.size === 0) assumed.push(`${what} = ${String(otherwise)}`);
+    return value ?? (args.get(argument) as T | undefined) ?? otherwise; // its kind is checked with the rest
   };
   try {
     const model = madformerConfig({
@@ -92,10 +99,11 @@ export function inferConfig(
       normEps: number("rms_norm_eps") ?? defaults.normEps,
       qkNorm: sizes.heads !== undefined,
       qkNormEps: number("qk_norm_eps") ?? defaults.qkNormEps,
-      clearClean: text ? flag("clear_clean") : single && !flag("single_tower"),
-      clearCond: flag("clear_cond"),
-      denoisingMlp: flag("denoising_mlp"),
-      singleTower: single && flag("single_tower"),
+      clearClean: word(told.clearClean, "clear_clean", false, "clearClean"),
+      clearCond: word(told.clearCond, "clear_cond", false, "clearCond"),
+      denoisingMlp: word(told.denoisingMlp, "denoising_mlp", false, "denoisingMlp"),
+      singleTower: sizes.towers === 1,
+      prediction: word(told.prediction, "prediction", "epsilon", "prediction"),
       ...(text ? { text } : {}),
       quirks: {
         ...(told.quirks === "sound" ? QUIRKS.sound : reference),

@@ -22,6 +22,7 @@ import {
   isBuffer,
   madformerSpecs,
   parameterCount,
+  PREDICTIONS,
   PRESETS,
   TORCH_FILES,
   torchFileOf,
@@ -77,6 +78,13 @@ export const ImportConfig = z
       .optional()
       .describe("Groups of the U-Net's normalization, where the file does not say so"),
     unetHeads: z.int().positive().optional().describe("Heads of the U-Net's attention, where the file does not say so"),
+    clearClean: z.boolean().optional().describe("Trained with --clear_clean, where the file does not say so"),
+    clearCond: z.boolean().optional().describe("Trained with --clear_cond, where the file does not say so"),
+    denoisingMlp: z.boolean().optional().describe("Trained with --denoising_mlp, where the file does not say so"),
+    prediction: z
+      .enum(PREDICTIONS)
+      .optional()
+      .describe("What the network predicts, where the file does not say so: epsilon in the released code"),
     quirks: z
       .enum(["reference", "sound"])
       .optional()
