@@ -1,0 +1,2 @@
+export { lowerToStableHlo, type LoweringOptions } from "./lower.js";
+export type { ProductPrecision } from "./builder.js";
