@@ -1,4 +1,5 @@
 import * as tf from "@tensorflow/tfjs-core";
+import { inFloat32 } from "./float32.js";
 
 /**
  * Root-mean-square normalization over the last axis, with a learned scale:
@@ -83,7 +84,7 @@ export function groupNorm(
   };
   /** Sums by channel, N·C of them -> the mean over each channel's group, again for each channel: (N, 1, 1, C) */
   const groupMean = (sums: tf.Tensor): tf.Tensor4D =>
-    tf.reshape(tf.matMul(tf.reshape<tf.Rank.R2>(sums, [N, C]), averaging()), [N, 1, 1, C]);
+    inFloat32(() => tf.reshape(tf.matMul(tf.reshape<tf.Rank.R2>(sums, [N, C]), averaging()), [N, 1, 1, C]));
   const pixelSum = (x: tf.Tensor): tf.Tensor4D => tf.sum(x, [1, 2], true); // (N, H, W, C) -> (N, 1, 1, C)
 
   const normalize = tf.customGrad((x, scale, shift, save) => {

@@ -1,5 +1,5 @@
 import { sameNumbers, sizeOf, type DType, type Shape, type TensorData } from "../ir/graph.js";
-import { denseText, isSplat, scalarText, type ElementType } from "./literal.js";
+import { denseText, isSplat, quoted, scalarText, type ElementType } from "./literal.js";
 
 /** A value of the program: its name in the text, and its type. */
 export interface Value {
@@ -62,19 +62,15 @@ export class HloBuilder {
   /** Where the operations that follow come from; it goes into profiles and errors. */
   scope = "";
   /** How products are rounded from here on. */
-  precision: ProductPrecision;
+  precision: ProductPrecision = "float32";
   private count = 0;
   private readonly locations = new Map<string, string>();
   /** Constants and roundings that are there already, by their text. */
   private readonly shared = new Map<string, Value>();
 
-  constructor(precision: ProductPrecision) {
-    this.precision = precision;
-  }
-
   /** Lines that name the locations, for the head of the module. */
   locationLines(): string[] {
-    return [...this.locations].map(([scope, alias]) => `${alias} = loc(${JSON.stringify(scope)})`);
+    return [...this.locations].map(([scope, alias]) => `${alias} = loc(${quoted(scope)})`);
   }
 
   /** The location of what comes from a scope, as an operation or an argument carries it. */

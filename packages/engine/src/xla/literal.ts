@@ -38,3 +38,13 @@ export function isSplat(data: TensorData): boolean {
   const [first] = data;
   return data.length > 0 && data.every((value) => Object.is(value, first));
 }
+
+/** Text as MLIR quotes it: what is not plain ASCII as its bytes. */
+export function quoted(text: string): string {
+  const escape = (byte: number): string => `\\${byte.toString(16).toUpperCase().padStart(2, "0")}`;
+  const characters = [...Buffer.from(text)].map((byte) => {
+    const plain = byte >= 0x20 && byte < 0x7f && byte !== 0x22 && byte !== 0x5c;
+    return plain ? String.fromCharCode(byte) : escape(byte);
+  });
+  return `"${characters.join("")}"`;
+}

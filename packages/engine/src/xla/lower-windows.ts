@@ -236,18 +236,7 @@ function resizeAxis(hlo: HloBuilder, op: ResizeOp, x: Value, axis: 1 | 2, from: 
   const matrix = new Float32Array(large * small);
   weights.forEach((taps, at) => taps.forEach(({ index, weight }) => (matrix[at * small + index] = weight)));
   const table = hlo.data(matrix, [large, small], "float32");
-  const product = inFloat32(hlo, () => hlo.dot(x, table, axis, backward ? 0 : 1, 0)); // the new axis comes last
+  const product = hlo.dot(x, table, axis, backward ? 0 : 1, 0); // the new axis comes last
   const rest = x.shape.flatMap((_, i) => (i === axis ? [] : [i]));
   return hlo.transpose(product, x.shape.map((_, i) => (i === axis ? rest.length : rest.indexOf(i)))); // prettier-ignore
-}
-
-/** Weights of a resize are no weights of a network: its products are exact in every precision. */
-function inFloat32(hlo: HloBuilder, make: () => Value): Value {
-  const { precision } = hlo;
-  hlo.precision = "float32";
-  try {
-    return make();
-  } finally {
-    hlo.precision = precision;
-  }
 }

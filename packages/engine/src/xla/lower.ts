@@ -1,4 +1,5 @@
 import { isOp, nodesOf, type Graph, type Node, type NodeOf, type OpKind } from "../ir/graph.js";
+import type { TensorType } from "../ir/infer.js";
 import { ELEMENT_TYPE, HloBuilder, typeText, type ProductPrecision, type Value } from "./builder.js";
 import { lowerBinary, lowerCast, lowerCompare, lowerSelect, lowerUnary } from "./lower-elementwise.js";
 import { lowerPad, lowerSegmentSum, lowerSlice, lowerTile } from "./lower-moves.js";
@@ -13,6 +14,7 @@ import {
   lowerPoolGrad,
   lowerResize,
 } from "./lower-windows.js";
+import { productPrecision } from "./precision.js";
 
 /** The operands of an operation: `infer` has counted them, and some may be left out. */
 type Operands = readonly [a: Value, b: Value, c: Value] & { readonly length: number };
@@ -64,38 +66,59 @@ export interface LoweringOptions {
   readonly precision: ProductPrecision;
   /** The module's name. Default: the graph's. */
   readonly name?: string;
+  /**
+   * Constants of more bytes become parameters, behind the inputs, so that the text stays small and the compiler does
+   * not look at them. Default: none do.
+   */
+  readonly inlineBytes?: number;
   /** Inputs whose memory results may take, by their indices: the input is lost. Their types must be the same. */
   readonly donated?: ReadonlyMap<number, number>;
+}
+
+export interface LoweredProgram {
+  readonly text: string;
+  /** What the parameters behind the inputs must be given, in their order. */
+  readonly constants: readonly NodeOf<"constant">["op"][];
 }
 
 /**
  * Writes a graph as a StableHLO module with one function, `@main`: its parameters are the graph's inputs in their
  * order, its results the graph's outputs in theirs. Scopes of tfjs become the operations' locations.
  *
- * Source: StableHLO's specification, v1.14 (openxla/stablehlo docs/spec.md).
+ * Source: openxla/stablehlo docs/spec.md.
  */
-export function lowerToStableHlo(graph: Graph, options: LoweringOptions): { readonly text: string } {
-  const hlo = new HloBuilder(options.precision);
-  const parameterOf = new Map(
+export function lowerToStableHlo(graph: Graph, options: LoweringOptions): LoweredProgram {
+  const hlo = new HloBuilder();
+  const parameters: string[] = [];
+  const parameter = ({ dtype, shape }: TensorType, attributes: string, scope: string): Value => {
+    const value = { name: `%arg${parameters.length}`, shape, type: ELEMENT_TYPE[dtype] };
+    parameters.push(`${value.name}: ${typeText(value)}${attributes}${hlo.location(scope)}`);
+    return value;
+  };
+  const inputs = new Map(
     graph.inputs.map(({ op }, i): [string, Value] => {
-      return [op.name, { name: `%arg${i}`, shape: op.shape, type: ELEMENT_TYPE[op.dtype] }];
+      const output = options.donated?.get(i);
+      const alias = output === undefined ? "" : ` {tf.aliasing_output = ${output} : i32}`;
+      return [op.name, parameter(op, alias, op.name)];
     }),
   );
+  const constants: NodeOf<"constant">["op"][] = [];
   const values = new Map<Node, Value>();
-  const valueOf = (node: Node): Value => (isOp(node, "input") ? parameterOf.get(node.op.name) : values.get(node))!;
   for (const node of nodesOf(graph)) {
-    if (isOp(node, "input")) continue;
-    hlo.scope = node.scope;
-    const lower = LOWERINGS[node.op.kind as keyof typeof LOWERINGS] as Lowering<OpKind>;
-    values.set(node, lower(hlo, node, node.inputs.map(valueOf) as unknown as Operands));
+    if (isOp(node, "input")) {
+      values.set(node, inputs.get(node.op.name) as Value);
+    } else if (isOp(node, "constant") && node.op.data.byteLength > (options.inlineBytes ?? Infinity)) {
+      constants.push(node.op);
+      values.set(node, parameter(node.op, "", node.scope));
+    } else {
+      hlo.scope = node.scope;
+      hlo.precision = productPrecision(node, options.precision);
+      const operands = node.inputs.map((input) => values.get(input)) as unknown as Operands;
+      const lower = LOWERINGS[node.op.kind as keyof typeof LOWERINGS] as Lowering<OpKind>;
+      values.set(node, lower(hlo, node, operands));
+    }
   }
-  const parameters = graph.inputs.map((node, i) => {
-    const parameter = valueOf(node);
-    const output = options.donated?.get(i);
-    const alias = output === undefined ? "" : ` {tf.aliasing_output = ${output} : i32}`;
-    return `${parameter.name}: ${typeText(parameter)}${alias}${hlo.location(node.op.name)}`;
-  });
-  const outputs = graph.outputs.map(({ node }) => valueOf(node));
+  const outputs = graph.outputs.map(({ node }) => values.get(node) as Value);
   const types = outputs.map(typeText).join(", ");
   const name = (options.name ?? graph.name).replace(/\W/g, "_") || "program";
   const text = [
@@ -108,5 +131,5 @@ export function lowerToStableHlo(graph: Graph, options: LoweringOptions): { read
     "}",
     "",
   ].join("\n");
-  return { text };
+  return { text, constants };
 }
