@@ -141,7 +141,7 @@ export class HloBuilder {
     return this.compareScalar("NE", this.dense(denseText(data), shape, "i8"), 0);
   }
 
-  /** Elements of a constant in MLIR's `dense<...>`: not shared, for keys of this size would cost more than they save. */
+  /** Elements of a constant as in `dense<...>`: not shared, for keys of this size would cost more than they save. */
   private dense(text: string, shape: Shape, type: ElementType): Value {
     return this.op("constant", [], shape, type, `value = dense<${text}> : ${typeText({ shape, type })}`);
   }
@@ -296,7 +296,7 @@ export class HloBuilder {
     return `precision_config = [${precision}, ${precision}]`;
   }
 
-  /** Adds a scatter that adds rows (of `updates`) to the rows of `x` with these numbers; what lies outside is dropped. */
+  /** Adds the rows of `updates` to the rows of `x` with these numbers; what lies outside is dropped. */
   scatterAdd(x: Value, rows: Value, updates: Value): Value {
     const update = updates.shape.slice(1).map((_, i) => i + 1);
     const numbers =

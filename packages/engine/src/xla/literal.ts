@@ -3,7 +3,7 @@ import type { TensorData } from "../ir/graph.js";
 /** Element types of StableHLO that programs use. */
 export type ElementType = "f32" | "bf16" | "i32" | "i8" | "i1";
 
-/** One number as MLIR writes it, of the exact value: floats with all the digits they need, what is no number as bits. */
+/** One number as MLIR writes it, exactly: floats with all the digits they need, what is no number as bits. */
 export function scalarText(value: number, type: ElementType): string {
   switch (type) {
     case "i1":

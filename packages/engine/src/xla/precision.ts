@@ -55,7 +55,8 @@ export function productPrecision(node: Node, program: ProductPrecision): Product
 
 /**
  * Whether a product has a side of length one: it gains nothing from units that multiply matrices. The sums of a
- * normalization's gradient are such products, and what multiplies the raw timestep, which has more digits than bfloat16.
+ * normalization's gradient are such products, and what multiplies the raw timestep, which needs more digits than
+ * bfloat16 has.
  */
 function isThin(node: Node): boolean {
   if (!isOp(node, "matmul")) return false;
