@@ -101,6 +101,10 @@ test("goes on with wheels that are whole, unpacks into place, and removes what i
   await installEngine(here, { engines, say: (line) => said.push(line), requirements });
   expect(said).toEqual(["unpacking it.whl"]);
   expect(await readFile(join(engines, "openvino", "openvino", "lib"), "utf8")).toBe("x");
+  expect(JSON.parse(await readFile(join(engines, "openvino", "installed.json"), "utf8"))).toEqual({
+    ...{ name: "openvino", wheels: ["openvino==1"], npm: [] },
+    digests: { "openvino==1": digest },
+  });
   expect(await readdir(join(engines, "downloads"))).toEqual([]);
   expect(await removeEngine("openvino", engines)).toBe(true);
   expect(await removeEngine("openvino", engines)).toBe(false);

@@ -1,4 +1,5 @@
 import type { Graph, TensorData } from "./ir/graph.js";
+import type { Runtime } from "./installs/installed.js";
 import type { PassReport } from "./passes/index.js";
 import type { TensorField } from "./signature.js";
 import type { TensorFunction } from "./trace/trace.js";
@@ -121,4 +122,8 @@ export interface Backend<Session> {
   prepare(request: CompileRequest<Session>): Prepared;
   /** Looks whether it can be used, which loads its runtime. It never throws. */
   state(): BackendState;
+  /** The precision that programs get on this machine which ask for one of those above, if it may be another. */
+  granted?(precision: PrecisionName): PrecisionName;
+  /** Which runtime programs get, found without loading it; only of a backend whose runtime is not in the lock file. */
+  runtime?(): Runtime;
 }

@@ -12,6 +12,12 @@ export interface EngineChoice {
   readonly threads?: number;
 }
 
+/** A choice, and which runtime it gets. */
+export interface StageChoice extends EngineChoice {
+  /** Version and digest, where the lock file does not fix them: results of two versions are not the same. */
+  readonly version?: string;
+}
+
 /** A part of a choice, as somebody wrote it. */
 export interface EngineWords {
   readonly engine?: string | undefined;
@@ -21,6 +27,7 @@ export interface EngineWords {
 
 const told = new AsyncLocalStorage<EngineChoice>();
 const MAX_THREADS = 1024;
+const DEFAULT_ENGINE = "onnx";
 
 /**
  * Completes a choice. What the words leave out has what `computing.within` was given around this call, else what
@@ -32,7 +39,7 @@ const MAX_THREADS = 1024;
  */
 export function chooseEngine(words: EngineWords = {}): EngineChoice {
   const outer = told.getStore();
-  const engine = oneOf("engine", ENGINES, words.engine, outer?.engine, variable("ENGINE")) ?? "onnx";
+  const engine = oneOf("engine", ENGINES, words.engine, outer?.engine, variable("ENGINE")) ?? DEFAULT_ENGINE;
   const same = outer?.engine === engine ? outer.precision : undefined;
   const { precisions } = BACKENDS[engine];
   const known = outer === undefined ? variable("PRECISION") : undefined;
@@ -45,11 +52,36 @@ export function chooseEngine(words: EngineWords = {}): EngineChoice {
 export const computing = {
   /** The precisions of each engine, the usual one first. */
   engines: Object.fromEntries<readonly PrecisionName[]>(ENGINES.map((name) => [name, BACKENDS[name].precisions])),
-  choose: chooseEngine,
-  /** Runs something, and compiles all programs in it for a choice, unless they say otherwise themselves. */
-  within: <T>(choice: EngineChoice, work: () => Promise<T>): Promise<T> => told.run(choice, work),
+  choose: (words: EngineWords): StageChoice => {
+    const choice = chooseEngine(words);
+    const backend = BACKENDS[choice.engine];
+    const precision = backend.granted?.(choice.precision) ?? choice.precision;
+    const version = backend.runtime?.().version;
+    return { ...choice, precision, ...(version === undefined ? {} : { version }) };
+  },
+  /** The files that decide which version that is. None of a choice that there is not. */
+  places: (words: EngineWords): readonly string[] => {
+    const engine = ENGINES.find((name) => name === engineWord(words));
+    return (engine && BACKENDS[engine].runtime?.().places) ?? [];
+  },
+  /**
+   * Runs something, and compiles all programs in it for a choice, unless they say otherwise themselves.
+   *
+   * @throws {Error} If another version was installed meanwhile: nobody knows which of them computed what.
+   */
+  within: async <T>(choice: StageChoice, work: () => Promise<T>): Promise<T> => {
+    const result = await told.run(choice, work);
+    const version = BACKENDS[choice.engine].runtime?.().version;
+    if (version === choice.version) return result;
+    throw new Error(
+      `the engine "${choice.engine}" was ${choice.version ?? "not installed"} and is ${version ?? "gone"} now: ` +
+        "it changed while it was in use",
+    );
+  },
 };
 
+const engineWord = (words: EngineWords): string =>
+  words.engine ?? told.getStore()?.engine ?? variable("ENGINE") ?? DEFAULT_ENGINE;
 const variable = (name: string): string | undefined => process.env[`MADFORMER_${name}`] || undefined;
 
 /** The first that is said, if it is one of those that there are. */

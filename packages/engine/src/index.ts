@@ -12,6 +12,7 @@ export { chooseEngine, computing, type EngineChoice, type EngineWords } from "./
 export { ENGINES, engineStates, type EngineState, type EngineName, type SessionOptions } from "./engines.js";
 export type { PrecisionName } from "./backend.js";
 export { enginesFolder, installFolder } from "./installs/folder.js";
+export { INSTALLED_FILE, readInstalled, type Installed } from "./installs/installed.js";
 export type { Handle } from "./handle.js";
 export { hostCopies, type HostCopies } from "./host-copies.js";
 export { loadProgram, saveProgram, type LoadOptions } from "./program-file.js";

@@ -1,5 +1,11 @@
 /** What is peculiar to TensorFlow; what every engine does is tested where `INSTALLED` stands. */
-import { compile, hostCopies, spec } from "@madformer/engine";
+import { execFile } from "node:child_process";
+import { cp, mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { compile, engineStates, hostCopies, installFolder, spec } from "@madformer/engine";
 import * as tf from "@tensorflow/tfjs-core";
 import { GraphExecutor } from "../src/eager/executor.js";
 import { optimize } from "../src/passes/index.js";
@@ -48,6 +54,52 @@ describeInstalled("tensorflow", () => {
     expect((await third.run({ x: X, y: Y })).loss).toEqual((await first.run({ x: X, y: Y })).loss);
   });
 });
+
+/** What a process of its own computes where engines lie in a folder: 2 · 3 + 1. */
+const PROGRAM = `
+import { compile, spec } from "@madformer/engine";
+import * as tf from "@tensorflow/tfjs-core";
+const program = await compile((_, { x }) => ({ outputs: { y: tf.add(tf.mul(x, 2), 1) } }),
+  { state: {}, inputs: { x: spec([1]) } }, { engine: "tensorflow" });
+console.log((await program.run({ x: new Float32Array([3]) })).y[0]);`;
+
+/** The folder that the engine was installed into; a package of npm's lies where Node finds it. */
+const source =
+  engineStates()
+    .find(({ name }) => name === "tensorflow")
+    ?.notes?.[0]?.replace("from ", "") ?? "";
+
+(source.startsWith("tensorflow") ? test : test.skip)(
+  "tfjs-node gets this project's tfjs, wherever engines lie" +
+    (source.startsWith("tensorflow") ? "" : " (skipped: it is not installed in a folder of engines)"),
+  async () => {
+    const other = await mkdtemp(join(tmpdir(), "engines-"));
+    try {
+      for (const name of ["tfjs", "tfjs-core"]) {
+        const folder = join(other, "node_modules", "@tensorflow", name);
+        await mkdir(folder, { recursive: true });
+        await writeFile(
+          join(folder, "package.json"),
+          JSON.stringify({ name: `@tensorflow/${name}`, version: "3.0.0" }),
+        );
+        await writeFile(join(folder, "index.js"), `throw new Error("another project's ${name}");`);
+      }
+      const [from, to] = [installFolder(source), join(other, "engines", source)];
+      await mkdir(to, { recursive: true });
+      for (const name of ["installed.json", "tfjs_binding.node", "node_modules"])
+        await cp(join(from, name), join(to, name), { recursive: true });
+      await symlink(join(from, "tensorflow"), join(to, "tensorflow"));
+      const env = { ...process.env, MADFORMER_ENGINES: join(other, "engines"), NODE_OPTIONS: "" };
+      const args = ["--no-warnings", "--input-type=module", "-e", PROGRAM];
+      const cwd = fileURLToPath(new URL(".", import.meta.url)); // where the program finds its packages
+      const { stdout } = await promisify(execFile)(process.execPath, args, { cwd, env });
+      expect(stdout.trim()).toBe("7");
+    } finally {
+      await rm(other, { recursive: true, force: true });
+    }
+  },
+  60_000,
+);
 
 describe("GraphExecutor", () => {
   const fn = ({ w }: { w: tf.Tensor2D }, { x }: { x: tf.Tensor2D }) => {

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { ConfigError, nearest } from "@madformer/stage";
 import { Command } from "commander";
 import { INSTALLABLE, requirementsOf, type Installable } from "../engines/catalog.js";
-import { installedIn, installEngine, removeEngine } from "../engines/install.js";
+import { installEngine, removeEngine } from "../engines/install.js";
 import type { Io } from "../program.js";
 
 /** `madformer engines`: what programs can run on here, and how to get more. */
@@ -18,11 +18,10 @@ export function enginesCommand(io: Io): Command {
     .helpOption("-h, --help", "print this help")
     .addHelpText("after", "\nExamples:\n  madformer engines\n  madformer engines install openvino")
     .action(async ({ json = false }: { json?: boolean }) => {
-      const { engineStates, enginesFolder } = await import("@madformer/engine");
+      const { engineStates, enginesFolder, readInstalled } = await import("@madformer/engine");
       const states = engineStates();
       const engines = enginesFolder();
-      const installed = [];
-      for (const { name } of INSTALLABLE) installed.push({ name, installed: await installedIn(engines, name) });
+      const installed = INSTALLABLE.map(({ name }) => ({ name, installed: readInstalled(join(engines, name)) }));
       if (json) {
         io.out(`${JSON.stringify({ engines: states, folder: engines, installable: installed }, null, 2)}\n`);
         return;

@@ -1,14 +1,12 @@
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { digestFile, exists, requireRoom, takeLock } from "@madformer/artifacts";
+import type { Installed } from "@madformer/engine";
 import { buildAddon } from "./addon.js";
 import { requirementsOf, type Installable, type Requirement } from "./catalog.js";
 import { answers, compiler, npm, python, runTool, type Tool } from "./tools.js";
-
-/** What an installation says of itself. Its presence means that it is whole. */
-export const INSTALLED_FILE = "installed.json";
 
 export interface InstallOptions {
   /** The folder of all engines. */
@@ -18,13 +16,6 @@ export interface InstallOptions {
   readonly say: (line: string) => void;
   /** Other files than its own list says. */
   readonly requirements?: readonly Requirement[];
-}
-
-/** What lies in `installed.json`. */
-export interface Installed {
-  readonly name: string;
-  readonly wheels: readonly string[];
-  readonly npm: readonly string[];
 }
 
 /**
@@ -53,7 +44,12 @@ export async function installEngine(engine: Installable, options: InstallOptions
   });
 
   const wheels: string[] = [];
-  for (const requirement of requirements) wheels.push(await fetchWheel(engine, requirement, downloads, say, signal));
+  const digests: Record<string, string> = { ...engine.npm };
+  for (const requirement of requirements) {
+    const { path, sha256 } = await fetchWheel(engine, requirement, downloads, say, signal);
+    wheels.push(path);
+    digests[requirement.wheel] = sha256;
+  }
   const packages: [string, string][] = [];
   for (const [spec, integrity] of Object.entries(engine.npm))
     packages.push([spec, await fetchPackage(spec, integrity, downloads, say, signal)]);
@@ -71,10 +67,12 @@ export async function installEngine(engine: Installable, options: InstallOptions
       say("building tfjs-node's addon");
       await buildAddon(work, signal);
     }
+    const { INSTALLED_FILE } = await import("@madformer/engine");
     const installed: Installed = {
       name,
       wheels: requirements.map(({ wheel }) => wheel),
       npm: Object.keys(engine.npm),
+      digests,
     };
     await writeFile(join(work, INSTALLED_FILE), `${JSON.stringify(installed, null, 2)}\n`);
     await rm(folder, { recursive: true, force: true });
@@ -128,16 +126,17 @@ async function wheelsIn(folder: string): Promise<Map<string, string>> {
   );
 }
 
-/** One wheel, by pip, which checks its digest; so is one that was there already. Returns its path. */
+/** One wheel, by pip, which checks its digest; so is one that was there already. */
 async function fetchWheel(
   { name, wheels }: Installable,
   { wheel, sha256, line }: Requirement,
   downloads: string,
   say: (line: string) => void,
   signal: AbortSignal | undefined,
-): Promise<string> {
-  const known = await wheelsIn(downloads);
-  const found = sha256.flatMap((digest) => known.get(digest) ?? [])[0];
+): Promise<{ readonly path: string; readonly sha256: string }> {
+  const among = (files: ReadonlyMap<string, string>) =>
+    sha256.map((digest) => ({ path: files.get(digest) ?? "", sha256: digest })).find(({ path }) => path !== "");
+  const found = among(await wheelsIn(downloads));
   if (found !== undefined) return found;
   say(`fetching ${wheel}`);
   const list = join(downloads, `.${name}.${process.pid}.txt`);
@@ -158,11 +157,10 @@ async function fetchWheel(
   } finally {
     await rm(list, { force: true });
   }
-  const now = await wheelsIn(downloads);
-  const path = sha256.flatMap((digest) => now.get(digest) ?? [])[0];
-  if (path === undefined)
+  const fetched = among(await wheelsIn(downloads));
+  if (fetched === undefined)
     throw new Error(`Cannot install ${name}: pip fetched ${wheel}, and no file in ${JSON.stringify(downloads)} is it`);
-  return path;
+  return fetched;
 }
 
 /** One package of npm's, checked against its integrity. Returns its path. */
@@ -206,13 +204,4 @@ async function unpackPackage(spec: string, file: string, folder: string, signal?
   const [inner = "package"] = await readdir(unpacked);
   await rename(join(unpacked, inner), modules);
   await rm(unpacked, { recursive: true, force: true });
-}
-
-/** What is installed under a name, if it is whole. */
-export async function installedIn(engines: string, name: string): Promise<Installed | undefined> {
-  try {
-    return JSON.parse(await readFile(join(engines, name, INSTALLED_FILE), "utf8")) as Installed;
-  } catch {
-    return undefined;
-  }
 }

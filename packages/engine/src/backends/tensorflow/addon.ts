@@ -1,20 +1,28 @@
-import { existsSync, mkdirSync, symlinkSync } from "node:fs";
 import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import util from "node:util";
 import * as tf from "@tensorflow/tfjs-core";
 import { installFolder } from "../../installs/folder.js";
+import {
+  firstRuntime,
+  installedRuntime,
+  packageRuntime,
+  readInstalled,
+  type Runtime,
+} from "../../installs/installed.js";
 import { loadForGood } from "../../native/keep.js";
 import { reserveStacks } from "../../native/stacks.js";
+import { lendingRequire } from "./modules.js";
 
 /** The tfjs backend that tfjs-node registers. */
 export const TFJS_BACKEND = "tensorflow";
 
-/**
- * Packages that bring TensorFlow by npm, and folders that `madformer engines install` makes; the first that is there.
- */
-const PACKAGES = ["@tensorflow/tfjs-node-gpu", "@tensorflow/tfjs-node"] as const;
+/** Folders that `madformer engines install` makes. */
 const FOLDERS = ["tensorflow-cuda", "tensorflow"] as const;
+/** Packages of npm's that bring TensorFlow. */
+const PACKAGES = ["@tensorflow/tfjs-node-gpu", "@tensorflow/tfjs-node"] as const;
+/** TensorFlow in such a package. */
+const PACKAGE_LIBRARY = join("deps", "lib", "libtensorflow.so.2");
 
 /** The part of tfjs-node's addon that is asked. */
 interface Binding {
@@ -42,51 +50,66 @@ export function loadTensorFlow(threads?: number): Loaded {
 }
 
 function load(threads: number | undefined): Loaded {
-  repairUtil();
   const settings = {
     TF_CPP_MIN_LOG_LEVEL: "2",
     TF_FORCE_GPU_ALLOW_GROWTH: "true",
     ...(threads === undefined ? {} : { TF_NUM_INTRAOP_THREADS: String(threads), TF_NUM_INTEROP_THREADS: "1" }),
   };
   for (const [name, value] of Object.entries(settings)) process.env[name] ??= value;
-  const failures: string[] = [];
-  const require = createRequire(import.meta.url);
-  for (const name of PACKAGES) {
-    if (!resolves(require, name)) continue;
-    try {
-      const before = tf.engine().backendName;
-      require(name); // chooses its backend for everybody
-      if (before) void tf.setBackend(before);
-      const { binding } = tf.findBackend(TFJS_BACKEND) as unknown as { binding: Binding };
-      return { version: binding.TF_Version, usesGpu: binding.isUsingGpuDevice(), source: name };
-    } catch (error) {
-      failures.push(`${name} cannot be loaded: ${firstLine(error)}`);
-    }
+  const { name, folder } = found() ?? {};
+  if (name === undefined) throw new Error(`TensorFlow is not installed; ${ADVICE}`);
+  try {
+    return folder === undefined ? loadPackage(name) : loadInstalled(folder, name);
+  } catch (cause) {
+    const reason = (cause as Error).message.split("\n")[0] ?? "";
+    throw new Error(`${name} cannot be loaded: ${reason}; ${ADVICE}`, { cause });
   }
+}
+
+const ADVICE = "madformer engines install tensorflow (or tensorflow-cuda) installs it";
+
+/** Where TensorFlow comes from: the first that is there, and no other if it does not load. */
+function found(): { readonly name: string; readonly folder?: string } | undefined {
   for (const name of FOLDERS) {
     const folder = installFolder(name);
-    if (!existsSync(join(folder, "tfjs_binding.node"))) continue;
-    try {
-      return loadInstalled(folder, name);
-    } catch (error) {
-      failures.push(`${name} cannot be loaded: ${firstLine(error)}`);
-    }
+    if (readInstalled(folder) !== undefined) return { name, folder };
   }
-  const advice = "madformer engines install tensorflow (or tensorflow-cuda) installs it";
-  throw new Error(failures.length > 0 ? `${failures.join("; ")}; ${advice}` : `TensorFlow is not installed; ${advice}`);
+  const name = PACKAGES.find((name) => packageRuntime(name, PACKAGE_LIBRARY).version !== undefined);
+  return name === undefined ? undefined : { name };
+}
+
+/** Which TensorFlow that is. Nothing is loaded. */
+export function tensorFlowRuntime(): Runtime {
+  return firstRuntime([
+    ...FOLDERS.map((name) => installedRuntime(name, "tensorflow")),
+    ...PACKAGES.map((name) => packageRuntime(name, PACKAGE_LIBRARY)),
+  ]);
+}
+
+function loadPackage(name: string): Loaded {
+  repairUtil();
+  const before = tf.engine().backendName;
+  createRequire(import.meta.url)(name); // chooses its backend for everybody
+  if (before) void tf.setBackend(before);
+  const { binding } = tf.findBackend(TFJS_BACKEND) as unknown as { binding: Binding };
+  return { version: binding.TF_Version, usesGpu: binding.isUsingGpuDevice(), source: name };
 }
 
 /** tfjs-node's kernels over the addon that was built against a wheel's TensorFlow. */
 function loadInstalled(folder: string, name: string): Loaded {
-  const require = createRequire(join(folder, "index.js"));
-  lendTfjs(folder, require);
   reserveStacks();
   for (const library of ["libtensorflow_framework.so.2", "libtensorflow_cc.so.2"])
     loadForGood(join(folder, "tensorflow", library));
-  const binding = require(join(folder, "tfjs_binding.node")) as Binding;
-  const dist = join(folder, "node_modules", "@tensorflow", "tfjs-node", "dist");
-  require(join(dist, "register_all_kernels.js"));
-  const { NodeJSKernelBackend } = require(join(dist, "nodejs_kernel_backend.js")) as {
+  const binding = createRequire(import.meta.url)(join(folder, "tfjs_binding.node")) as Binding;
+  const manifest = join(folder, "node_modules", "@tensorflow", "tfjs-node", "package.json");
+  const own = createRequire(import.meta.url);
+  const lent = new Map<string, unknown>([
+    ...["@tensorflow/tfjs", "@tensorflow/tfjs-core"].map((name) => [name, own(name)] as const),
+    ["util", { ...util, ...OLD_UTIL }],
+  ]);
+  const require = lendingRequire(manifest, lent);
+  require("./dist/register_all_kernels");
+  const { NodeJSKernelBackend } = require("./dist/nodejs_kernel_backend") as {
     NodeJSKernelBackend: new (binding: Binding, packageName: string) => tf.KernelBackend;
   };
   const packageName = binding.isUsingGpuDevice() ? PACKAGES[0] : PACKAGES[1];
@@ -94,31 +117,14 @@ function loadInstalled(folder: string, name: string): Loaded {
   return { version: binding.TF_Version, usesGpu: binding.isUsingGpuDevice(), source: name };
 }
 
-/** tfjs-node asks for `@tensorflow/tfjs`, which is this package's own: outside of the workspace it needs a link. */
-function lendTfjs(folder: string, require: NodeJS.Require): void {
-  if (resolves(require, "@tensorflow/tfjs/package.json")) return;
-  const own = createRequire(import.meta.url);
-  for (const name of ["tfjs", "tfjs-core"]) {
-    const link = join(folder, "node_modules", "@tensorflow", name);
-    mkdirSync(dirname(link), { recursive: true });
-    symlinkSync(dirname(own.resolve(`@tensorflow/${name}/package.json`)), link);
-  }
-}
+/** What tfjs-node 4.22 uses of `util`, and Node 23 has no more. */
+const OLD_UTIL = {
+  isNullOrUndefined: (value: unknown): boolean => value === null || value === undefined,
+  isArray: (value: unknown): boolean => Array.isArray(value),
+};
 
-/** tfjs-node 4.22 uses functions that Node 23 has no more. */
+/** Gives `util` back what it had, for a package that Node loads. */
 function repairUtil(): void {
-  const old = util as unknown as Record<string, unknown>;
-  old["isNullOrUndefined"] ??= (value: unknown) => value === null || value === undefined;
-  old["isArray"] ??= Array.isArray;
+  const now = util as unknown as Record<string, unknown>;
+  for (const [name, old] of Object.entries(OLD_UTIL)) now[name] ??= old;
 }
-
-function resolves(require: NodeJS.Require, name: string): boolean {
-  try {
-    require.resolve(name);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-const firstLine = (error: unknown): string => (error as Error).message.split("\n")[0] ?? "";

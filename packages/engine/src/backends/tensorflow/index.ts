@@ -1,7 +1,7 @@
 import type { Backend } from "../../backend.js";
 import { GraphExecutor } from "../../eager/executor.js";
 import { optimize } from "../../passes/index.js";
-import { loadTensorFlow, TFJS_BACKEND } from "./addon.js";
+import { loadTensorFlow, tensorFlowRuntime, TFJS_BACKEND } from "./addon.js";
 
 /**
  * Runs the optimized graph operation by operation in TensorFlow, through tfjs-node: on NVIDIA's GPUs where it finds
@@ -17,6 +17,7 @@ export const tensorflow: Backend<{ readonly threads?: number }> = {
       return { devices: [], problem: (error as Error).message };
     }
   },
+  runtime: tensorFlowRuntime,
   prepare({ traced, fields, session, ...request }) {
     const optimized = optimize(traced, "tensorflow");
     return {
