@@ -2,9 +2,10 @@ import type { Backend } from "../../backend.js";
 import { splitUpdates } from "../../bound/updates/split-updates.js";
 import { UpdateRunner } from "../../bound/updates/update-runner.js";
 import { lowerToOnnx } from "../../onnx/lower.js";
+import { installedRuntime } from "../../installs/installed.js";
 import { optimize } from "../../passes/index.js";
 import { loadOpenVino } from "./load.js";
-import { ovState, warnOfBfloat16 } from "./state.js";
+import { granted, ovState } from "./state.js";
 
 /**
  * Writes the graph as ONNX and runs it in OpenVINO, whose kernels multiply in bfloat16 where the processor does. The
@@ -14,16 +15,22 @@ import { ovState, warnOfBfloat16 } from "./state.js";
 export const openvino: Backend<{ readonly threads?: number }> = {
   precisions: ["float32", "bf16"],
   state: ovState,
+  granted,
+  runtime: () => installedRuntime("openvino", "openvino"),
   prepare({ traced, fields, precision, session, ...request }) {
     const threads = session.threads ?? request.threads;
     const optimized = optimize(traced, "openvino");
     return {
       optimized,
       load: () => {
-        if (precision === "bf16") warnOfBfloat16();
         const split = splitUpdates(optimized.graph);
         const { graph, updates } = UpdateRunner.fits(split.updates) ? split : { graph: optimized.graph, updates: [] };
-        return loadOpenVino(lowerToOnnx(graph, "openvino"), fields, { precision, threads }, updates);
+        return loadOpenVino(
+          lowerToOnnx(graph, "openvino"),
+          fields,
+          { precision: granted(precision), threads },
+          updates,
+        );
       },
     };
   },
