@@ -66,8 +66,9 @@ describe("the plugin", () => {
     });
     const inputs = projects["p-z"]?.["z"]?.inputs;
     expect(inputs).toContain("{workspaceRoot}/pipelines/p/pipeline.json");
-    const variables = ["MADFORMER_ENGINE", "MADFORMER_PRECISION", "MADFORMER_THREADS"];
+    const variables = ["MADFORMER_ENGINE", "MADFORMER_PRECISION", "MADFORMER_THREADS", "MADFORMER_ENGINES"];
     expect(inputs).toEqual(expect.arrayContaining(variables.map((env) => ({ env }))));
+    expect(inputs).toContainEqual({ runtime: "node tools/pipelines/engines.mjs" });
   });
 
   test("puts no word of a file into a command", async () => {

@@ -251,7 +251,7 @@ describe("the lineage", () => {
       expect(card).toContain(`${record?.finishedAt.slice(0, 19).replace("T", " ") ?? "?"} UTC`);
       for (const input of Object.values(record?.inputs ?? {})) expect(card).toContain(`title="${input.digest}"`);
     }
-    expect(textOf(page)).toContain("Engine onnx, float32, 2 threads");
+    expect(textOf(page)).toContain("Engine openvino, openvino==2026.4.1 2d22b1da03f7, float32, 2 threads");
     expect(textOf(page)).toContain("Here, all 16 such links lead to exactly the artifact with that digest.");
   });
 

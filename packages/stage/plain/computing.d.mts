@@ -6,4 +6,5 @@ export interface ComputeWords {
 }
 
 export const VARIABLES: Readonly<Record<keyof ComputeWords, string>>;
+export const ENGINES_VARIABLE: string;
 export function askedOf(words: ComputeWords): Record<string, string>;

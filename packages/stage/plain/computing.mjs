@@ -13,15 +13,21 @@ export const VARIABLES = /** @type {const} */ ({
   threads: "MADFORMER_THREADS",
 });
 
+/** Where engines lie that npm does not bring: another folder may hold other versions. */
+export const ENGINES_VARIABLE = "MADFORMER_ENGINES";
+
 /**
- * What is asked for, word by word, whether or not there is such a thing: in the pipeline, or else by the environment.
+ * What is asked for, word by word, whether or not there is such a thing: in the pipeline, or else by the environment;
+ * and the folder of engines, where somebody says another one.
  *
  * @param {ComputeWords} words
  * @returns {Record<string, string>}
  */
 export function askedOf(words) {
   const said = new Map(Object.entries(words));
-  return Object.fromEntries(
-    Object.entries(VARIABLES).map(([word, variable]) => [word, String(said.get(word) ?? process.env[variable] ?? "")]),
+  const asked = Object.entries(VARIABLES).map(
+    ([word, variable]) => /** @type {const} */ ([word, String(said.get(word) ?? process.env[variable] ?? "")]),
   );
+  const folder = process.env[ENGINES_VARIABLE];
+  return Object.fromEntries([...asked, ...(folder ? [/** @type {const} */ (["folder of engines", folder])] : [])]);
 }

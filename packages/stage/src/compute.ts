@@ -1,5 +1,6 @@
 import type { ComputeWords } from "../plain/computing.mjs";
 import { ConfigError } from "./config.js";
+import { lookOutside, type OutsideState } from "./outside.js";
 import type { Stage } from "./stage.js";
 
 export { askedOf, VARIABLES, type ComputeWords } from "../plain/computing.mjs";
@@ -12,6 +13,8 @@ export { askedOf, VARIABLES, type ComputeWords } from "../plain/computing.mjs";
 export interface Compute {
   readonly engine: string;
   readonly precision: string;
+  /** Which version of the engine, of one that npm's lock file does not fix; the program's digest covers the others. */
+  readonly version?: string | undefined;
   readonly threads?: number | undefined;
 }
 
@@ -25,6 +28,8 @@ export interface Computing {
    * @throws {RangeError} If there is no such thing: names those that there are.
    */
   choose(words: ComputeWords): Compute;
+  /** Files that decide which version of its engine a choice gets, whether or not they are there. Never throws. */
+  places?(words: ComputeWords): readonly string[];
   /** Runs something, and computes all of it with what was chosen. */
   within<T>(compute: Compute, work: () => Promise<T>): Promise<T>;
 }
@@ -55,4 +60,15 @@ export function computeOf(
     if (!(cause instanceof RangeError)) throw cause;
     throw new ConfigError(`Stage "${name}" cannot run with ${where}: ${cause.message}`, { cause });
   }
+}
+
+/**
+ * The files that decide which version of its engine a stage gets, as they are. They are looked at before `computeOf`
+ * asks for the version, so that one that changes in between is seen to have changed.
+ */
+export async function lookEngine(
+  { computing }: Pick<Stage, "computing">,
+  words: ComputeWords,
+): Promise<OutsideState[]> {
+  return lookOutside((computing?.places?.(words) ?? []).map((path) => ({ path, by: "content" })));
 }

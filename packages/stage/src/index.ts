@@ -16,7 +16,15 @@ export {
   type StageContext,
   type StageLog,
 } from "./stage.js";
-export { askedOf, computeOf, VARIABLES, type Compute, type ComputeWords, type Computing } from "./compute.js";
+export {
+  askedOf,
+  computeOf,
+  lookEngine,
+  VARIABLES,
+  type Compute,
+  type ComputeWords,
+  type Computing,
+} from "./compute.js";
 export { ConfigError, configSchema, parseConfig } from "./config.js";
 export { discriminator, fieldAt, fieldsOf, formsOf, kindOf, wordOf, type Schema, type SchemaField } from "./schema.js";
 export { meant, withField } from "./field.js";

@@ -106,9 +106,17 @@ export async function show(
   store: Store,
   remote?: StageRemote,
 ): Promise<void> {
-  const { record, asked, outside } = made;
+  const { record, asked, engine, outside } = made;
   const elsewhere = made.elsewhere === true && remote ? { remote: remote.name } : {};
-  const checked = { key: record.key, entry: entryDigest(entry), program: program.sha256, asked, outside, ...elsewhere };
+  const checked = {
+    key: record.key,
+    entry: entryDigest(entry),
+    program: program.sha256,
+    asked,
+    engine,
+    outside,
+    ...elsewhere,
+  };
   // Before it is shown: nobody removes it.
   await registerRoot(store, workspaceOf(folder), { [`${pipeline}/${entry.name}`]: record.key });
   await putOutput(folder, entry.name, made, checked, store);

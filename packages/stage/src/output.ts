@@ -26,20 +26,23 @@ import type { PipelineStage } from "./pipeline.js";
 /** Beside manifest and record: what they were checked against, so that looking again is enough. */
 const CHECKED_FILE = "checked.json";
 
+const States = z.array(
+  z.strictObject({
+    path: z.string(),
+    by: z.enum(["content", "time"]),
+    pattern: z.string().optional(),
+    seen: z.string(),
+    sha256: z.string().optional(),
+  }),
+);
+
 const Checked = z.strictObject({
   key: z.string(),
   entry: z.string(),
   program: z.string(),
   asked: z.record(z.string(), z.string()).optional(),
-  outside: z.array(
-    z.strictObject({
-      path: z.string(),
-      by: z.enum(["content", "time"]),
-      pattern: z.string().optional(),
-      seen: z.string(),
-      sha256: z.string().optional(),
-    }),
-  ),
+  engine: States.optional(),
+  outside: States,
   remote: z.string().optional(),
   check: z.string(),
 });
@@ -53,6 +56,8 @@ export interface Checked {
   readonly program: Digest;
   /** What it was asked to compute with (`askedOf`): another engine is another key. Only of a stage that computes. */
   readonly asked?: Readonly<Record<string, string>> | undefined;
+  /** The files that decided which version of its engine it got (`lookEngine`): another version is another key, too. */
+  readonly engine?: readonly OutsideState[];
   readonly outside: readonly OutsideState[];
   /** The remote store in which all of its files are: those that are not here are fetched when something reads them. */
   readonly remote?: string;
@@ -86,8 +91,13 @@ export async function putOutput(
   store: Store,
 ): Promise<void> {
   const out = await showOutput(pipeline, stage, made, store);
-  const { asked, ...rest } = checked;
-  const told = { ...rest, ...(asked ? { asked } : {}), outside: checked.outside.map((state) => ({ ...state })) };
+  const { asked, engine = [], ...rest } = checked;
+  const told = {
+    ...rest,
+    ...(asked ? { asked } : {}),
+    ...(engine.length > 0 ? { engine: engine.map((state) => ({ ...state })) } : {}),
+    outside: checked.outside.map((state) => ({ ...state })),
+  };
   await writeIfOther(checkedPath(out), `${JSON.stringify({ ...told, check: sha256(canonicalJson(told)) }, null, 2)}\n`);
 }
 

@@ -209,8 +209,8 @@ describe("a stage that computes", () => {
   afterEach(() => delete process.env["MADFORMER_ENGINE"]);
 
   /** What it made on an engine, and whether it was there. */
-  async function on(at: Bench, compute: ComputeWords) {
-    const { computing, within } = engines();
+  async function on(at: Bench, compute: ComputeWords, installed?: string) {
+    const { computing, within } = engines(installed);
     const { stage } = repeatStage({ onFile: () => void seen.push(within()) });
     const seen: (Compute | undefined)[] = [];
     const { store, stream } = at;
@@ -223,10 +223,16 @@ describe("a stage that computes", () => {
   test("computes with what it is told, and runs again for another engine or precision", async () => {
     await using at = await bench();
     const first = await on(at, {});
-    expect([first.reused, first.seen, first.record.compute]).toEqual([false, ...twice(["one", "plain"])]);
+    expect([first.reused, first.seen, first.record.compute]).toEqual([
+      false,
+      ...twice({ engine: "one", precision: "plain" }),
+    ]);
     expect((await on(at, { engine: "one" })).reused).toBe(true); // the default, spelled out
     const other = await on(at, { engine: "two" });
-    expect([other.reused, other.seen, other.record.compute]).toEqual([false, ...twice(["two", "plain"])]);
+    expect([other.reused, other.seen, other.record.compute]).toEqual([
+      false,
+      ...twice({ engine: "two", precision: "plain" }),
+    ]);
     expect((await on(at, { engine: "two", precision: "rough" })).reused).toBe(false);
     process.env["MADFORMER_ENGINE"] = "two";
     expect((await on(at, {})).record.key).toBe(other.record.key);
@@ -246,6 +252,28 @@ describe("a stage that computes", () => {
     expect((await on(at, { threads: 3 })).reused).toBe(true);
   });
 
+  test("runs again for another version of an engine that its program's packages do not bring", async () => {
+    await using at = await bench();
+    const file = join(at.root, "installed");
+    const two = { engine: "two" };
+    const none = await on(at, two, file);
+    expect([none.record.compute, none.engine]).toEqual([
+      { engine: "two", precision: "plain" },
+      [{ path: file, by: "content", seen: expect.any(String) as string }],
+    ]);
+    await writeFile(file, "1.0");
+    const first = await on(at, two, file);
+    expect([first.reused, first.seen, first.record.compute]).toEqual([
+      false,
+      ...twice({ engine: "two", precision: "plain", version: "1.0" }),
+    ]);
+    await writeFile(file, "1.1");
+    expect((await on(at, two, file)).reused).toBe(false);
+    await writeFile(file, "1.0");
+    expect((await on(at, two, file)).record.key).toBe(first.record.key);
+    expect([(await on(at, two)).record.key, (await on(at, {}, file)).engine]).toEqual([none.record.key, []]);
+  });
+
   test("refuses an engine that there is not in one sentence, and one that does not compute any", async () => {
     await using at = await bench();
     await expect(on(at, { engine: "three" })).rejects.toThrow(
@@ -260,10 +288,7 @@ describe("a stage that computes", () => {
     );
   });
 
-  const twice = ([engine, precision]: string[]) => [
-    { engine, precision },
-    { engine, precision },
-  ];
+  const twice = (compute: Compute) => [compute, compute];
 });
 
 test("stageKey() changes with what a stage reads outside", () => {

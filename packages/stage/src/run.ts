@@ -18,7 +18,7 @@ import {
   type Store,
 } from "@madformer/artifacts";
 import { recordOf, Stopwatch } from "./attempt.js";
-import { askedOf, computeOf, type Compute, type ComputeWords } from "./compute.js";
+import { askedOf, computeOf, lookEngine, type Compute, type ComputeWords } from "./compute.js";
 import { FINISHED_FILE, StageFiles } from "./files.js";
 import { duration, openLog } from "./log.js";
 import { lookAgain, lookOutside, outsideDigest, type OutsideState } from "./outside.js";
@@ -92,6 +92,8 @@ export interface StageResult extends Made {
   readonly outside: readonly OutsideState[];
   /** What it was asked to compute with, if it computes. */
   readonly asked: Readonly<Record<string, string>> | undefined;
+  /** The files that decided which version of its engine it got, as they were. */
+  readonly engine: readonly OutsideState[];
 }
 
 /**
@@ -114,7 +116,8 @@ export async function runStage<C, I extends InputSpecs>(
   options: RunOptions,
 ): Promise<StageResult> {
   const { program, store, signal: asked, title = stage.name } = options;
-  const { key, outside, compute, asked: askedFor, known, fetched } = await lookup(stage, config, inputs, options);
+  const { key, compute, about, known, fetched } = await lookup(stage, config, inputs, options);
+  const { outside } = about;
   const stream = options.stream ?? process.stderr;
   const say = (message: string): void => void stream.write(`${title}: ${message}\n`);
   const found = await known();
@@ -157,7 +160,7 @@ export async function runStage<C, I extends InputSpecs>(
   await rm(work, { recursive: true, force: true });
   say(`done in ${duration(record.seconds)}`);
   await options.remote?.push({ manifest, record }, title);
-  return { manifest, record, outside, asked: askedFor, reused: false };
+  return { manifest, record, ...about, reused: false };
 }
 
 /**
@@ -189,16 +192,18 @@ async function lookup<C, I extends InputSpecs>(
   inputs: Inputs<I>,
   { store, program, shown, remote, compute: words = {}, title = stage.name }: RunOptions,
 ) {
+  const engine = await lookEngine(stage, words);
   const compute = computeOf(stage, words);
   const asked = compute && askedOf(words);
   const outside = await lookOutside(stage.outside?.(config) ?? []);
+  const about = { outside, asked, engine };
   const key = stageKey(stage, program, config, inputs, outsideDigest(outside), compute);
   const known = async (): Promise<StageResult | undefined> => {
     const noted = await store.lookup(key);
     const made = noted ?? (shown?.record.key === key ? shown : undefined);
     const whole = made && (await store.missing(made.manifest)).length === 0;
     if (whole && !noted) await store.remember(made);
-    return whole ? { ...made, outside, asked, reused: true } : undefined;
+    return whole ? { ...made, ...about, reused: true } : undefined;
   };
   /** Who asks holds the lock. */
   const fetched = async (whole = true): Promise<StageResult | undefined> => {
@@ -206,13 +211,13 @@ async function lookup<C, I extends InputSpecs>(
     if (there === undefined) return undefined;
     const noted = await store.lookup(key);
     const made = noted?.record.manifest === there.record.manifest ? noted : there;
-    if (!whole) return { ...made, asked, outside, reused: true, fetched: true, elsewhere: true };
+    if (!whole) return { ...made, ...about, reused: true, fetched: true, elsewhere: true };
     if (!(await remote?.bring(made, title))) return undefined;
     await store.remember(made);
     await rm(store.workPath(key), { recursive: true, force: true }); // an attempt that nobody will go on with
-    return { ...made, outside, asked, reused: true, fetched: true };
+    return { ...made, ...about, reused: true, fetched: true };
   };
-  return { key, outside, compute, asked, known, fetched };
+  return { key, compute, about, known, fetched };
 }
 
 /** Runs a stage's function. Its log is closed when it ends: what it wrote is hashed next, and not written to again. */

@@ -74,6 +74,35 @@ describe("pipelineStatus()", () => {
     });
   });
 
+  test("sees another version of the engine, and another folder of engines", async () => {
+    await using on = await bench();
+    const all = await twoStages(on);
+    const installed = join(on.root, "installed");
+    await writeFile(installed, "1.0");
+    const second = { ...all.stages["second"]!, computing: engines(installed).computing };
+    const stages = all.pipeline.stages.map((one) =>
+      one.name === "second" ? { ...one, compute: { engine: "two" } } : one,
+    );
+    const mixed = { stages: { ...all.stages, second }, pipeline: { ...all.pipeline, stages } };
+    await runAll(on, mixed, code);
+    expect(await look(on, mixed)).toEqual({});
+    await writeFile(installed, "1.1");
+    expect(await look(on, mixed)).toEqual({ second: "its engine is another version" });
+    await rm(installed);
+    expect(await look(on, mixed)).toEqual({ second: "its engine is another version" });
+    await writeFile(installed, "1.0");
+    expect(await look(on, mixed)).toEqual({}); // the same bytes, written again
+    try {
+      process.env["MADFORMER_ENGINES"] = on.root;
+      expect(await look(on, mixed)).toEqual({ second: "its folder of engines is another one" });
+      await runAll(on, mixed, code);
+      expect(await look(on, mixed)).toEqual({});
+    } finally {
+      delete process.env["MADFORMER_ENGINES"];
+    }
+    expect(await look(on, mixed)).toEqual({ second: "its folder of engines is another one" });
+  });
+
   /** Everything that may happen to what is kept. */
   const DAMAGES: Record<string, (on: Bench, all: Awaited<ReturnType<typeof runAll>>) => Promise<unknown>> = {
     "a byte of an object": (on, { first }) =>

@@ -30,7 +30,7 @@ export interface StatusOptions {
  * each stage, all of this is looked at:
  *
  * - what pipeline.json says about it, its program's digest, and the engine that is asked for, are those that its key
- *   was computed with;
+ *   was computed with, and so is the engine's version;
  * - what it reads outside of the workspace has the names, sizes and times that it had, or the same bytes;
  * - the store still knows the key, or `checked.json` says that the remote store has the files, and its record names the
  *   inputs' manifests as they are now;
@@ -73,8 +73,10 @@ export async function stageStatus(
   if (checked.entry !== entryDigest(entry)) return not("pipeline.json says something else about it");
   if (checked.program !== program(uses)) return not("its program is another one");
   const asked = askedOf(entry.compute);
-  for (const [word, value] of Object.entries(checked.asked ?? {}))
-    if (asked[word] !== value) return not(`its ${word} is another one`);
+  for (const word of checked.asked ? new Set([...Object.keys(asked), ...Object.keys(checked.asked)]) : [])
+    if (asked[word] !== checked.asked?.[word]) return not(`its ${word} is another one`);
+  const engine = checked.engine ?? [];
+  if (outsideDigest(await lookAgain(engine)) !== outsideDigest(engine)) return not("its engine is another version");
 
   const isLent = checked.remote !== undefined && checked.remote === remote;
   const made = (await store.lookup(checked.key)) ?? (isLent ? await lentOutput(out) : undefined);

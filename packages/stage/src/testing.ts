@@ -1,3 +1,4 @@
+import { existsSync, readFileSync } from "node:fs";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -57,8 +58,12 @@ export interface Hooks {
   onFile?: (name: string, out: string) => Promise<void> | void;
 }
 
-/** Two engines, of which the second has two precisions; `within()` is what programs would be compiled for now. */
-export function engines() {
+/**
+ * Two engines, of which the second has two precisions; `within()` is what programs would be compiled for now.
+ *
+ * @param installed A file that holds the version of the second.
+ */
+export function engines(installed?: string) {
   let now: Compute | undefined;
   const precisions = { one: ["plain"], two: ["plain", "rough"] } as Readonly<Record<string, readonly string[]>>;
   const computing: Computing = {
@@ -66,8 +71,18 @@ export function engines() {
     choose({ engine = process.env["MADFORMER_ENGINE"] || "one", precision, threads }) {
       const known = precisions[engine];
       if (known === undefined) throw new RangeError(`the engine is "${engine}", expected one of "one", "two"`);
-      return { engine, precision: precision ?? known[0] ?? "", ...(threads === undefined ? {} : { threads }) };
+      const version =
+        engine === "two" && installed !== undefined && existsSync(installed)
+          ? readFileSync(installed, "utf8")
+          : undefined;
+      return {
+        engine,
+        precision: precision ?? known[0] ?? "",
+        ...(version === undefined ? {} : { version }),
+        ...(threads === undefined ? {} : { threads }),
+      };
     },
+    places: ({ engine }) => (engine === "two" && installed !== undefined ? [installed] : []),
     async within(compute, work) {
       now = compute;
       return await work().finally(() => (now = undefined));
@@ -157,8 +172,8 @@ export async function runAll(on: Bench, { pipeline, stages }: TwoStages, code: B
     const shown = await readOutput(outputFolder(pipeline.folder, name));
     const options = { program: code, store, stream, signal: new AbortController().signal, compute, shown };
     made[name] = await runStage(stage, parseConfig(stage, config), inputs, options);
-    const { record, asked, outside } = made[name];
-    const checked = { key: record.key, entry: entryDigest(entry), program: code.sha256, asked, outside };
+    const { record, asked, engine, outside } = made[name];
+    const checked = { key: record.key, entry: entryDigest(entry), program: code.sha256, asked, engine, outside };
     await putOutput(pipeline.folder, name, made[name], checked, store);
   }
   return made;

@@ -1,5 +1,7 @@
 import type { Artifact, Digest, Made, Store } from "@madformer/artifacts";
 import {
+  computeOf,
+  lookEngine,
   lookOutside,
   outsideDigest,
   stageKey,
@@ -22,6 +24,8 @@ export interface KnownJob {
   readonly made: Made;
   /** What it read outside of the workspace, as it is. */
   readonly outside: readonly OutsideState[];
+  /** The files that decide which version of its engine it gets, as they are. */
+  readonly engine: readonly OutsideState[];
   readonly program: BundleDigest;
 }
 
@@ -48,9 +52,11 @@ export async function keyedJob(
     inputs[input] = store.artifact(made);
   }
   const [stage, code] = [await load(job.uses), await program(job.uses)];
+  const engine = await lookEngine(stage, job.compute ?? {});
+  const compute = computeOf(stage, job.compute); // its version as it is now
   const outside = await lookOutside(stage.outside?.(job.config as never) ?? []);
-  const key = stageKey(stage, code, job.config, inputs, outsideDigest(outside), job.compute);
-  return { key, outside, program: code };
+  const key = stageKey(stage, code, job.config, inputs, outsideDigest(outside), compute);
+  return { key, engine, outside, program: code };
 }
 
 /** What was made under a job's key, if the store has it whole. */
@@ -58,5 +64,5 @@ export async function knownJob(keyed: KeyedJob | undefined, { store }: Knowing):
   if (keyed === undefined) return undefined;
   const made = await store.lookup(keyed.key);
   if (made === undefined || (await store.missing(made.manifest)).length > 0) return undefined;
-  return { made, outside: keyed.outside, program: keyed.program };
+  return { made, engine: keyed.engine, outside: keyed.outside, program: keyed.program };
 }

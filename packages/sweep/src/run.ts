@@ -117,8 +117,8 @@ async function runJob(
   if (first === undefined) throw new Error(`Job ${titleOf(job)} has no point`);
   const known = await knownJob(await keyedJob(job, before, options), options);
   if (known) {
-    const { made, outside, program } = known;
-    await show(job.owners, made, { key: made.record.key, program: program.sha256, outside }, options);
+    const { made, engine, outside, program } = known;
+    await show(job.owners, made, { key: made.record.key, program: program.sha256, engine, outside }, options);
     return { made, reused: true };
   }
   signal.throwIfAborted();
@@ -137,19 +137,19 @@ async function runJob(
 async function show(
   owners: Job["owners"],
   made: Made,
-  checked: Pick<Parameters<typeof putOutput>[3], "key" | "program" | "outside">,
+  checked: Pick<Parameters<typeof putOutput>[3], "key" | "program" | "engine" | "outside">,
   { store, folder }: SweepRunOptions,
 ): Promise<void> {
   if (owners.length === 0) return;
   const names = owners.map(({ point, entry }) => [`${point.name}/${entry.name}`, checked.key] as const);
   await registerRoot(store, folder, Object.fromEntries(names)); // before it is shown: nobody removes it
-  const { key, program, outside } = checked;
+  const { key, program, engine = [], outside } = checked;
   for (const { point, entry } of owners)
     await putOutput(
       pointFolder(folder, point.name),
       entry.name,
       made,
-      { key, entry: entryDigest(entry), program, asked: entry.computes && askedOf(entry.compute), outside },
+      { key, entry: entryDigest(entry), program, asked: entry.computes && askedOf(entry.compute), engine, outside },
       store,
     );
 }

@@ -121,8 +121,8 @@ export async function bench(fail: (stage: string, point: string) => boolean = ()
       const code = await program(entry.uses);
       const told = { program: code, store, signal: controller.signal, compute: entry.compute, stream };
       const result = await runStage(stage, parseConfig(stage, entry.config), inputs, told);
-      const { record, asked, outside } = result;
-      const checked = { key: record.key, entry: entryDigest(entry), program: code.sha256, asked, outside };
+      const { record, asked, engine, outside } = result;
+      const checked = { key: record.key, entry: entryDigest(entry), program: code.sha256, asked, engine, outside };
       await putOutput(folder, name, result, checked, store);
     },
   };

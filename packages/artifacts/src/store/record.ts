@@ -18,7 +18,12 @@ export const StageRecord = z
     inputs: z.record(z.string(), z.strictObject({ stage: z.string(), digest: z.string() })),
     outside: z.string().optional().describe("Digest of what it read besides its inputs, where it read anything"),
     compute: z
-      .strictObject({ engine: z.string(), precision: z.string(), threads: z.int().positive().optional() })
+      .strictObject({
+        engine: z.string(),
+        precision: z.string(),
+        version: z.string().optional().describe("Of an engine that the program's packages do not bring"),
+        threads: z.int().positive().optional(),
+      })
       .optional()
       .describe("What it computed with, if it computes; threads where somebody said how many"),
     manifest: z.string().describe("Digest of the manifest this is about"),

@@ -85,8 +85,9 @@ function recordPairs(record: NonNullable<Artifact["record"]>): Content {
   ];
 }
 
-function engineText({ engine, precision, threads }: NonNullable<StageRecord["compute"]>): string {
-  return `${engine}, ${precision}${threads === undefined ? "" : `, ${count(threads, "thread")}`}`;
+function engineText({ engine, precision, version, threads }: NonNullable<StageRecord["compute"]>): string {
+  const parts = [engine, version, precision, threads === undefined ? undefined : count(threads, "thread")];
+  return parts.filter((part) => part !== undefined).join(", ");
 }
 
 function pair(name: string, value: Content): Html {
