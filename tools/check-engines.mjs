@@ -1,54 +1,85 @@
 /**
- * npm run test:engines [-- ENGINE...]
+ * npm run test:engines [-- ENGINE...] [--node VERSION...]
  *
  * Installs the engines that npm does not bring, unless they are there, and runs on each: the tests of operations and of
  * handles, those of its own, the golden set, and `smoke` from end to end, whose score is shown beside that of `onnx`.
  * An engine that cannot be had here is passed over with the reason.
+ *
+ * With --node, all of it but the golden set on those versions of Node, `--node 20 22 24`: each installs the engines
+ * into a folder of its own, outside of the checkout.
  */
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import path from "node:path";
 import { tmpdir } from "node:os";
 import { fileURLToPath } from "node:url";
 import { $ } from "zx";
+import { envOf, installNode } from "./node-version.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-const asked = process.argv.slice(2);
+const words = process.argv.slice(2);
+const at = words.includes("--node") ? words.indexOf("--node") : words.length;
+const asked = words.slice(0, at);
+const versions = words.slice(at + 1);
 const engines = asked.length > 0 ? asked : ["openvino", "tensorflow"];
 const bin = path.join(root, "packages/cli/bin/madformer.mjs");
 const jest = path.join(root, "node_modules/jest/bin/jest.js");
 
 await $({ cwd: root, stdio: ["ignore", 2, 2] })`npx nx run-many -t build`;
-const scores = new Map([["onnx", await scoreOf("onnx")]]);
+/** @type {Map<string, number | undefined>} */
+const scores = new Map();
 let failed = false;
-for (const engine of engines) {
-  const before = await usable(engine);
-  if (before !== undefined) {
-    const install = await $({ cwd: root, nothrow: true, quiet: true })`node ${bin} engines install ${engine}`;
-    const problem = install.exitCode === 0 ? await usable(engine) : install.stderr.trim().split("\n").at(-1);
+if (versions.length === 0) {
+  scores.set("onnx", await scoreOf("onnx", process.env));
+  for (const engine of engines) await check(engine, process.env, "");
+}
+for (const version of versions) {
+  const folder = mkdtempSync(path.join(tmpdir(), "madformer-engines-"));
+  try {
+    const env = { ...envOf(await installNode(version)), MADFORMER_ENGINES: folder };
+    const { stdout } = await $({ env, quiet: true })`node --version`;
+    for (const engine of engines) await check(engine, env, ` with Node ${stdout.trim()}`);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+console.log([...scores].map(([where, score]) => `smoke on ${where}: score ${score ?? "none"}`).join("\n"));
+process.exit(failed || [...scores.values()].includes(undefined) ? 1 : 0);
+
+/**
+ * Installs an engine and runs everything on it.
+ *
+ * @param {string} engine
+ * @param {NodeJS.ProcessEnv} env
+ * @param {string} where What is added to its name.
+ */
+async function check(engine, env, where) {
+  if ((await problemOf(engine, env)) !== undefined) {
+    const install = await $({ cwd: root, env, nothrow: true, quiet: true })`node ${bin} engines install ${engine}`;
+    const problem = install.exitCode === 0 ? await problemOf(engine, env) : install.stderr.trim().split("\n").at(-1);
     if (problem !== undefined) {
-      console.log(`engine ${engine} is not checked: ${problem}`);
-      continue;
+      console.log(`engine ${engine} is not checked${where}: ${problem}`);
+      return;
     }
   }
-  const env = { ...process.env, MADFORMER_TEST_ENGINES: engine };
   const tests = ["test/ops", "test/handles", `test/${engine}`];
-  const operations = await run("packages/engine", env, tests);
-  const golden = await run("packages/golden", { ...process.env, MADFORMER_ENGINE: engine }, [
-    ...["forward", "training", "transformer", "sampling"],
-  ]);
+  const operations = await run("packages/engine", { ...env, MADFORMER_TEST_ENGINES: engine }, tests);
+  const golden =
+    where !== "" ||
+    (await run("packages/golden", { ...env, MADFORMER_ENGINE: engine }, [
+      ...["forward", "training", "transformer", "sampling"],
+    ]));
   failed ||= !operations || !golden;
-  scores.set(engine, await scoreOf(engine));
+  scores.set(`${engine}${where}`, await scoreOf(engine, env));
 }
-console.log([...scores].map(([engine, score]) => `smoke on ${engine}: score ${score ?? "none"}`).join("\n"));
-process.exit(failed || [...scores.values()].includes(undefined) ? 1 : 0);
 
 /**
  * Why an engine cannot be used; undefined if it can.
  *
  * @param {string} name
+ * @param {NodeJS.ProcessEnv} env
  */
-async function usable(name) {
-  const { stdout } = await $({ cwd: root, quiet: true })`node ${bin} engines --json`;
+async function problemOf(name, env) {
+  const { stdout } = await $({ cwd: root, env, quiet: true })`node ${bin} engines --json`;
   const list = /** @type {{ engines: { name: string, problem?: string }[] }} */ (JSON.parse(stdout)).engines;
   return list.find((engine) => engine.name === name)?.problem;
 }
@@ -75,15 +106,15 @@ async function run(folder, env, files) {
  * The score of `smoke` on an engine, computed in a store of its own.
  *
  * @param {string} engine
+ * @param {NodeJS.ProcessEnv} env
  * @returns {Promise<number | undefined>}
  */
-async function scoreOf(engine) {
+async function scoreOf(engine, env) {
   const store = mkdtempSync(path.join(tmpdir(), "madformer-engines-"));
   try {
-    const env = { ...process.env, MADFORMER_STORE: store, MADFORMER_ENGINE: engine, NX_DAEMON: "false" };
     const { exitCode } = await $({
       cwd: root,
-      env,
+      env: { ...env, MADFORMER_STORE: store, MADFORMER_ENGINE: engine, NX_DAEMON: "false" },
       stdio: ["ignore", 2, 2],
       nothrow: true,
     })`npm run reproduce -- smoke`;

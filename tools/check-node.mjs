@@ -4,12 +4,12 @@
  * Runs the quick part of the suite, the tests beside the sources and those of the command, on other versions of Node
  * than the one that runs this. Their binaries come from npm, into a temporary folder. The packages are taken as built.
  */
-import { existsSync, readdirSync, rmSync } from "node:fs";
-import { mkdtemp, readFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { delimiter, dirname, join } from "node:path";
+import { existsSync, readdirSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { $ } from "zx";
+import { envOf, installNode } from "./node-version.mjs";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const JEST = join(ROOT, "node_modules/jest/bin/jest.js");
@@ -27,11 +27,9 @@ if (!existsSync(join(ROOT, "packages/artifacts/dist"))) {
   process.exit(2);
 }
 
-const folder = await mkdtemp(join(tmpdir(), "node-versions-"));
-process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
 let failed = 0;
 for (const version of versions) {
-  const node = await install(version);
+  const node = await installNode(version);
   const { stdout } = await $`${node} --version`;
   const begun = performance.now();
   const counts = { passed: 0, failed: 0 };
@@ -49,24 +47,6 @@ for (const version of versions) {
 process.exit(failed > 0 ? 1 : 0);
 
 /**
- * Installs a version: the package that holds its binary, as the npm package `node` would in a script, which npm does
- * not run.
- *
- * @param {string} version
- * @returns {Promise<string>} The binary.
- */
-async function install(version) {
-  const { platform, arch } = process;
-  const name = `node-${platform === "win32" ? "win" : platform}-${arch}`;
-  const prefix = join(folder, version);
-  await $({
-    cwd: folder,
-    stdio: ["ignore", "pipe", "inherit"],
-  })`npm install --prefix ${prefix} --no-audit --no-fund ${name}@${version}`;
-  return join(prefix, "node_modules", name, "bin", platform === "win32" ? "node.exe" : "node");
-}
-
-/**
  * Runs the quick tests of a package, and shows what Jest says only if one fails.
  *
  * @param {string} node
@@ -78,7 +58,7 @@ async function test(node, name) {
   const paths = (name === "cli" ? ["src", "test"] : ["src"]).map((part) => `packages/${name}/${part}/`);
   const { exitCode, stderr } = await $({
     ...{ cwd: join(ROOT, "packages", name), nothrow: true, quiet: true },
-    env: { ...process.env, PATH: `${dirname(node)}${delimiter}${process.env["PATH"]}` },
+    env: envOf(node),
     timeout: "15m", // many times what the slowest needs, in case a test never ends
   })`${node} --experimental-vm-modules --no-warnings ${JEST} --json --outputFile=${results} --passWithNoTests --testPathPatterns ${paths}`;
   const {
