@@ -61,6 +61,7 @@ test("a reproduction can be typed, stage by stage, and each stage resumes", asyn
   expect(await done("sample --checkpoint ./export --seeds 0-1 --steps 2 --out ./sample")).toMatchObject({
     images: 2,
     nfe: 8,
+    layerRuns: 12,
   });
   expect((await readdir(join(folder, "sample", "images"))).length).toBe(2);
 

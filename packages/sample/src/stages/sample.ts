@@ -6,6 +6,7 @@ import { defineStage, type StageContext } from "@madformer/stage";
 import { chosenCheckpoints, openTrainedModel, type TrainedModel, type KeptWeights } from "../checkpoint.js";
 import { chosenClasses, classNamesOf, overviewOf, sampleLabels, type SampleLabels } from "../classes.js";
 import { SampleConfig } from "../config.js";
+import { evaluationsOf } from "../evaluations.js";
 import { orderPicture } from "../order.js";
 import { imageSide, ImageSampler, type SampledImage } from "../sample.js";
 import { parseSeeds } from "../seeds.js";
@@ -62,7 +63,7 @@ export const stage = defineStage({
       groups,
       solver,
       steps,
-      nfe: steps * checkpoint.model.blocks,
+      ...evaluationsOf(checkpoint.model, steps),
       seeds: config.seeds,
       images: seeds.length,
       side,
