@@ -75,6 +75,9 @@ expect("its page has their samples side by side", /<th scope="col">seed 0<\/th>.
 // A point that fails: there is no checkpoint of step 7.
 const broken = { pipeline: "smoke", stage: "score", axes: { "sample.checkpoints": ["7", "final"] } };
 writeFileSync(path.join(copy, "sweeps/broken.json"), JSON.stringify(broken));
+const alone = await sweep(["run", "broken", "--point", "checkpoints-final"]);
+check("one point runs alone", / 1 of 1 point, in /, alone);
+expect("and no other is touched", !existsSync(path.join(copy, "sweeps/out/broken/pipelines/checkpoints-7")));
 const some = await sweep(["run", "broken"]);
 check(
   "a point that fails is named with why, the others go on",

@@ -68,14 +68,43 @@ test("wrong words of the command are refused with what is expected", async () =>
 });
 
 // Those that come with the project; whoever adds one of their own may leave it half-written.
-test.each(["smoke-steps"])("%s can run", async (name) => {
+const TABLES = ["table-1", "table-2", "table-3", "table-4", "table-5", "table-6", "figure-4"];
+const PAPER = TABLES.flatMap((table) => [`paper-${table}`, `paper-${table}-imagenet`]);
+const SMALL = TABLES.map((table) => `small-${table}`);
+
+/** What of a model the tables vary. */
+type Model = Readonly<Record<"arLayers" | "diffusionLayers" | "blocks" | "blockSide", number>>;
+
+/** The points of a sweep of the project's. */
+async function pointsOf(name: string) {
   const sweep = await readSweep(workspace, name);
-  expect(sweep.description).not.toBe("");
   const file = join(workspace, "pipelines", sweep.pipeline, "pipeline.json");
   const json = async (path: string) => JSON.parse(await readFile(path, "utf8")) as Record<string, never>;
   const defaults = await json(join(workspace, "pipelines/defaults.json"));
   const load = async (uses: string) => await STAGES.find((stage) => stage.name === uses)!.load();
-  expect(await runsOf(sweep, { file, value: await json(file), defaults }, load)).toHaveLength(sweep.points.length);
+  return { sweep, runs: await runsOf(sweep, { file, value: await json(file), defaults }, load) };
+}
+
+test.each(["smoke-steps", ...PAPER, ...SMALL])("%s can run", async (name) => {
+  const { sweep, runs } = await pointsOf(name);
+  expect(sweep.description).not.toBe("");
+  expect(runs).toHaveLength(sweep.points.length);
+});
+
+// Points that a table compares have what it does not vary in common: as many layers, as many latent pixels.
+test.each([
+  ...PAPER.map((name) => [name, 28, name.endsWith("imagenet") ? 32 : 128] as const),
+  ...SMALL.map((name) => [name, 8, 8] as const),
+])("all points of %s have %i layers and latents of %i x %2$i pixels", async (name, layers, side) => {
+  const { runs } = await pointsOf(name);
+  const models = runs.map(
+    ({ stages }) => (stages.find((stage) => stage.name === "train")?.complete as { model: Model }).model,
+  );
+  for (const { arLayers, diffusionLayers, blocks, blockSide } of models)
+    expect([arLayers + diffusionLayers, Math.sqrt(blocks) * blockSide]).toEqual([layers, side]);
+  const splits = [...new Set(models.map(({ diffusionLayers }) => diffusionLayers))];
+  const quarters = /table-1|figure-4/.test(name) ? [1, 2, 3, 4] : [2]; // of the layers
+  expect(splits).toEqual(quarters.map((some) => (some * layers) / 4));
 });
 
 test("a table of a sweep that has not run says so", async () => {

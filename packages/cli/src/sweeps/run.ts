@@ -3,7 +3,7 @@ import { mkdtemp, readdir } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ConfigError, duration, guarded } from "@madformer/stage";
-import { isRun, runJobs, titleOf, type Job, type PlannedJob, type SweepRun } from "@madformer/sweep";
+import { isRun, jobsOf, runJobs, titleOf, type Job, type PlannedJob, type SweepRun } from "@madformer/sweep";
 import { ExitCode } from "../exit.js";
 import type { Io } from "../program.js";
 import { runStageProcess } from "./child.js";
@@ -24,7 +24,7 @@ export interface RunOptions {
 export async function runSweep(open: OpenSweep, { parallel, point }: RunOptions, io: Io): Promise<SweepRun> {
   const { sweep, folder } = open;
   const runs = point === undefined ? open.runs : [pointOf(open, point)];
-  const jobs = point === undefined ? open.jobs : open.jobs.filter((job) => isOf(job, point));
+  const jobs = point === undefined ? open.jobs : jobsOf(runs); // of no other point, whose folder may not be there
   const say = (line: string): void => io.err(`${line}\n`);
   let result: SweepRun | undefined;
   const work = async (signal: AbortSignal): Promise<void> => {
@@ -67,10 +67,6 @@ function pointOf({ sweep, runs }: OpenSweep, name: string) {
   throw new ConfigError(
     `The sweep "${sweep.name}" has no point ${JSON.stringify(name)}, expected one of: ${runs.map((one) => one.name).join(", ")}`,
   );
-}
-
-function isOf(job: Job, point: string): boolean {
-  return job.owners.some((owner) => owner.point.name === point);
 }
 
 /** Folders of points that the sweep's file does not name any more. */
