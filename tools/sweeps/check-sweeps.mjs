@@ -39,6 +39,7 @@ for (const name of [
   "index.html",
   "plot.svg",
   "pareto-nfe.svg",
+  "pareto-layers.svg",
   "pareto-time.svg",
   "table.md",
   "table.csv",

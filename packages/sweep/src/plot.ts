@@ -45,7 +45,10 @@ export interface Front {
   readonly front: readonly Mark[];
 }
 
-/** Score against network evaluations and against the time that an image took, and the Pareto front of each. */
+/**
+ * Score against network evaluations, against layers, and against the time that an image took, and the Pareto front of
+ * each; of what an older `sample` did not count, none.
+ */
 export function frontsOf(results: readonly PointResult[], value: ValuePlace, best: "lower" | "higher"): Front[] {
   const sample = results[0]?.point.stages.find(({ uses }) => uses === "sample")?.name;
   if (sample === undefined) return [];
@@ -58,6 +61,11 @@ export function frontsOf(results: readonly PointResult[], value: ValuePlace, bes
       x: `${sample}.nfe`,
       xLabel: "network evaluations of an image",
       of: (result: PointResult) => fact(result, "nfe"),
+    },
+    {
+      x: `${sample}.layerRuns`,
+      xLabel: "layers run for an image",
+      of: (result: PointResult) => fact(result, "layerRuns"),
     },
     {
       x: `${sample}.seconds`,

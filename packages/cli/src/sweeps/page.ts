@@ -32,6 +32,9 @@ import type { OpenSweep } from "./open.js";
 import { count } from "./plan.js";
 import { sweepTable, tableSpecOf } from "./table.js";
 
+/** What plots of what it costs are called, by the number along x. */
+const FRONT_FILES = { nfe: "pareto-nfe", layerRuns: "pareto-layers", seconds: "pareto-time" } as const;
+
 /** Seeds that samples are shown of, and settings. */
 const SHOWN = { seeds: 8, settings: 48 };
 
@@ -71,7 +74,7 @@ function plotsOf(open: OpenSweep, results: readonly PointResult[]): SweepPlot[] 
       ]
     : [];
   for (const front of frontsOf(results, value, best)) {
-    const id = front.x.endsWith(".nfe") ? "pareto-nfe" : "pareto-time";
+    const id = FRONT_FILES[front.x.split(".").at(-1) as keyof typeof FRONT_FILES];
     const title = `${value.place} against ${front.xLabel}`;
     const settings = [{ name: "Settings", marks: marks(front.marks) }];
     plots.push({ id, title, xLabel: front.xLabel, yLabel: value.place, series: settings, front: marks(front.front) });
