@@ -94,7 +94,7 @@ test.each(["smoke-steps", ...PAPER, ...SMALL])("%s can run", async (name) => {
 // Points that a table compares have what it does not vary in common: as many layers, as many latent pixels.
 test.each([
   ...PAPER.map((name) => [name, 28, name.endsWith("imagenet") ? 32 : 128] as const),
-  ...SMALL.map((name) => [name, 8, 8] as const),
+  ...SMALL.map((name) => [name, 4, 4] as const),
 ])("all points of %s have %i layers and latents of %i x %2$i pixels", async (name, layers, side) => {
   const { runs } = await pointsOf(name);
   const models = runs.map(
