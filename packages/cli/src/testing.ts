@@ -24,8 +24,12 @@ export async function helloWorkspace(): Promise<string> {
   return root;
 }
 
-/** Runs that stage, in the workspace that is the current folder, and shows what it made: `hello.txt`. */
-export async function runHello(): Promise<Store> {
+/**
+ * Runs that stage, in the workspace that is the current folder, and shows what it made: `hello.txt`.
+ *
+ * @param folder Of another pipeline with that stage, to show it there.
+ */
+export async function runHello(folder = "pipelines/p"): Promise<Store> {
   const store = Store.at(".");
   const stage = defineStage({
     name: "hello",
@@ -39,8 +43,8 @@ export async function runHello(): Promise<Store> {
   });
   const program = { sha256: sha256("program"), externals: [] };
   const made = await runStage(stage, {}, {}, { store, program, signal: new AbortController().signal });
-  const [entry] = readPipeline("pipelines/p").stages;
+  const [entry] = readPipeline(folder).stages;
   const checked = { key: made.record.key, entry: entryDigest(entry!), program: program.sha256, outside: [] };
-  await putOutput("pipelines/p", "hello", made, checked, store);
+  await putOutput(folder, "hello", made, checked, store);
   return store;
 }

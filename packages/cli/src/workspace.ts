@@ -68,12 +68,50 @@ export async function pipelinesOf(
       );
     return [pipeline];
   }
-  return names.flatMap((other) => {
-    try {
-      return [readPipeline(join("pipelines", other))];
-    } catch (error) {
-      io.err(`Passed over: ${(error as Error).message}\n`); // it breaks its own pipeline alone
-      return [];
-    }
-  });
+  return names.flatMap((other) => readable(join("pipelines", other), io));
+}
+
+/**
+ * The same, with the points of sweeps that have run as pipelines of the names `<sweep>/<point>`. The name of a sweep
+ * means all its points, unless a pipeline is called so, too.
+ *
+ * @throws {ConfigError} If there is no such pipeline, sweep or stage.
+ */
+export async function shownPipelines(
+  root: string,
+  name: string | undefined,
+  stage: string | undefined,
+  io: Io,
+): Promise<Pipeline[]> {
+  const sweeps = await foldersOf(join(root, "sweeps/out"));
+  const isSweep = name !== undefined && sweeps.includes(name) && !(await pipelineNames(root)).includes(name);
+  if (name !== undefined && !isSweep) return await pipelinesOf(root, name, stage, io);
+  const points: Pipeline[] = [];
+  for (const sweep of isSweep ? [name] : sweeps)
+    for (const point of await foldersOf(join(root, "sweeps/out", sweep, "pipelines")))
+      for (const pipeline of readable(join("sweeps/out", sweep, "pipelines", point), io))
+        points.push({ ...pipeline, name: `${sweep}/${point}` });
+  if (!isSweep) return [...(await pipelinesOf(root, undefined, undefined, io)), ...points];
+  const stages = [...new Set(points.flatMap((point) => point.stages.map((entry) => entry.name)))];
+  if (stage !== undefined && !stages.includes(stage))
+    throw new ConfigError(
+      `Points of ${name} have no stage ${JSON.stringify(stage)}, expected one of: ${stages.join(", ")}`,
+    );
+  return points;
+}
+
+/** The pipeline of a folder; none if it cannot be read, which breaks it alone. */
+function readable(folder: string, io: Io): Pipeline[] {
+  try {
+    return [readPipeline(folder)];
+  } catch (error) {
+    io.err(`Passed over: ${(error as Error).message}\n`);
+    return [];
+  }
+}
+
+/** Folders in a folder, which may not be there. */
+async function foldersOf(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
+  return entries.flatMap((entry) => (entry.isDirectory() ? [entry.name] : [])).sort();
 }

@@ -9,7 +9,15 @@ import { STAGES } from "../src/stages/table.js";
 
 const root = fileURLToPath(new URL("../../../pipelines", import.meta.url));
 /** Those that come with the project; whoever adds one of their own may leave it half-written. */
-const PIPELINES = ["faces-64", "ffhq-1024", "ffhq-1024-published", "imagenet-256", "smoke"];
+const PIPELINES = [
+  "faces-32",
+  "faces-64",
+  "faces-64-classes",
+  "ffhq-1024",
+  "ffhq-1024-published",
+  "imagenet-256",
+  "smoke",
+];
 
 test.each(PIPELINES)("%s is complete", async (name) => {
   const pipeline = readPipeline(join(root, name));

@@ -95,7 +95,7 @@ test.each(["smoke-steps", ...PAPER, ...SMALL])("%s can run", async (name) => {
 test.each([
   ...PAPER.map((name) => [name, 28, name.endsWith("imagenet") ? 32 : 128] as const),
   ...SMALL.map((name) => [name, 4, 4] as const),
-])("all points of %s have %i layers and latents of %i x %2$i pixels", async (name, layers, side) => {
+])("all points of %s have %i layers, and latents whose side is %i", async (name, layers, side) => {
   const { runs } = await pointsOf(name);
   const models = runs.map(
     ({ stages }) => (stages.find((stage) => stage.name === "train")?.complete as { model: Model }).model,

@@ -61,3 +61,22 @@ test("passes over a pipeline that is broken, and refuses what is not there", asy
     err: expect.stringContaining("it is no JSON") as string,
   });
 });
+
+test("looks into the points of sweeps, too: of all of them, or of one sweep", async () => {
+  for (const point of ["sweeps/out/s/pipelines/a", "sweeps/out/s/pipelines/b", "sweeps/out/t/pipelines/a"]) {
+    await mkdir(join(root, point), { recursive: true });
+    await writeFile(join(root, point, "pipeline.json"), JSON.stringify({ hello: {} }));
+    await runHello(point);
+  }
+  expect((await madformer("verify")).out).toMatch(/^Looked at 3 stages and .* nothing is wrong\n$/);
+  expect((await madformer("verify", "s")).out).toMatch(/^Looked at 2 stages and \d+ objects .* nothing is wrong\n$/);
+  await rm(join(root, "sweeps/out/s/pipelines/b/out/hello/files/hello.txt"));
+  expect((await madformer("verify", "t")).out).toContain("nothing is wrong");
+  expect((await madformer("verify", "s", "hello", "--dry-run")).out).toContain("! s/b/hello: ");
+  const object = (await runHello()).objectPath(sha256("hello"));
+  await chmod(object, 0o644);
+  await writeFile(object, "jello");
+  const { code, out } = await madformer("verify", "s");
+  expect([code, out.match(/^npm run .*$/gm)]).toEqual([1, ["npm run sweep -- s makes again what is missing"]]);
+  expect((await madformer("verify", "s", "x")).err).toContain("expected one of: hello");
+});

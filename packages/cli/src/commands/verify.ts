@@ -4,7 +4,7 @@ import { Command } from "commander";
 import { ExitCode } from "../exit.js";
 import type { Io } from "../program.js";
 import { verifyThere } from "../remote/verify.js";
-import { pipelinesOf, workspaceRoot } from "../workspace.js";
+import { shownPipelines, workspaceRoot } from "../workspace.js";
 
 interface Options {
   readonly deep?: boolean;
@@ -18,11 +18,11 @@ export function verifyCommand(io: Io): Command {
   return new Command("verify")
     .summary("check what the store holds and pipelines show, and mend it")
     .description(
-      "Check everything that pipelines show (pipelines/*/out) and the store holds: every manifest and record by its digest, every\n" +
-        "object by its size and time, or with --deep by its bytes. What can be mended without computing is mended; damaged\n" +
-        "objects are removed, and the next run of their pipeline makes them again.",
+      "Check everything that pipelines (pipelines/*/out) and points of sweeps (sweeps/out) show and the store holds: every\n" +
+        "manifest and record by its digest, every object by its size and time, or with --deep by its bytes. What can be mended\n" +
+        "without computing is mended; damaged objects are removed, and the next run of their pipeline makes them again.",
     )
-    .argument("[pipeline]", "only this pipeline, such as faces-64; all, and all of the store, by default")
+    .argument("[pipeline]", "only this pipeline or sweep, such as faces-64; all, and all of the store, by default")
     .argument("[stage]", "only this stage of it, such as sample")
     .option("--deep", "hash every object, instead of those whose size or time has changed")
     .option("--remote", "check the remote store instead: whether what its keys name is there; with --deep all is read")
@@ -39,7 +39,7 @@ export function verifyCommand(io: Io): Command {
       const root = workspaceRoot();
       process.chdir(root);
       const { deep = false, dryRun = false, json = false } = options;
-      const pipelines = await pipelinesOf(root, name, stage, io);
+      const pipelines = await shownPipelines(root, name, stage, io);
       const store = Store.at(root);
       if (options.remote === true)
         return await verifyThere({ root, store, pipelines, stage, whole: name === undefined, deep, dryRun, json }, io);
@@ -61,10 +61,12 @@ export function verifyCommand(io: Io): Command {
           `Looked at ${found.stages} stages and ${found.objects} objects (${(found.bytes / 2 ** 20).toFixed(1)} MiB, ${how}): ` +
             `${found.findings.length === 0 ? "nothing is wrong" : `${open.length} wrong, ${found.findings.length - open.length} mended`}${elsewhere}\n`,
         );
-        const again = [...new Set(open.map(({ where }) => where.split("/")[0] ?? ""))].filter((word) =>
-          pipelines.some((pipeline) => pipeline.name === word),
+        // `<pipeline>/<stage>`, or `<sweep>/<point>/<stage>`; places in the store are neither.
+        const owners = pipelines.filter((pipeline) => open.some(({ where }) => where.startsWith(`${pipeline.name}/`)));
+        const commands = owners.map(({ name: owner }) =>
+          owner.includes("/") ? `sweep -- ${owner.split("/")[0]}` : `reproduce -- ${owner}`,
         );
-        if (!dryRun) for (const word of again) io.out(`npm run reproduce -- ${word} makes again what is missing\n`);
+        if (!dryRun) for (const word of new Set(commands)) io.out(`npm run ${word} makes again what is missing\n`);
       }
       if (open.length > 0) throw new ExitCode(1);
     });
