@@ -9,6 +9,7 @@ import type { Io } from "../program.js";
 import { runStageProcess } from "./child.js";
 import { knowingOf, type OpenSweep } from "./open.js";
 import { count, lookAhead, timeText } from "./plan.js";
+import { openScreen } from "./screen.js";
 
 export interface RunOptions {
   readonly parallel: number;
@@ -25,7 +26,6 @@ export async function runSweep(open: OpenSweep, { parallel, point }: RunOptions,
   const { sweep, folder } = open;
   const runs = point === undefined ? open.runs : [pointOf(open, point)];
   const jobs = point === undefined ? open.jobs : jobsOf(runs); // of no other point, whose folder may not be there
-  const say = (line: string): void => io.err(`${line}\n`);
   let result: SweepRun | undefined;
   const work = async (signal: AbortSignal): Promise<void> => {
     // What of the remote store does not work is said by one of the stages' processes.
@@ -34,6 +34,8 @@ export async function runSweep(open: OpenSweep, { parallel, point }: RunOptions,
     process.env["MADFORMER_REMOTE_TROUBLE"] = join(scratch, "trouble");
     const knowing = await knowingOf(jobs);
     const planned = await lookAhead(jobs, knowing, signal, io);
+    using screen = openScreen(sweep.name, io);
+    const say = (line: string): void => screen.line(line);
     say(
       `${sweep.name}: ${count(runs.length, "point")}, ${count(jobs.length, "stage")}. ${timeText(planned, parallel)}`,
     );
@@ -44,10 +46,13 @@ export async function runSweep(open: OpenSweep, { parallel, point }: RunOptions,
       ...knowing,
       ...{ folder, parallel, signal, defaults: open.defaults },
       execute: async (at, stage, title) =>
-        await runStageProcess(at, stage, { signal, say: (line) => say(`[${pointsOf(title)}] ${line}`) }),
+        await runStageProcess(at, stage, { signal, say: (line) => screen.ofStage(pointsOf(title), line) }),
       onJob: (job, end) => {
         progress.end(job);
-        if (end !== "reused" || progress.isDone) say(`${sweep.name}: ${titleOf(job)} ${end}; ${progress.text()}`);
+        const { done, points } = progress;
+        const far = { done, total: jobs.length, points };
+        if (end !== "reused" || progress.isDone)
+          screen.ended(`${sweep.name}: ${titleOf(job)} ${end}; ${progress.text()}`, far, end === "failed");
       },
     });
     for (const { point: name, stage, reason } of result.failed)
@@ -85,7 +90,7 @@ class Progress {
 
   constructor(
     private readonly planned: readonly PlannedJob[],
-    private readonly points: number,
+    private readonly pointCount: number,
     private readonly parallel: number,
   ) {
     this.open = new Set(planned.map(({ job }) => job));
@@ -99,10 +104,20 @@ class Progress {
     this.open.delete(job);
   }
 
-  text(): string {
+  /** Stages that have ended. */
+  get done(): number {
+    return this.planned.length - this.open.size;
+  }
+
+  /** How many points have all of theirs: `3 of 10 points`. */
+  get points(): string {
     const waiting = new Set([...this.open].flatMap(({ owners }) => owners.map(({ point }) => point.name)));
-    const stages = `${this.planned.length - this.open.size} of ${count(this.planned.length, "stage")}`;
-    const points = `${this.points - waiting.size} of ${count(this.points, "point")}`;
+    return `${this.pointCount - waiting.size} of ${count(this.pointCount, "point")}`;
+  }
+
+  text(): string {
+    const stages = `${this.done} of ${count(this.planned.length, "stage")}`;
+    const { points } = this;
     if (this.isDone) return `${stages}, ${points}, in ${duration((performance.now() - this.begun) / 1000)}`;
     const left = this.planned.filter((one) => this.open.has(one.job) && isRun(one));
     const known = left.filter(({ seconds }) => seconds !== undefined);
