@@ -309,7 +309,19 @@ describe("optimize()", () => {
     const kinds = (target: Target) => t.operations(optimize(graph, target).graph);
     expect(kinds("onnx")).toContain("matmul"); // a convolution of single pixels
     expect(kinds("any").sort()).toEqual(["add", "conv2d"]);
+    expect(kinds("xla").sort()).toEqual(["add", "conv2d"]);
     for (const target of TARGETS) t.expectSameMeaning(graph, optimize(graph, target).graph, 1e-12);
+  });
+
+  test("writes tables out for XLA, and leaves its transposes where they are", () => {
+    const turned = t.transpose(t.input("x", [3, 2]), [1, 0]);
+    const graph = t.graphOf(t.unary("exp", t.matmul(t.unary("exp", turned), t.constant([0, 0, 1, 1, 0, 0, 0, 1, 0], [3, 3])))); // prettier-ignore
+    const kinds = (target: Target) => t.operations(optimize(graph, target).graph);
+    expect(kinds("any")).toContain("matmul");
+    expect(kinds("xla").sort()).toEqual(["concat", "exp", "exp", "slice", "slice", "transpose"]);
+    const report = (target: Target) => optimize(t.graphOf(t.unary("exp", turned)), target).report;
+    expect(report("any").map(({ pass }) => pass)).toContain("sinkTransposes");
+    expect(report("xla").map(({ pass }) => pass)).not.toContain("sinkTransposes");
   });
 
   test("keeps the signature: unused inputs, outputs that are inputs or the same node", () => {
@@ -327,9 +339,11 @@ describe("optimize()", () => {
         // Folded in float32, or by the float32 reciprocal of a count, these are not what they are in float64; all else
         // is exact.
         const rounds = t.operations(graph).some((name) => ["sigmoid", "tanh", "pow", "reduce.mean"].includes(name));
-        const { graph: optimized } = optimize(graph, "onnx");
-        t.expectSameMeaning(graph, optimized, rounds ? 1e-5 : 1e-12);
-        expect(optimize(optimized, "onnx").graph).toBe(optimized); // nothing was left to do
+        for (const target of ["onnx", "xla"] as const) {
+          const { graph: optimized } = optimize(graph, target);
+          t.expectSameMeaning(graph, optimized, rounds ? 1e-5 : 1e-12);
+          expect(optimize(optimized, target).graph).toBe(optimized); // nothing was left to do
+        }
       }),
       process.env["FUZZ"] ? { numRuns: Number(process.env["FUZZ"]) } : { numRuns: 200, seed: 20251124 },
     );

@@ -12,12 +12,13 @@ import { firstOf, orderedNodes, rewrite } from "./rewrite.js";
 import { pushBroadcast } from "./scalars.js";
 import { simplifyNode } from "./simplify-algebra.js";
 import { sinkTransposes } from "./sink-transposes.js";
+import { unfoldTables } from "./unfold-tables.js";
 
 /**
  * What a graph is made ready for: a backend that knows what its runtime is fast at, or `any` runtime, of which nothing
  * is known (the interpreter's graphs, and those of tests).
  */
-export const TARGETS = ["onnx", "openvino", "tensorflow", "any"] as const;
+export const TARGETS = ["onnx", "openvino", "xla", "tensorflow", "any"] as const;
 export type Target = (typeof TARGETS)[number];
 
 /** What one pass did. */
@@ -47,7 +48,13 @@ export function simplify(graph: Graph): Graph {
 }
 
 /** What is known by how it was traced: other passes would change that. */
-const FIRST_PASSES: readonly Pass[] = [{ name: "fuseNorms", run: fuseNorms, targets: TARGETS, needs: "reduce" }];
+const FIRST_PASSES: readonly Pass[] = [
+  { name: "fuseNorms", run: fuseNorms, targets: TARGETS, needs: "reduce" },
+  { name: "unfoldTables", run: unfoldTables, targets: ["xla"], needs: "matmul" },
+];
+
+/** XLA chooses in which order tensors lie in memory by itself: to it a transpose is often nothing. */
+const NOT_XLA = TARGETS.filter((target) => target !== "xla");
 
 /** Each makes chances for the others; they run in turn until none finds anything. */
 const PASSES: readonly Pass[] = [
@@ -56,7 +63,7 @@ const PASSES: readonly Pass[] = [
   { name: "mergePaddedSums", run: mergePaddedSums, targets: TARGETS, needs: "pad" },
   { name: "simplify", run: simplify, targets: TARGETS },
   { name: "productsForConvolutions", run: productsForConvolutions, targets: ["onnx"] },
-  { name: "sinkTransposes", run: sinkTransposes, targets: TARGETS, needs: "transpose" },
+  { name: "sinkTransposes", run: sinkTransposes, targets: NOT_XLA, needs: "transpose" },
 ];
 
 /** An addition that a matmul or a convolution has taken in is hidden from the passes before: this comes after them. */
