@@ -26,8 +26,11 @@ export const Quirks = z
           "in sampling (section 16.11), or 0 in both",
       ),
     timestepScale: z
-      .enum(["raw", "unit"])
-      .describe("What the time embedding sees: the timestep 0..999 (section 4), or the timestep divided by 1000"),
+      .enum(["raw", "raw-bfloat16", "unit"])
+      .describe(
+        "What the time embedding sees: the timestep 0..999 (section 4), that as bfloat16 holds it, 999 being 1000, as " +
+          "it does where the released code trains under autocast (section 16.17), or the timestep divided by 1000",
+      ),
     ropePairs: z
       .enum(["across-axes", "within-axis"])
       .describe(

@@ -89,7 +89,7 @@ export function weightsOf(config: MadformerConfig, name = "weights"): Record<str
     weights[key] = (weights[key] as Float32Array).map((value) => value * factor);
   };
   for (const part of ["weight", "bias"]) scale(`upsampler.conv_out.${part}`, 0.1);
-  if (config.quirks.timestepScale === "raw")
+  if (config.quirks.timestepScale !== "unit")
     for (const way of ["downsampler", "upsampler"]) scale(`${way}.time_embedding.linear_1.weight`, 1 / 500);
   return weights;
 }

@@ -23,7 +23,16 @@ type ShiftsOf = (parts: readonly (readonly [Tower, number])[]) => TimeShifts;
 
 /** Timesteps as the network sees them. */
 export function networkTime(t: tf.Tensor1D, config: MadformerConfig): tf.Tensor1D {
-  return config.quirks.timestepScale === "unit" ? tf.mul(t, 1 / 1000) : t;
+  const scale = config.quirks.timestepScale;
+  if (scale === "unit") return tf.mul(t, 1 / 1000);
+  return scale === "raw" ? t : roundTimestep(t);
+}
+
+/** Timesteps below 1024 to the eight binary digits of bfloat16, halfway cases to the even neighbor. */
+function roundTimestep(t: tf.Tensor1D): tf.Tensor1D {
+  const above = (limit: number): tf.Tensor1D => tf.cast(tf.greaterEqual(t, limit), "float32");
+  const unit = tf.add(1, tf.add(above(256), tf.mul(2, above(512)))); // 1, 2 or 4
+  return tf.mul(tf.round(tf.div(t, unit)), unit);
 }
 
 /**
