@@ -1,4 +1,4 @@
-import { compile, spec, type EngineName, type TensorData } from "@madformer/engine";
+import { compile, spec, type CompileOptions, type EngineName, type TensorData } from "@madformer/engine";
 import { configFromReference, fromStateDict, madformerSpecs, Scope, type MadformerConfig } from "@madformer/model";
 import type * as tf from "@tensorflow/tfjs-core";
 import { goldenTensors, META, type GoldenTensor } from "./golden.js";
@@ -39,6 +39,7 @@ export async function runOnce<Name extends string>(
   inputs: Readonly<Record<Name, GoldenTensor>>,
   fn: (params: Record<string, tf.Tensor>, inputs: Inside<Name>) => Record<string, tf.Tensor>,
   engine?: EngineName,
+  precision?: CompileOptions["precision"],
 ): Promise<Record<string, Float32Array>> {
   const state = Object.fromEntries(Object.entries(shapes).map(([key, { shape }]) => [key, spec(shape)]));
   const dtype = ({ data }: GoldenTensor) => (data instanceof Int32Array ? "int32" : "float32");
@@ -50,7 +51,7 @@ export async function runOnce<Name extends string>(
         Object.entries<GoldenTensor>(inputs).map(([name, tensor]) => [name, spec(tensor.shape, dtype(tensor))]),
       ),
     },
-    { name: "golden", ...(engine && { engine }), initialState: { params } },
+    { name: "golden", ...(engine && { engine }), ...(precision && { precision }), initialState: { params } },
   );
   const values = Object.fromEntries(
     Object.entries<GoldenTensor>(inputs).map(([name, { data }]) => [name, data as TensorData]),
