@@ -13,8 +13,11 @@ export interface ProgramFields {
   readonly updated: ReadonlySet<string>;
 }
 
-/** How programs may round between their inputs and their results, which are float32 in each of them. */
-export type PrecisionName = "float32" | "bf16";
+/**
+ * How programs may round between their inputs and their results, which are float32 in each of them. `tf32` and `bf16`
+ * round what is multiplied.
+ */
+export type PrecisionName = "float32" | "tf32" | "bf16";
 
 /** One tensor in a backend's memory, which may lie on a device. Only its backend looks inside. */
 export interface Memory {
@@ -40,11 +43,13 @@ export interface Executor {
    *
    * @param inputs A value for every input. Borrowed until the run ends.
    * @param kept Names of the outputs that `keepOutput` will ask for.
+   * @param keepsState Whether the state must still be there afterwards, for the run may be taken back. Otherwise an
+   *   executor may write the next state over it; it says so where that fails.
    */
-  run(inputs: ReadonlyMap<string, TensorData | Memory>, kept: ReadonlySet<string>): Promise<void>;
+  run(inputs: ReadonlyMap<string, TensorData | Memory>, kept: ReadonlySet<string>, keepsState: boolean): Promise<void>;
   /** Makes the next state the state. */
   commit(): void;
-  /** A copy of a result of the last `run`. */
+  /** A copy of a result of the last `run`, which it is however many others are started before it is there. */
   readOutput(name: string): Promise<TensorData>;
   /**
    * A result of the last `run`, which was told to keep it, and its memory: the caller's from now on. Once for each run.

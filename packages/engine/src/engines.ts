@@ -2,16 +2,17 @@ import type { Backend, BackendState, PrecisionName } from "./backend.js";
 import { cpu } from "./backends/cpu/index.js";
 import { openvino } from "./backends/openvino/index.js";
 import { tensorflow } from "./backends/tensorflow/index.js";
+import { xla } from "./backends/xla/index.js";
 import { onnx, type SessionOptions } from "./backends/onnx/index.js";
 
 export type { SessionOptions };
 
 /** Engines that can run a program. `cpu` calls the function operation by operation and is slow. */
-export const ENGINES = ["onnx", "openvino", "tensorflow", "cpu"] as const;
+export const ENGINES = ["onnx", "openvino", "xla", "tensorflow", "cpu"] as const;
 export type EngineName = (typeof ENGINES)[number];
 
 /** What runs programs, by the engine's name: a new backend is a folder and a line here. */
-export const BACKENDS: Readonly<Record<EngineName, Backend<SessionOptions>>> = { onnx, openvino, tensorflow, cpu };
+export const BACKENDS: Readonly<Record<EngineName, Backend<SessionOptions>>> = { onnx, openvino, xla, tensorflow, cpu };
 
 /** An engine as it is on this machine. */
 export interface EngineState extends BackendState {

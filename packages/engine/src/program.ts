@@ -107,7 +107,8 @@ export class Program<
    * @throws {RangeError} If an input has another number of elements, or there is no such output.
    * @throws {HandleError} If a handle was disposed or has ended.
    * @throws {NonFiniteError} If `checkFinite` asks for it and a result is NaN or infinite; the state is as before.
-   * @throws {ProgramFailedError} If the runtime fails; the state is as before.
+   * @throws {ProgramFailedError} If the runtime fails. The state is as before; on an engine that writes the next over it
+   *   (`xla`) it may be lost, and then has to be written before the next run.
    * @throws {ProgramStateError} If the program was disposed.
    */
   async run<const Kept extends keyof Outputs & string = never>(
@@ -140,7 +141,7 @@ export class Program<
         for (const shared of borrowed) shared.letGo();
         this.underWay--;
       }
-    });
+    }).then(async (reading) => unflatten(await allOf(reading)) as Results<Outputs, Kept>);
   }
 
   /**
@@ -174,31 +175,40 @@ export class Program<
     return result;
   }
 
-  private async runOnce<Kept>(
+  /** Runs once. The results are being read when it ends: the next run may begin before they are there. */
+  private async runOnce(
     inputs: ReadonlyMap<string, TensorData | Memory>,
     kept: ReadonlySet<string>,
-  ): Promise<Results<Outputs, Kept>> {
+  ): Promise<readonly Promise<[string, TensorData | Handle]>[]> {
     const { executor } = this;
+    const run = this.runs + 1;
     await this.held.during(async () => {
       try {
-        await executor.run(inputs, kept);
+        await executor.run(inputs, kept, this.options.checkFinite !== undefined);
       } catch (cause) {
-        throw new ProgramFailedError(this.name, `ran (run ${this.runs + 1})`, cause);
+        throw this.failed(run, cause);
       }
       if (this.options.checkFinite) await this.assertFinite(this.options.checkFinite);
     });
     executor.commit();
     this.held.changed();
     this.runs++;
-    const results: [string, TensorData | Handle][] = [];
-    for (const field of this.outputs) {
+    return this.outputs.map(async (field): Promise<[string, TensorData | Handle]> => {
       const { name } = field;
       if (kept.has(name)) {
         const shared = new SharedMemory(`${this.name}: ${name}`, executor.keepOutput(name), false);
-        results.push([name, new MemoryHandle(this.engine, field, shared)]);
-      } else results.push([name, await executor.readOutput(name)]);
-    }
-    return unflatten(results) as Results<Outputs, Kept>;
+        return [name, new MemoryHandle(this.engine, field, shared)];
+      }
+      try {
+        return [name, await executor.readOutput(name)];
+      } catch (cause) {
+        throw this.failed(run, cause);
+      }
+    });
+  }
+
+  private failed(run: number, cause: unknown): ProgramFailedError {
+    return new ProgramFailedError(this.name, `ran (run ${run})`, cause);
   }
 
   /** Paths of the outputs under some names. */
@@ -249,4 +259,16 @@ export class Program<
 /** Whether a value given for a tensor is a leaf. */
 export function isInput(value: unknown): value is TensorValue | Handle {
   return isValue(value) || isHandle(value);
+}
+
+/** Results by name, once all are there; if one is not, the handles among the others are let go. */
+async function allOf(
+  reading: readonly Promise<[string, TensorData | Handle]>[],
+): Promise<[string, TensorData | Handle][]> {
+  const all = await Promise.allSettled(reading);
+  const results = all.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
+  const failure = all.find((one) => one.status === "rejected");
+  if (failure === undefined) return results;
+  for (const [, value] of results) if (isHandle(value)) value.dispose();
+  throw failure.reason;
 }

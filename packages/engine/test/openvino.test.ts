@@ -6,7 +6,7 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { compile, computing, spec, type EngineName, type PrecisionName } from "@madformer/engine";
 import * as tf from "@tensorflow/tfjs-core";
-import { setCacheFolder } from "../src/backends/openvino/cache.js";
+import { cache } from "../src/backends/openvino/cache.js";
 import { describeInstalled } from "./installed.js";
 import { expectClose, TOLERANCE } from "./tolerance.js";
 import { Draws } from "./values.js";
@@ -103,7 +103,7 @@ describeInstalled("openvino", () => {
         { state: { w: spec([512, 512]) }, inputs: { x: spec([512, 512]) } },
         { engine: "openvino", constants: { w: weights }, name: "cached" },
       );
-    setCacheFolder(folder);
+    cache.moveTo(folder);
     try {
       const x = draws.normal([512, 512]).data;
       const results: Float32Array[] = [];
@@ -121,7 +121,7 @@ describeInstalled("openvino", () => {
       expect(results[1]).toEqual(results[0]);
       expect(results[2]).toEqual(results[0]);
     } finally {
-      setCacheFolder(undefined);
+      cache.moveTo(undefined);
       await rm(folder, { recursive: true, force: true });
     }
   });

@@ -1,0 +1,129 @@
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { mkdir } from "node:fs/promises";
+import { cpus } from "node:os";
+import { join } from "node:path";
+import type { PrecisionName, ProgramFields } from "../../backend.js";
+import { NEXT_STATE, STATE } from "../../graph-names.js";
+import { CompiledCache, digestOf, keyOf } from "../../installs/compiled-cache.js";
+import type { Graph } from "../../ir/graph.js";
+import { lowerToStableHlo } from "../../xla/index.js";
+import type { Client } from "./client.js";
+import { encodeCompileOptions, type XlaFlags } from "./compile-options.js";
+import { Executable, type ResultType } from "./executable.js";
+import { XlaExecutor } from "./executor.js";
+import { requireFits } from "./fits.js";
+import { xlaRuntime } from "./runtime.js";
+
+/** A program this small compiles faster than a file is looked for, and tests compile hundreds. */
+const MIN_TEXT_BYTES = 64 << 10;
+
+/** Compiled programs. */
+export const cache = new CompiledCache("xla");
+
+export interface XlaOptions {
+  readonly precision: PrecisionName;
+  /** One makes XLA compute on one thread, on CPUs; of other numbers it knows nothing. */
+  readonly threads?: number | undefined;
+}
+
+/**
+ * Writes a graph as StableHLO and compiles it, or takes what an earlier process compiled. State that runs change is
+ * donated: the next is written over it.
+ *
+ * @throws {Error} If there is no plugin, XLA does not take the program, or it does not fit into the device's memory.
+ */
+export async function loadXla(graph: Graph, fields: ProgramFields, options: XlaOptions): Promise<XlaExecutor> {
+  const { client } = xlaRuntime();
+  const { text } = lowerToStableHlo(graph, { precision: options.precision, donated: donatedOf(graph) });
+  const results = graph.outputs.map(({ node }): ResultType => ({ dtype: node.dtype, shape: node.shape }));
+  const executable = await compiled(client, Buffer.from(text), flagsFor(client, options), graph.inputs.length, results);
+  try {
+    requireFits(graph.name, executable.memory(), client.memory());
+  } catch (error) {
+    await client.exclusive(() => executable[Symbol.dispose]());
+    throw error;
+  }
+  return XlaExecutor.make(executable, fields, {
+    inputs: graph.inputs.map(({ op }) => op.name),
+    outputs: graph.outputs.map(({ name }) => name),
+  });
+}
+
+/** Which input each next state may be written over. */
+function donatedOf({ inputs, outputs }: Graph): Map<number, number> {
+  const places = new Map(outputs.map(({ name }, i) => [name, i]));
+  return new Map(
+    inputs.flatMap(({ op }, i): [number, number][] => {
+      if (!op.name.startsWith(STATE)) return [];
+      const output = places.get(NEXT_STATE + op.name.slice(STATE.length));
+      return output === undefined ? [] : [[i, output]];
+    }),
+  );
+}
+
+/** XLA's flags for a platform. Those of GPUs make two runs of one program the same to the bit. */
+function flagsFor({ platform }: Client, { threads }: XlaOptions): XlaFlags {
+  if (platform === "cpu") return threads === 1 ? { xla_cpu_multi_thread_eigen: false } : {};
+  if (platform === "cuda") return { xla_gpu_exclude_nondeterministic_ops: true };
+  return {};
+}
+
+async function compiled(
+  client: Client,
+  text: Uint8Array,
+  flags: XlaFlags,
+  argumentCount: number,
+  results: readonly ResultType[],
+): Promise<Executable> {
+  const isSmall = text.byteLength < MIN_TEXT_BYTES;
+  const options = encodeCompileOptions(flags);
+  const compile = async (persisted: XlaFlags): Promise<Executable> =>
+    client.exclusive(() =>
+      Executable.compile(client, text, encodeCompileOptions({ ...flags, ...persisted }), argumentCount, results),
+    );
+  if (isSmall || !client.plugin.has("Executable_DeserializeAndLoad")) return compile({});
+  const key = keyOf([digestOf(text), digestOf(options), await machineOf(client)]);
+  const known = await cache.find(key, (bytes) =>
+    client.exclusive(() => Executable.load(client, bytes, argumentCount, results)),
+  );
+  if (known) return known;
+  const made = await compile(await autotuningOf(client));
+  if (client.plugin.has("Executable_Serialize"))
+    await cache.keep(key, await client.exclusive(() => made.serialize())).catch(() => undefined);
+  return made;
+}
+
+/** On NVIDIA's cards XLA tries kernels; what it has found is kept, too, for programs that have parts in common. */
+async function autotuningOf({ platform }: Client): Promise<XlaFlags> {
+  if (platform !== "cuda") return {};
+  const folder = join(cache.folder, "autotuning");
+  const made = await mkdir(folder, { recursive: true }).then(
+    () => true,
+    () => false,
+  );
+  return made ? { xla_gpu_per_fusion_autotune_cache_dir: folder } : {};
+}
+
+/** What else a compiled program depends on: the plugin's bytes, the device, on CPUs the processor. */
+async function machineOf(client: Client): Promise<readonly string[]> {
+  const { plugin, platform, platformVersion, deviceKind } = client;
+  const processor = platform === "cpu" ? (cpus()[0]?.model ?? "") : "";
+  return [await digestOfPlugin(plugin.path), platform, platformVersion, deviceKind, process.arch, processor];
+}
+
+const digests = new Map<string, Promise<string>>();
+
+/** A plugin's SHA-256, made once: it stays loaded until the process ends. */
+function digestOfPlugin(path: string): Promise<string> {
+  let digest = digests.get(path);
+  if (digest === undefined) {
+    digest = (async () => {
+      const hash = createHash("sha256");
+      for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) hash.update(chunk as Buffer);
+      return hash.digest("hex");
+    })();
+    digests.set(path, digest);
+  }
+  return digest;
+}
