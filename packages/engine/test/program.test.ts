@@ -285,11 +285,11 @@ describe("chooseEngine()", () => {
   test("says which engines, precisions and numbers of threads there are when it is given another", () => {
     const wrong = (words: EngineWords, message: string) =>
       expect(() => chooseEngine(words)).toThrow(new RangeError(message));
-    wrong({ engine: "webgl" }, 'the engine is "webgl", expected one of "onnx", "openvino", "tensorflow", "cpu"');
+    wrong({ engine: "webgl" }, 'the engine is "webgl", expected one of "onnx", "openvino", "xla", "tensorflow", "cpu"');
     wrong({ precision: "fp16" }, 'the precision is "fp16", expected what the engine "onnx" has: "float32"');
     wrong({ threads: 0 }, "threads are 0, expected a whole number from 1 to 1024");
     process.env["MADFORMER_ENGINE"] = "cuda";
-    wrong({}, 'MADFORMER_ENGINE is "cuda", expected one of "onnx", "openvino", "tensorflow", "cpu"');
+    wrong({}, 'MADFORMER_ENGINE is "cuda", expected one of "onnx", "openvino", "xla", "tensorflow", "cpu"');
     process.env["MADFORMER_ENGINE"] = "cpu";
     process.env["MADFORMER_PRECISION"] = "bf16";
     wrong({}, 'MADFORMER_PRECISION is "bf16", expected what the engine "cpu" has: "float32"');

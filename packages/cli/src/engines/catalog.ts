@@ -26,6 +26,9 @@ const CPYTHON_311 = ["--only-binary=:all:", "--implementation", "cp", "--python-
 const NPM = JSON.parse(readFileSync(fileOf("npm.json"), "utf8")) as Record<string, string>;
 const MB = 10 ** 6;
 const manylinux = (version: string): string[] => ["--platform", `manylinux${version}_x86_64`];
+const NVIDIA_LICENSE = "the nvidia-* wheels: NVIDIA's own (proprietary, docs.nvidia.com/cuda/eula)";
+/** NVIDIA's wheels are for several: pip takes each that is asked for. */
+const NVIDIA_PLATFORMS = ["_2_28", "_2_27", "_2_17", "2014"].flatMap(manylinux);
 
 /** Engines that npm does not bring, in the order of their table. Another one is an entry and a file of requirements. */
 export const INSTALLABLE: readonly Installable[] = [
@@ -37,6 +40,50 @@ export const INSTALLABLE: readonly Installable[] = [
     machines: ["linux-x64"],
     downloadBytes: 60 * MB,
     installedBytes: 190 * MB,
+    npm: {},
+    builds: false,
+  },
+  {
+    name: "xla-cpu",
+    summary: "XLA of jaxlib 0.11.2 for CPUs, for the engine xla: for tests",
+    license: "Apache-2.0",
+    wheels: [...CPYTHON_311, "--abi", "none", ...manylinux("_2_27")],
+    machines: ["linux-x64"],
+    downloadBytes: 63 * MB,
+    installedBytes: 203 * MB,
+    npm: {},
+    builds: false,
+  },
+  {
+    name: "xla-cuda13",
+    summary: "XLA of jaxlib 0.11.2 for NVIDIA GPUs with CUDA 13, for the engine xla",
+    license: `Apache-2.0; ${NVIDIA_LICENSE}`,
+    wheels: [...CPYTHON_311, "--abi", "none", ...NVIDIA_PLATFORMS],
+    machines: ["linux-x64"],
+    downloadBytes: 2600 * MB,
+    installedBytes: 5000 * MB,
+    npm: {},
+    builds: false,
+  },
+  {
+    name: "xla-cuda12",
+    summary: "XLA of jaxlib 0.11.2 for NVIDIA GPUs with CUDA 12, for the engine xla",
+    license: `Apache-2.0; ${NVIDIA_LICENSE}`,
+    wheels: [...CPYTHON_311, "--abi", "none", ...NVIDIA_PLATFORMS],
+    machines: ["linux-x64"],
+    downloadBytes: 2600 * MB,
+    installedBytes: 5000 * MB,
+    npm: {},
+    builds: false,
+  },
+  {
+    name: "xla-rocm7",
+    summary: "XLA of jaxlib 0.12.0 for AMD GPUs, for the engine xla; ROCm 7 itself is the system's",
+    license: "Apache-2.0",
+    wheels: [...CPYTHON_311, "--abi", "none", ...manylinux("_2_27")],
+    machines: ["linux-x64"],
+    downloadBytes: 150 * MB,
+    installedBytes: 600 * MB,
     npm: {},
     builds: false,
   },
@@ -54,8 +101,8 @@ export const INSTALLABLE: readonly Installable[] = [
   {
     name: "tensorflow-cuda",
     summary: "TensorFlow 2.21 for NVIDIA GPUs, under tfjs-node 4.22",
-    license: "Apache-2.0; the nvidia-* wheels: NVIDIA's own (proprietary, docs.nvidia.com/cuda/eula)",
-    wheels: [...CPYTHON_311, "--abi", "none", ...["_2_27", "_2_17", "2014"].flatMap(manylinux)],
+    license: `Apache-2.0; ${NVIDIA_LICENSE}`,
+    wheels: [...CPYTHON_311, "--abi", "none", ...NVIDIA_PLATFORMS],
     machines: ["linux-x64"],
     downloadBytes: 3200 * MB,
     installedBytes: 7000 * MB,

@@ -100,7 +100,7 @@ function open(): OrtLibrary {
   // koffi unloads a library when its handle is collected, threads and sessions notwithstanding. The addon of
   // onnxruntime-node is linked to the same library and, like all addons, stays until the process ends.
   createRequire(import.meta.url)("onnxruntime-node");
-  const native = koffi.load(libraryPath());
+  const native = koffi.load(ortLibraryPath());
   const base: unknown = native.func("void *OrtGetApiBase()")();
   const [getApi, getVersion] = koffi.decode(base, koffi.array("void *", 2)) as [Pointer, Pointer];
   const version = String((koffi.decode(getVersion, koffi.proto("const char *", [])) as () => string)());
@@ -189,7 +189,7 @@ export const ORT_TENSORS: TensorRuntime = {
 };
 
 /** The shared library inside the installed `onnxruntime-node`. */
-function libraryPath(): string {
+export function ortLibraryPath(): string {
   const require = createRequire(import.meta.url);
   const bin = join(dirname(require.resolve("onnxruntime-node")), "..", "bin");
   const binding = readdirSync(bin).find((name) => name.startsWith("napi-"));

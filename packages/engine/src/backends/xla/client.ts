@@ -32,6 +32,7 @@ export class Client {
   private busy = 0;
   private readonly unused: Pointer[] = [];
   private readonly destroying: Call<"Buffer_Destroy">;
+  private readonly destroyed: BigUint64Array;
 
   constructor(plugin: Plugin, options: NamedValues = {}) {
     this.plugin = plugin;
@@ -54,6 +55,7 @@ export class Client {
     const kind = plugin.call("DeviceDescription_Kind", { device_description: description });
     this.deviceKind = textAt(kind.pointer("kind"), kind.number("kind_size"));
     this.destroying = plugin.prepare("Buffer_Destroy");
+    this.destroyed = this.destroying.word("buffer");
   }
 
   /** Does something while nobody else calls the plugin; in the order of the calls. */
@@ -152,7 +154,7 @@ export class Client {
 
   private destroyUnused(): void {
     for (let pointer = this.unused.pop(); pointer !== undefined; pointer = this.unused.pop()) {
-      this.destroying.set("buffer", pointer);
+      this.destroyed[0] = pointer;
       this.plugin.invoke("Buffer_Destroy", this.destroying);
     }
   }

@@ -17,11 +17,16 @@ export interface ProgramNames {
   readonly outputs: readonly string[];
 }
 
-/** A state tensor where it is. */
+/** A state tensor: where it is. */
 interface State {
-  readonly buffer: DeviceBuffer;
+  readonly field: TensorField;
+  buffer: DeviceBuffer | undefined;
+  /** As the last run has made it, before it is the state. */
+  next: DeviceBuffer | undefined;
   /** Whether others see it: then no run writes over it. */
   isShown: boolean;
+  /** Whether a failed run took it along. */
+  isLost: boolean;
 }
 
 /** A run that was started, and who waits for its end. */
@@ -40,28 +45,36 @@ interface Run {
 export class XlaExecutor implements Executor {
   readonly fields: ProgramFields;
   private readonly executable: Executable;
-  private readonly names: ProgramNames;
-  /** Places of state that runs change among the parameters. */
-  private readonly changing: ReadonlyMap<string, number>;
-  private readonly states = new Map<string, State>();
-  private readonly next = new Map<string, DeviceBuffer>();
+  private readonly states: ReadonlyMap<string, State>;
+  /** What each parameter is given. */
+  private readonly parameters: readonly (State | TensorField)[];
+  /** What becomes of each result: next state, or the output of that name. */
+  private readonly made: readonly (State | string)[];
+  /** State that runs change, and its places among the parameters. */
+  private readonly changing: readonly (readonly [state: State, place: number])[];
   private readonly results = new Map<string, DeviceBuffer>();
   /** State before the last run that others were shown: the next run gives it back. */
   private retired: DeviceBuffer[] = [];
   private runs: Run[] = [];
-  /** State that a failed run took with it, and what failed. */
-  private readonly lost = new Set<string>();
+  /** What failed that took state along. */
   private failure: unknown;
 
   private constructor(executable: Executable, fields: ProgramFields, names: ProgramNames) {
     this.executable = executable;
     this.fields = fields;
-    this.names = names;
-    this.changing = new Map(
-      names.inputs.flatMap((name, i): [string, number][] => {
-        const key = name.startsWith(STATE) ? name.slice(STATE.length) : undefined;
-        return key !== undefined && fields.updated.has(key) ? [[key, i]] : [];
-      }),
+    const none = { buffer: undefined, next: undefined, isShown: false, isLost: false };
+    this.states = new Map(fields.state.map((field) => [field.name, { field, ...none }]));
+    const inputs = new Map(fields.inputs.map((field) => [field.name, field]));
+    this.parameters = names.inputs.map(
+      (name) =>
+        (name.startsWith(STATE) ? this.states.get(name.slice(STATE.length)) : inputs.get(name.slice(INPUTS.length))) as
+          State | TensorField,
+    );
+    this.made = names.outputs.map((name) =>
+      name.startsWith(NEXT_STATE) ? this.stateOf(name.slice(NEXT_STATE.length)) : name.slice(OUTPUTS.length),
+    );
+    this.changing = this.parameters.flatMap((one, i): [State, number][] =>
+      isState(one) && fields.updated.has(one.field.name) ? [[one, i]] : [],
     );
   }
 
@@ -78,37 +91,29 @@ export class XlaExecutor implements Executor {
     keepsState: boolean,
   ): Promise<void> {
     await this.settle(MAX_RUNS - 1);
-    this.requireState();
+    this.requireAll();
     const { client } = this.executable;
-    const fieldOf = new Map(this.fields.inputs.map((field) => [field.name, field]));
     await client.exclusive(async () => {
-      for (const buffer of [...this.retired.splice(0), ...this.results.values(), ...this.next.values()])
-        buffer.release();
-      this.results.clear();
-      this.next.clear();
+      this.releaseResults();
       const sent: DeviceBuffer[] = [];
       try {
-        const given = this.names.inputs.map((name): DeviceBuffer => {
-          if (name.startsWith(STATE)) return (this.states.get(name.slice(STATE.length)) as State).buffer;
-          const { dtype, shape, name: key } = fieldOf.get(name.slice(INPUTS.length)) as TensorField;
-          const value = inputs.get(key) as TensorData | Memory;
+        const given = this.parameters.map((one): DeviceBuffer => {
+          if (isState(one)) return one.buffer as DeviceBuffer;
+          const value = inputs.get(one.name) as TensorData | Memory;
           if (isMemory(value)) return value as DeviceBuffer;
-          sent.push(client.upload(dtype, shape, value));
-          return sent.at(-1) as DeviceBuffer;
+          const buffer = client.upload(one.dtype, one.shape, value);
+          sent.push(buffer);
+          return buffer;
         });
-        const kept = [...this.changing].filter(([name]) => keepsState || this.states.get(name)?.isShown === true);
-        const { results, ended } = await this.executable.run(
-          given,
-          kept.map(([, place]) => place),
-        );
+        const kept = this.changing.flatMap(([state, place]) => (keepsState || state.isShown ? [place] : []));
+        const { results, ended } = await this.executable.run(given, kept);
         this.runs.push({ ended });
-        this.names.outputs.forEach((name, i) => {
-          const buffer = results[i] as DeviceBuffer;
-          if (name.startsWith(NEXT_STATE)) this.next.set(name.slice(NEXT_STATE.length), buffer);
-          else this.results.set(name.slice(OUTPUTS.length), buffer);
+        this.made.forEach((to, i) => {
+          if (typeof to === "string") this.results.set(to, results[i] as DeviceBuffer);
+          else to.next = results[i];
         });
       } catch (error) {
-        this.lose((name) => client.isDeleted((this.states.get(name) as State).buffer), error);
+        this.lose(({ buffer }) => buffer !== undefined && client.isDeleted(buffer), error);
         throw error;
       } finally {
         for (const buffer of sent) buffer.release();
@@ -117,8 +122,16 @@ export class XlaExecutor implements Executor {
   }
 
   commit(): void {
-    for (const [name, buffer] of this.next) this.replace(name, buffer, true);
-    this.next.clear();
+    for (const [state] of this.changing) {
+      if (state.next === undefined) continue;
+      const { buffer, isShown, next } = state;
+      state.next = undefined;
+      state.buffer = next;
+      state.isShown = false;
+      if (buffer === undefined) continue;
+      if (isShown) this.retired.push(buffer);
+      else buffer.release();
+    }
   }
 
   readOutput(name: string): Promise<TensorData> {
@@ -132,14 +145,13 @@ export class XlaExecutor implements Executor {
   }
 
   look(what: "output" | "next", name: string): Promise<TensorData> {
-    const buffer = (what === "output" ? this.results : this.next).get(name) as DeviceBuffer;
-    return this.executable.client.download(buffer);
+    const buffer = what === "output" ? this.results.get(name) : this.stateOf(name).next;
+    return this.executable.client.download(buffer as DeviceBuffer);
   }
 
   async readState(name: string): Promise<TensorData> {
     await this.settle(0);
-    this.requireState(name);
-    return this.read((this.states.get(name) as State).buffer);
+    return this.read(this.bufferOf(name));
   }
 
   async writeState(name: string, data: TensorData): Promise<void> {
@@ -151,30 +163,38 @@ export class XlaExecutor implements Executor {
   async adoptState(name: string, memory: Memory): Promise<boolean> {
     await this.settle(0);
     this.replace(name, (memory as DeviceBuffer).retain());
-    (this.states.get(name) as State).isShown = true;
+    this.stateOf(name).isShown = true;
     return true;
   }
 
   async clearState(name: string): Promise<void> {
     await this.settle(0);
-    const { dtype, shape } = this.fieldOf(name);
+    const { dtype, shape } = this.stateOf(name).field;
     await this.put(name, allocate(dtype, sizeOf(shape)));
   }
 
   shareState(name: string): Memory {
-    this.requireState(name);
-    const state = this.states.get(name) as State;
-    state.isShown = true;
-    return state.buffer;
+    const buffer = this.bufferOf(name);
+    this.stateOf(name).isShown = true;
+    return buffer;
   }
 
   async dispose(): Promise<void> {
     await this.settle(0);
-    const states = [...this.states.values()].map(({ buffer }) => buffer);
-    for (const buffer of [...states, ...this.retired, ...this.results.values(), ...this.next.values()])
-      buffer.release();
+    this.releaseResults();
+    for (const { buffer } of this.states.values()) buffer?.release();
     const { client } = this.executable;
     await client.exclusive(() => this.executable[Symbol.dispose]());
+  }
+
+  /** Gives back what the last run made that nobody took, and the state before it. */
+  private releaseResults(): void {
+    for (const buffer of [...this.retired.splice(0), ...this.results.values()]) buffer.release();
+    this.results.clear();
+    for (const [state] of this.changing) {
+      state.next?.release();
+      state.next = undefined;
+    }
   }
 
   private async read(buffer: DeviceBuffer): Promise<TensorData> {
@@ -188,17 +208,14 @@ export class XlaExecutor implements Executor {
 
   private async put(name: string, data: TensorData): Promise<void> {
     const { client } = this.executable;
-    const { dtype, shape } = this.fieldOf(name);
+    const { dtype, shape } = this.stateOf(name).field;
     this.replace(name, await client.exclusive(() => client.upload(dtype, shape, data)));
   }
 
-  /** @param byRun Whether a run made it: what others were shown before is theirs until the next one. */
-  private replace(name: string, buffer: DeviceBuffer, byRun = false): void {
-    const before = this.states.get(name);
-    this.states.set(name, { buffer, isShown: false });
-    this.lost.delete(name);
-    if (byRun && before?.isShown === true) this.retired.push(before.buffer);
-    else before?.buffer.release();
+  private replace(name: string, buffer: DeviceBuffer): void {
+    const state = this.stateOf(name);
+    state.buffer?.release();
+    Object.assign(state, { buffer, isShown: false, isLost: false });
   }
 
   /** Waits until no more than some of the runs are under way. A run that has failed has taken the state with it. */
@@ -211,24 +228,39 @@ export class XlaExecutor implements Executor {
     }
   }
 
-  private lose(which: (name: string) => boolean, error: unknown): void {
-    for (const name of this.changing.keys()) if (which(name)) this.lost.add(name);
+  private lose(which: (state: State) => boolean, error: unknown): void {
+    for (const [state] of this.changing) state.isLost ||= which(state);
     this.failure = error;
   }
 
-  /** @throws {ProgramStateError} If a tensor, or any, was lost. */
-  private requireState(name?: string): void {
-    if (name === undefined ? this.lost.size === 0 : !this.lost.has(name)) return;
-    const [first] = this.lost;
-    const others = this.lost.size > 1 ? ` and ${this.lost.size - 1} more` : "";
+  /** @throws {ProgramStateError} If any state was lost. */
+  private requireAll(): void {
+    if (this.failure === undefined) return;
+    const lost = this.changing.filter(([{ isLost }]) => isLost);
+    const [first] = lost;
+    if (first === undefined) this.failure = undefined;
+    else this.refuse(first[0].field.name, lost.length - 1);
+  }
+
+  /** @throws {ProgramStateError} If it was lost. */
+  private bufferOf(name: string): DeviceBuffer {
+    const { buffer, isLost } = this.stateOf(name);
+    if (isLost) this.refuse(name, 0);
+    return buffer as DeviceBuffer;
+  }
+
+  private refuse(name: string, others: number): never {
+    const more = others > 0 ? ` and ${others} more` : "";
+    const why = this.failure instanceof Error ? this.failure.message : String(this.failure);
     throw new ProgramStateError(
-      `a run that failed took the state "${name ?? first}"${name === undefined ? others : ""} with it, and it has to be ` +
-        `written again: ${(this.failure as Error).message}`,
+      `a run that failed took the state "${name}"${more} with it, and it has to be written again: ${why}`,
       { cause: this.failure },
     );
   }
 
-  private fieldOf(name: string): TensorField {
-    return this.fields.state.find((field) => field.name === name) as TensorField;
+  private stateOf(name: string): State {
+    return this.states.get(name) as State;
   }
 }
+
+const isState = (one: State | TensorField): one is State => "isShown" in one;

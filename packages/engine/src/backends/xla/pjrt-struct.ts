@@ -49,6 +49,11 @@ export class Struct<L extends Layout = Layout> {
     else this.view.setUint8(at, Number(value));
   }
 
+  /** A word as an array of one element: the fastest way to set it again and again. */
+  word(name: keyof L["fields"] & string): BigUint64Array {
+    return new BigUint64Array(this.view.buffer, this.field(name).at, 1);
+  }
+
   pointer(name: keyof L["fields"] & string): Pointer {
     return this.view.getBigUint64(this.field(name).at, true);
   }
@@ -60,7 +65,7 @@ export class Struct<L extends Layout = Layout> {
   }
 
   private field(name: string): { readonly at: number; readonly kind: FieldKind } {
-    const field = (this.layout.fields)[name] as number | readonly [number, FieldKind];
+    const field = this.layout.fields[name] as number | readonly [number, FieldKind];
     return typeof field === "number" ? { at: field, kind: "word" } : { at: field[0], kind: field[1] };
   }
 }
