@@ -2,7 +2,8 @@
  * npm run test:engines [-- ENGINE...] [--node VERSION...]
  *
  * Installs the engines that npm does not bring, unless they are there, and runs on each: the tests of operations and of
- * handles, those of its own, the golden set, and `smoke` from end to end, whose score is shown beside that of `onnx`.
+ * handles, those of its own, the golden set, and `smoke` from end to end, whose score is shown beside that of `onnx`;
+ * on `xla`, for whose state it is another matter, trainings that are killed, too.
  * An engine that cannot be had here is passed over with the reason.
  *
  * With --node, all of it but the golden set on those versions of Node, `--node 20 22 24`: each installs the engines
@@ -20,7 +21,9 @@ const words = process.argv.slice(2);
 const at = words.includes("--node") ? words.indexOf("--node") : words.length;
 const asked = words.slice(0, at);
 const versions = words.slice(at + 1);
-const engines = asked.length > 0 ? asked : ["openvino", "tensorflow"];
+const engines = asked.length > 0 ? asked : ["openvino", "xla", "tensorflow"];
+/** What is installed for an engine whose installation has another name. @type {Record<string, string>} */
+const INSTALLS = { xla: "xla-cpu" };
 const bin = path.join(root, "packages/cli/bin/madformer.mjs");
 const jest = path.join(root, "node_modules/jest/bin/jest.js");
 
@@ -54,7 +57,8 @@ process.exit(failed || [...scores.values()].includes(undefined) ? 1 : 0);
  */
 async function check(engine, env, where) {
   if ((await problemOf(engine, env)) !== undefined) {
-    const install = await $({ cwd: root, env, nothrow: true, quiet: true })`node ${bin} engines install ${engine}`;
+    const name = INSTALLS[engine] ?? engine;
+    const install = await $({ cwd: root, env, nothrow: true, quiet: true })`node ${bin} engines install ${name}`;
     const problem = install.exitCode === 0 ? await problemOf(engine, env) : install.stderr.trim().split("\n").at(-1);
     if (problem !== undefined) {
       console.log(`engine ${engine} is not checked${where}: ${problem}`);
@@ -68,7 +72,12 @@ async function check(engine, env, where) {
     (await run("packages/golden", { ...env, MADFORMER_ENGINE: engine }, [
       ...["forward", "training", "transformer", "sampling"],
     ]));
-  failed ||= !operations || !golden;
+  // Killed at any moment, a training goes on to the same bits.
+  const kill =
+    where !== "" ||
+    engine !== "xla" ||
+    (await run("packages/train", { ...env, MADFORMER_ENGINE: engine }, ["test/kill"]));
+  failed ||= !operations || !golden || !kill;
   scores.set(`${engine}${where}`, await scoreOf(engine, env));
 }
 

@@ -7,7 +7,7 @@
  * at each time, with every byte it answers for; what a cache of Nx brings back nobody has looked at.
  */
 import path from "node:path";
-import { ENGINES_VARIABLE, VARIABLES } from "../../packages/stage/plain/computing.mjs";
+import { ENGINES_VARIABLE, PLUGIN_VARIABLE, VARIABLES } from "../../packages/stage/plain/computing.mjs";
 import { readPipelineFile } from "../../packages/stage/plain/pipeline-file.mjs";
 import { findStages } from "./stages.mjs";
 
@@ -76,7 +76,7 @@ function projectsOf(file, root, stages, taken) {
           inputs: [
             `{workspaceRoot}/${file}`,
             "{workspaceRoot}/pipelines/defaults.json",
-            ...[...Object.values(VARIABLES), ENGINES_VARIABLE].map((env) => ({ env })),
+            ...[...Object.values(VARIABLES), ENGINES_VARIABLE, PLUGIN_VARIABLE].map((env) => ({ env })),
             { runtime: "node tools/pipelines/engines.mjs" },
             { externalDependencies: [] },
           ],

@@ -66,7 +66,13 @@ describe("the plugin", () => {
     });
     const inputs = projects["p-z"]?.["z"]?.inputs;
     expect(inputs).toContain("{workspaceRoot}/pipelines/p/pipeline.json");
-    const variables = ["MADFORMER_ENGINE", "MADFORMER_PRECISION", "MADFORMER_THREADS", "MADFORMER_ENGINES"];
+    const variables = [
+      "MADFORMER_ENGINE",
+      "MADFORMER_PRECISION",
+      "MADFORMER_THREADS",
+      "MADFORMER_ENGINES",
+      "MADFORMER_PJRT_PLUGIN",
+    ];
     expect(inputs).toEqual(expect.arrayContaining(variables.map((env) => ({ env }))));
     expect(inputs).toContainEqual({ runtime: "node tools/pipelines/engines.mjs" });
   });

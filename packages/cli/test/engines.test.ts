@@ -7,13 +7,14 @@ import { parseRequirements, requirementsOf, INSTALLABLE } from "../src/engines/c
 import { installEngine, removeEngine } from "../src/engines/install.js";
 import { madformer } from "../src/testing.js";
 
-const ENV = ["MADFORMER_ENGINES", "MADFORMER_PYTHON", "CXX"] as const;
+const ENV = ["MADFORMER_ENGINES", "MADFORMER_PYTHON", "MADFORMER_PJRT_PLUGIN", "CXX"] as const;
 const before = Object.fromEntries(ENV.map((name) => [name, process.env[name]]));
 let folder = "";
 
 beforeEach(async () => {
   folder = await realpath(await mkdtemp(join(tmpdir(), "engines-")));
   process.env["MADFORMER_ENGINES"] = join(folder, "engines");
+  delete process.env["MADFORMER_PJRT_PLUGIN"];
 });
 
 afterEach(async () => {
@@ -116,7 +117,10 @@ test("the table has every engine, and of those that cannot be used why not and w
   expect(code).toBe(0);
   expect(out).toMatch(/^engine +version +devices +precisions +usable\nonnx +1\./);
   expect(out).toContain("openvino: OpenVINO is not installed; madformer engines install openvino installs it\n");
-  expect(out).toContain("Can be installed: openvino, tensorflow, tensorflow-cuda");
+  expect(out).toContain("xla: no PJRT plugin is installed; madformer engines install xla-cpu (or xla-cuda13, ");
+  expect(out).toContain(
+    "Can be installed: openvino, xla-cpu, xla-cuda13, xla-cuda12, xla-rocm7, tensorflow, tensorflow-cuda",
+  );
   const { engines } = JSON.parse((await madformer("engines", "--json")).out) as { engines: { name: string }[] };
   expect(engines.map(({ name }) => name)).toContain("cpu");
 });
@@ -135,7 +139,7 @@ test("a library that is none is named with what to do", async () => {
 test("an engine that there is not is suggested, and --dry-run fetches nothing but says the licence", async () => {
   expect(await madformer("engines", "install", "openvin")).toMatchObject({
     code: 2,
-    err: 'Cannot find the engine "openvin", expected one of: openvino, tensorflow, tensorflow-cuda; did you mean openvino?\n',
+    err: 'Cannot find the engine "openvin", expected one of: openvino, xla-cpu, xla-cuda13, xla-cuda12, xla-rocm7, tensorflow, tensorflow-cuda; did you mean openvino?\n',
   });
   const { code, err } = await madformer("engines", "install", "openvino", "--dry-run");
   expect(code).toBe(0);

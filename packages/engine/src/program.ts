@@ -107,8 +107,8 @@ export class Program<
    * @throws {RangeError} If an input has another number of elements, or there is no such output.
    * @throws {HandleError} If a handle was disposed or has ended.
    * @throws {NonFiniteError} If `checkFinite` asks for it and a result is NaN or infinite; the state is as before.
-   * @throws {ProgramFailedError} If the runtime fails. The state is as before; on an engine that writes the next over it
-   *   (`xla`) it may be lost, and then has to be written before the next run.
+   * @throws {ProgramFailedError} If the runtime fails. The state is as before; on an engine that writes the next over
+   *   it (`xla`) it may be lost, and then has to be written before the next run.
    * @throws {ProgramStateError} If the program was disposed.
    */
   async run<const Kept extends keyof Outputs & string = never>(

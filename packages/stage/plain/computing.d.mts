@@ -7,4 +7,5 @@ export interface ComputeWords {
 
 export const VARIABLES: Readonly<Record<keyof ComputeWords, string>>;
 export const ENGINES_VARIABLE: string;
+export const PLUGIN_VARIABLE: string;
 export function askedOf(words: ComputeWords): Record<string, string>;

@@ -16,9 +16,12 @@ export const VARIABLES = /** @type {const} */ ({
 /** Where engines lie that npm does not bring: another folder may hold other versions. */
 export const ENGINES_VARIABLE = "MADFORMER_ENGINES";
 
+/** The library that the engine `xla` loads in place of one that is installed. */
+export const PLUGIN_VARIABLE = "MADFORMER_PJRT_PLUGIN";
+
 /**
  * What is asked for, word by word, whether or not there is such a thing: in the pipeline, or else by the environment;
- * and the folder of engines, where somebody says another one.
+ * and the folder of engines or the plugin, where somebody says another one.
  *
  * @param {ComputeWords} words
  * @returns {Record<string, string>}
@@ -28,6 +31,9 @@ export function askedOf(words) {
   const asked = Object.entries(VARIABLES).map(
     ([word, variable]) => /** @type {const} */ ([word, String(said.get(word) ?? process.env[variable] ?? "")]),
   );
-  const folder = process.env[ENGINES_VARIABLE];
-  return Object.fromEntries([...asked, ...(folder ? [/** @type {const} */ (["folder of engines", folder])] : [])]);
+  const places = [
+    /** @type {const} */ (["folder of engines", process.env[ENGINES_VARIABLE] ?? ""]),
+    /** @type {const} */ (["PJRT plugin", process.env[PLUGIN_VARIABLE] ?? ""]),
+  ];
+  return Object.fromEntries([...asked, ...places.filter(([, place]) => place !== "")]);
 }

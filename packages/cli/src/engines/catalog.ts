@@ -28,7 +28,7 @@ const MB = 10 ** 6;
 const manylinux = (version: string): string[] => ["--platform", `manylinux${version}_x86_64`];
 const NVIDIA_LICENSE = "the nvidia-* wheels: NVIDIA's own (proprietary, docs.nvidia.com/cuda/eula)";
 /** NVIDIA's wheels are for several: pip takes each that is asked for. */
-const NVIDIA_PLATFORMS = ["_2_28", "_2_27", "_2_17", "2014"].flatMap(manylinux);
+const NVIDIA_PLATFORMS = ["_2_27", "_2_25", "_2_17", "2014"].flatMap(manylinux);
 
 /** Engines that npm does not bring, in the order of their table. Another one is an entry and a file of requirements. */
 export const INSTALLABLE: readonly Installable[] = [
@@ -60,8 +60,8 @@ export const INSTALLABLE: readonly Installable[] = [
     license: `Apache-2.0; ${NVIDIA_LICENSE}`,
     wheels: [...CPYTHON_311, "--abi", "none", ...NVIDIA_PLATFORMS],
     machines: ["linux-x64"],
-    downloadBytes: 2600 * MB,
-    installedBytes: 5000 * MB,
+    downloadBytes: 2481 * MB,
+    installedBytes: 4026 * MB,
     npm: {},
     builds: false,
   },
@@ -71,14 +71,14 @@ export const INSTALLABLE: readonly Installable[] = [
     license: `Apache-2.0; ${NVIDIA_LICENSE}`,
     wheels: [...CPYTHON_311, "--abi", "none", ...NVIDIA_PLATFORMS],
     machines: ["linux-x64"],
-    downloadBytes: 2600 * MB,
-    installedBytes: 5000 * MB,
+    downloadBytes: 3208 * MB,
+    installedBytes: 5181 * MB,
     npm: {},
     builds: false,
   },
   {
     name: "xla-rocm7",
-    summary: "XLA of jaxlib 0.12.0 for AMD GPUs, for the engine xla; ROCm 7 itself is the system's",
+    summary: "XLA of jaxlib 0.11.2 for AMD GPUs, for the engine xla; ROCm 7 itself is the system's",
     license: "Apache-2.0",
     wheels: [...CPYTHON_311, "--abi", "none", ...manylinux("_2_27")],
     machines: ["linux-x64"],

@@ -8,8 +8,8 @@ const MAX_BYTES = 4 * 2 ** 30;
 
 /**
  * What an engine has compiled, kept for later processes in `<engines>/cache/<engine>`. The name of a file holds what it
- * was compiled from and the digest of its bytes: a damaged one is removed, never used. A cache that cannot be written to
- * is no error.
+ * was compiled from and the digest of its bytes: a damaged one is removed, never used. A cache that cannot be written
+ * to is no error.
  */
 export class CompiledCache {
   private readonly engine: string;

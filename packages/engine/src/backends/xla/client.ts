@@ -75,8 +75,8 @@ export class Client {
   }
 
   /**
-   * Waits for an event and destroys it. The one call that is made beside others: it blocks a thread of its own until the
-   * event is there.
+   * Waits for an event and destroys it. The one call that is made beside others: it blocks a thread of its own until
+   * the event is there.
    *
    * @throws {PjrtError} What failed that the event stands for.
    */

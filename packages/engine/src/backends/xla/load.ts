@@ -1,5 +1,3 @@
-import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { cpus } from "node:os";
 import { join } from "node:path";
@@ -13,6 +11,7 @@ import { encodeCompileOptions, type XlaFlags } from "./compile-options.js";
 import { Executable, type ResultType } from "./executable.js";
 import { XlaExecutor } from "./executor.js";
 import { requireFits } from "./fits.js";
+import { digestOfFile } from "./plugin-path.js";
 import { xlaRuntime } from "./runtime.js";
 
 /** A program this small compiles faster than a file is looked for, and tests compile hundreds. */
@@ -83,7 +82,7 @@ async function compiled(
       Executable.compile(client, text, encodeCompileOptions({ ...flags, ...persisted }), argumentCount, results),
     );
   if (isSmall || !client.plugin.has("Executable_DeserializeAndLoad")) return compile({});
-  const key = keyOf([digestOf(text), digestOf(options), await machineOf(client)]);
+  const key = keyOf([digestOf(text), digestOf(options), machineOf(client)]);
   const known = await cache.find(key, (bytes) =>
     client.exclusive(() => Executable.load(client, bytes, argumentCount, results)),
   );
@@ -106,24 +105,8 @@ async function autotuningOf({ platform }: Client): Promise<XlaFlags> {
 }
 
 /** What else a compiled program depends on: the plugin's bytes, the device, on CPUs the processor. */
-async function machineOf(client: Client): Promise<readonly string[]> {
+function machineOf(client: Client): readonly string[] {
   const { plugin, platform, platformVersion, deviceKind } = client;
   const processor = platform === "cpu" ? (cpus()[0]?.model ?? "") : "";
-  return [await digestOfPlugin(plugin.path), platform, platformVersion, deviceKind, process.arch, processor];
-}
-
-const digests = new Map<string, Promise<string>>();
-
-/** A plugin's SHA-256, made once: it stays loaded until the process ends. */
-function digestOfPlugin(path: string): Promise<string> {
-  let digest = digests.get(path);
-  if (digest === undefined) {
-    digest = (async () => {
-      const hash = createHash("sha256");
-      for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) hash.update(chunk as Buffer);
-      return hash.digest("hex");
-    })();
-    digests.set(path, digest);
-  }
-  return digest;
+  return [digestOfFile(plugin.path) ?? "", platform, platformVersion, deviceKind, process.arch, processor];
 }

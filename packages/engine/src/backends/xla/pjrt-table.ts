@@ -2,8 +2,8 @@
  * The part of PJRT's C interface that is used: where functions stand in `PJRT_Api`, and how their arguments are laid
  * out. Names, without the prefix `PJRT_`, offsets and sizes are the interface's own, on 64-bit machines.
  *
- * Every function takes one pointer to a structure that begins with its own size and a list of extensions, and returns an
- * error, null for none. Since 0.68 fields and functions were only added, at the end.
+ * Every function takes one pointer to a structure that begins with its own size and a list of extensions, and returns
+ * an error, null for none. Since 0.68 fields and functions were only added, at the end.
  *
  * Source: github.com/openxla/xla, xla/pjrt/c/pjrt_c_api.h, version 0.114.
  */

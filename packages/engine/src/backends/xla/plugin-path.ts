@@ -1,6 +1,8 @@
-import { existsSync, readdirSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
+import { createHash } from "node:crypto";
+import { closeSync, existsSync, fstatSync, openSync, readdirSync, readSync } from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
 import { installFolder } from "../../installs/folder.js";
+import { firstRuntime, installedRuntime, readInstalled, type Runtime } from "../../installs/installed.js";
 import { loadForGood } from "../../native/keep.js";
 
 /** A plugin's library, and where it came from: an engine's name, or the variable that names it. */
@@ -12,23 +14,59 @@ export interface FoundPlugin {
 /** Names a plugin's library; nothing else is looked for then. */
 const VARIABLE = "MADFORMER_PJRT_PLUGIN";
 
-/** What `madformer engines install` brings, the first that is there: where its library lies in the wheels' layout. */
+/**
+ * What `madformer engines install` brings, the first that is there: the wheel with the plugin, and where its library
+ * lies in the wheels' layout.
+ */
 const INSTALLS = {
-  "xla-cuda13": join("jax_plugins", "xla_cuda13", "xla_cuda_plugin.so"),
-  "xla-cuda12": join("jax_plugins", "xla_cuda12", "xla_cuda_plugin.so"),
-  "xla-rocm7": join("jax_plugins", "xla_rocm7", "xla_rocm_plugin.so"),
-  "xla-cpu": join("lammps_jax_pjrt_cpu", "pjrt_c_api_cpu_plugin.so"),
+  "xla-cuda13": ["jax-cuda13-pjrt", join("jax_plugins", "xla_cuda13", "xla_cuda_plugin.so")],
+  "xla-cuda12": ["jax-cuda12-pjrt", join("jax_plugins", "xla_cuda12", "xla_cuda_plugin.so")],
+  "xla-rocm7": ["jax-rocm7-pjrt", join("jax_plugins", "xla_rocm7", "xla_rocm_plugin.so")],
+  "xla-cpu": ["lammps-jax-pjrt-cpu", join("lammps_jax_pjrt_cpu", "pjrt_c_api_cpu_plugin.so")],
 } as const;
 
 /** Which plugin is to be loaded, if there is any. */
 export function findPlugin(): FoundPlugin | undefined {
   const told = process.env[VARIABLE];
   if (told) return { path: resolve(told), source: VARIABLE };
-  for (const [source, file] of Object.entries(INSTALLS)) {
-    const path = join(installFolder(source), file);
-    if (existsSync(path)) return { path, source };
+  for (const [source, [, file]] of Object.entries(INSTALLS)) {
+    const folder = installFolder(source);
+    if (readInstalled(folder) !== undefined) return { path: join(folder, file), source };
   }
   return undefined;
+}
+
+/** Which plugin that is, for keys: what is installed, or the library's bytes. Nothing is loaded. */
+export function pluginRuntime(): Runtime {
+  const told = process.env[VARIABLE];
+  if (!told) return firstRuntime(Object.entries(INSTALLS).map(([name, [wheel]]) => installedRuntime(name, wheel)));
+  const path = resolve(told);
+  const digest = digestOfFile(path);
+  return { ...(digest === undefined ? {} : { version: `${basename(path)} ${digest.slice(0, 12)}` }), places: [path] };
+}
+
+const digests = new Map<string, string>();
+
+/** The SHA-256 of a file, made once for each time that it was changed; of none there is none. */
+export function digestOfFile(path: string): string | undefined {
+  let file;
+  try {
+    file = openSync(path, "r");
+    const { size, mtimeMs, ino } = fstatSync(file);
+    const key = JSON.stringify([path, size, mtimeMs, ino]);
+    const known = digests.get(key);
+    if (known !== undefined) return known;
+    const hash = createHash("sha256");
+    const chunk = Buffer.allocUnsafe(4 << 20);
+    for (let read = readSync(file, chunk); read > 0; read = readSync(file, chunk)) hash.update(chunk.subarray(0, read));
+    const digest = hash.digest("hex");
+    digests.set(key, digest);
+    return digest;
+  } catch {
+    return undefined;
+  } finally {
+    if (file !== undefined) closeSync(file);
+  }
 }
 
 /**
