@@ -112,8 +112,8 @@ describe("what is sent to a plugin", () => {
   test("compile options are XLA's message: any device, one replica, one partition, flags by name", () => {
     const build = "1a0f08ffffffffffffffffff0120012801";
     expect(Buffer.from(encodeCompileOptions()).toString("hex")).toBe(build);
-    const flags = Buffer.from(encodeCompileOptions({ a: true, bc: "d" })).toString("hex");
-    expect(flags).toBe(`${build}3a070a016112021001${"3a090a0262631203"}0a0164`);
+    const hex = Buffer.from(encodeCompileOptions({ a: true, b: false, cd: "e" })).toString("hex");
+    expect(hex).toBe([build, "3a070a016112021001", "3a070a016212021000", "3a090a02636412030a0165"].join(""));
   });
 
   test("settings are rows of 56 bytes with their names and values behind them", () => {

@@ -209,6 +209,16 @@ describeInstalled("xla", () => {
     await expect(refused).rejects.toThrow("no_such_flag");
   });
 
+  test("computes on one thread where that is asked for", async () => {
+    const x = new Float32Array(1 << 16).fill(0.5);
+    await using program = await compile(
+      (_state, { x }) => ({ outputs: { y: tf.matMul(x, x) } }),
+      { inputs: { x: spec([256, 256]) } },
+      { engine: "xla", session: { threads: 1 } },
+    );
+    expect((await program.run({ x })).y[0]).toBe(64);
+  });
+
   test("takes no more memory after 1,000 runs", async () => {
     await using program = await regression();
     const run = async (times: number): Promise<number> => {

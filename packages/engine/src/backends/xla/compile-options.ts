@@ -23,6 +23,7 @@ const SCHEMA = {
           },
         },
         OptionOverrideProto: {
+          oneofs: { value: { oneof: ["stringField", "boolField"] } }, // so that false is said, too
           fields: { stringField: { type: "string", id: 1 }, boolField: { type: "bool", id: 2 } },
         },
       },

@@ -38,7 +38,7 @@ export async function loadXla(graph: Graph, fields: ProgramFields, options: XlaO
   const results = graph.outputs.map(({ node }): ResultType => ({ dtype: node.dtype, shape: node.shape }));
   const executable = await compiled(client, Buffer.from(text), flagsFor(client, options), graph.inputs.length, results);
   try {
-    requireFits(graph.name, executable.memory(), client.memory());
+    await client.exclusive(() => requireFits(graph.name, executable.memory(), client.memory()));
   } catch (error) {
     await client.exclusive(() => executable[Symbol.dispose]());
     throw error;
@@ -104,9 +104,13 @@ async function autotuningOf({ platform }: Client): Promise<XlaFlags> {
   return made ? { xla_gpu_per_fusion_autotune_cache_dir: folder } : {};
 }
 
-/** What else a compiled program depends on: the plugin's bytes, the device, on CPUs the processor. */
+/**
+ * What else a compiled program depends on: the plugin's bytes, the device, on CPUs the processor, and the flags that
+ * XLA takes from the environment.
+ */
 function machineOf(client: Client): readonly string[] {
   const { plugin, platform, platformVersion, deviceKind } = client;
   const processor = platform === "cpu" ? (cpus()[0]?.model ?? "") : "";
-  return [digestOfFile(plugin.path) ?? "", platform, platformVersion, deviceKind, process.arch, processor];
+  const flags = process.env["XLA_FLAGS"] ?? "";
+  return [digestOfFile(plugin.path) ?? "", platform, platformVersion, deviceKind, process.arch, processor, flags];
 }
