@@ -4,7 +4,7 @@
  * Installs the engines that npm does not bring, unless they are there, and runs on each: the tests of operations and of
  * handles, those of its own, the golden set, and `smoke` from end to end, whose score is shown beside that of `onnx`;
  * on `xla`, for whose state it is another matter, trainings that are killed, too.
- * An engine that cannot be had here is passed over with the reason.
+ * An engine that cannot be had here is passed over with the reason. `xla` is checked where it is asked for by name.
  *
  * With --node, all of it but the golden set on those versions of Node, `--node 20 22 24`: each installs the engines
  * into a folder of its own, outside of the checkout.
@@ -21,7 +21,7 @@ const words = process.argv.slice(2);
 const at = words.includes("--node") ? words.indexOf("--node") : words.length;
 const asked = words.slice(0, at);
 const versions = words.slice(at + 1);
-const engines = asked.length > 0 ? asked : ["openvino", "xla", "tensorflow"];
+const engines = asked.length > 0 ? asked : ["openvino", "tensorflow"];
 /** What is installed for an engine whose installation has another name. @type {Record<string, string>} */
 const INSTALLS = { xla: "xla-cpu" };
 const bin = path.join(root, "packages/cli/bin/madformer.mjs");
