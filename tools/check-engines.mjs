@@ -2,16 +2,20 @@
  * npm run test:engines [-- ENGINE...] [--node VERSION...]
  *
  * Installs the engines that npm does not bring, unless they are there, and runs on each: the tests of operations and of
- * handles, those of its own, the golden set, and `smoke` from end to end, whose score is shown beside that of `onnx`;
- * on `xla`, for whose state it is another matter, trainings that are killed, too.
- * An engine that cannot be had here is passed over with the reason. `xla` is checked where it is asked for by name.
+ * handles, those of its own, the golden set, and `smoke` from end to end, whose score is shown beside that of `onnx`.
+ * Its trainings are run again, killed as soon as each has a checkpoint, and must come to the same bits; on `xla`, for
+ * whose state it is another matter, the tests of killed trainings run, too. An engine that cannot be had here is passed
+ * over with the reason. `xla` is checked where it is asked for by name.
  *
  * With --node, all of it but the golden set on those versions of Node, `--node 20 22 24`: each installs the engines
  * into a folder of its own, outside of the checkout.
  */
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import path from "node:path";
 import { tmpdir } from "node:os";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { $ } from "zx";
 import { envOf, installNode } from "./node-version.mjs";
@@ -26,6 +30,13 @@ const engines = asked.length > 0 ? asked : ["openvino", "tensorflow"];
 const INSTALLS = { xla: "xla-cpu" };
 const bin = path.join(root, "packages/cli/bin/madformer.mjs");
 const jest = path.join(root, "node_modules/jest/bin/jest.js");
+
+/** Stages that train. */
+const TRAININGS = ["vae", "train"];
+/** What the last file of a checkpoint is called: MADFormer's, and the autoencoder's. */
+const CHECKPOINT = /(state|checkpoint)\.safetensors/;
+/** How often a running stage is looked at. */
+const LOOK_MS = 20;
 
 await $({ cwd: root, stdio: ["ignore", 2, 2] })`npx nx run-many -t build`;
 /** @type {Map<string, number | undefined>} */
@@ -77,8 +88,10 @@ async function check(engine, env, where) {
     where !== "" ||
     engine !== "xla" ||
     (await run("packages/train", { ...env, MADFORMER_ENGINE: engine }, ["test/kill"]));
-  failed ||= !operations || !golden || !kill;
   scores.set(`${engine}${where}`, await scoreOf(engine, env));
+  const problem = await interrupted(engine, env, manifestsOf(TRAININGS));
+  console.log(`trainings of smoke on ${engine}${where}: ${problem ?? "killed and gone on with, to the same bits"}`);
+  failed ||= !operations || !golden || !kill || problem !== undefined;
 }
 
 /**
@@ -134,4 +147,77 @@ async function scoreOf(engine, env) {
   } finally {
     rmSync(store, { recursive: true, force: true });
   }
+}
+
+/**
+ * Runs the trainings of `smoke` in a store of its own, and kills each as soon as it has finished a checkpoint.
+ *
+ * @param {string} engine
+ * @param {NodeJS.ProcessEnv} env
+ * @param {Record<string, string>} expected Their manifests as a run makes them that nothing interrupts.
+ * @returns {Promise<string | undefined>} What is wrong.
+ */
+async function interrupted(engine, env, expected) {
+  const store = mkdtempSync(path.join(tmpdir(), "madformer-engines-"));
+  /** @type {Set<string>} */
+  const killed = new Set();
+  try {
+    for (;;) {
+      const child = spawn("node", ["--no-warnings", "tools/pipelines/reproduce.mjs", "smoke", "train", "--no-nx"], {
+        cwd: root,
+        env: { ...env, MADFORMER_STORE: store, MADFORMER_ENGINE: engine, NX_DAEMON: "false" },
+        detached: true, // a group of its own, to be killed together
+        stdio: ["ignore", 2, 2],
+      });
+      const ended = once(child, "close").then(() => true);
+      /** @type {string | undefined} */
+      let now;
+      while (now === undefined && !(await Promise.race([ended, sleep(LOOK_MS, false)])))
+        now = attemptsWithCheckpoint(store).find((attempt) => !killed.has(attempt));
+      if (now !== undefined) {
+        killed.add(now);
+        process.kill(-Number(child.pid), "SIGKILL");
+        await ended;
+      } else if (child.exitCode !== 0) return `a run ended with ${child.exitCode}`;
+      else break;
+    }
+    if (killed.size !== TRAININGS.length) return `${killed.size} were killed, expected ${TRAININGS.length}`;
+    const made = manifestsOf(TRAININGS);
+    const others = TRAININGS.filter((stage) => made[stage] !== expected[stage] || made[stage] === undefined);
+    return others.length > 0 ? `${others.join(" and ")} came out otherwise after a kill` : undefined;
+  } finally {
+    rmSync(store, { recursive: true, force: true });
+  }
+}
+
+/**
+ * Work folders of a store in which an attempt has finished a checkpoint.
+ *
+ * @param {string} store
+ * @returns {string[]}
+ */
+function attemptsWithCheckpoint(store) {
+  const work = path.join(store, "work");
+  const names = existsSync(work) ? readdirSync(work) : [];
+  return names.filter((name) => {
+    const list = path.join(work, name, "out/logs/finished.jsonl");
+    try {
+      return CHECKPOINT.test(readFileSync(list, "utf8"));
+    } catch {
+      return false; // no attempt, or one that has just ended
+    }
+  });
+}
+
+/**
+ * What `smoke` shows of some stages.
+ *
+ * @param {readonly string[]} stages
+ * @returns {Record<string, string>}
+ */
+function manifestsOf(stages) {
+  const files = stages.map((stage) => [stage, path.join(root, "pipelines/smoke/out", stage, "manifest.json")]);
+  return Object.fromEntries(
+    files.flatMap(([stage = "", file = ""]) => (existsSync(file) ? [[stage, readFileSync(file, "utf8")]] : [])),
+  );
 }
