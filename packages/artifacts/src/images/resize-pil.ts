@@ -1,3 +1,5 @@
+import { tapsOf, type PilKernel } from "./pil-taps.js";
+
 /** An image of bytes: rows of pixels, each `channels` values in [0, 255]. */
 export interface ByteImage {
   readonly data: Uint8Array | Uint8ClampedArray;
@@ -9,16 +11,7 @@ export interface ByteImage {
 /** Bits of a weight behind the point. */
 const PRECISION = 22;
 
-/** Kernels: weight by distance from the middle, in pixels of the larger of the two images, and where it ends. */
-const KERNELS = {
-  bilinear: { support: 1, weight: (x: number): number => Math.max(0, 1 - Math.abs(x)) },
-  lanczos: { support: 3, weight: (x: number): number => (x >= -3 && x < 3 ? sinc(x) * sinc(x / 3) : 0) },
-} as const;
-export type PilKernel = keyof typeof KERNELS;
-
-const sinc = (x: number): number => (x === 0 ? 1 : Math.sin(x * Math.PI) / (x * Math.PI));
-
-/** What one output pixel is made of: `weights` of the pixels from `first` on. */
+/** What one output pixel is made of: whole-number weights of the pixels from `first` on. */
 interface Taps {
   readonly first: number;
   readonly weights: Int32Array;
@@ -62,7 +55,7 @@ export function resizePil(
 
 /** (height, width, channels) -> (height, to, channels) */
 function resizeColumns({ data, width, height, channels }: ByteImage, to: number, kernel: PilKernel): Uint8Array {
-  const taps = tapsOf(width, to, kernel);
+  const taps = wholeTapsOf(width, to, kernel);
   const result = new Uint8Array(height * to * channels);
   if (channels === 3) resizeRgbColumns(data, width, height, taps, result);
   else resizeAnyColumns(data, width, height, channels, taps, result);
@@ -124,7 +117,7 @@ function resizeRgbColumns(
 function resizeRows(data: Uint8Array, height: number, to: number, columns: number, kernel: PilKernel): Uint8Array {
   const result = new Uint8Array(to * columns);
   const sums = new Int32Array(columns);
-  tapsOf(height, to, kernel).forEach(({ first, weights }, y) => {
+  wholeTapsOf(height, to, kernel).forEach(({ first, weights }, y) => {
     sums.fill(1 << (PRECISION - 1));
     for (let i = 0; i < weights.length; i++) {
       const weight = weights[i]!;
@@ -139,22 +132,10 @@ function resizeRows(data: Uint8Array, height: number, to: number, columns: numbe
 /** Clipped, as PIL does: Lanczos has weights below 0. */
 const toByte = (sum: number): number => Math.min(255, Math.max(0, sum >> PRECISION));
 
-/** What each of `to` pixels is made of, out of `from`. */
-function tapsOf(from: number, to: number, kernel: PilKernel): Taps[] {
-  const { support, weight: weightAt } = KERNELS[kernel];
-  const scale = from / to;
-  const reach = Math.max(scale, 1);
-  return Array.from({ length: to }, (_, i) => {
-    const center = (i + 0.5) * scale;
-    const first = Math.max(Math.trunc(center - support * reach + 0.5), 0);
-    const end = Math.min(Math.trunc(center + support * reach + 0.5), from);
-    const weights = Array.from({ length: end - first }, (_, x) => weightAt((x + first - center + 0.5) * (1 / reach)));
-    const total = weights.reduce((sum, weight) => sum + weight, 0);
-    return {
-      first,
-      weights: Int32Array.from(weights, (weight) =>
-        Math.trunc(Math.sign(weight) * 0.5 + (weight / total) * 2 ** PRECISION),
-      ),
-    };
-  });
+/** Weights with `PRECISION` bits behind the point, rounded. */
+function wholeTapsOf(from: number, to: number, kernel: PilKernel): Taps[] {
+  return tapsOf(from, to, kernel).map(({ first, weights }) => ({
+    first,
+    weights: Int32Array.from(weights, (weight) => Math.trunc(Math.sign(weight) * 0.5 + weight * 2 ** PRECISION)),
+  }));
 }
