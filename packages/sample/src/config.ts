@@ -31,6 +31,20 @@ export const SampleConfig = z
           "seeds one after another have equally many of each",
       ),
     steps: z.int().min(1).max(1000).default(25).describe("Denoising steps per block"),
+    otherSteps: z
+      .string()
+      .regex(/^(\d{1,4}(,\d{1,4})*)?$/, "expected numbers of steps such as 1,2,4")
+      .refine((text) => otherSteps(text).every((steps) => steps >= 1 && steps <= 1000), "expected 1 to 1000 steps")
+      .default("")
+      .describe(
+        "Further numbers of steps, such as 1,2,4, at which the newest checkpoint is sampled from the same seeds",
+      ),
+    repeats: z
+      .int()
+      .min(1)
+      .max(100)
+      .default(1)
+      .describe("Sets of as many seeds of the newest checkpoint: each further one follows on the highest seed before"),
     clip: z.boolean().default(false).describe("With ddim: clip predicted latents to [-1, 1], as the reference does"),
     weights: z.enum(["ema", "raw"]).default("ema").describe("Averaged weights, or those of the last training step"),
     checkpoints: Checkpoints.default("final"),
@@ -41,6 +55,12 @@ export const SampleConfig = z
   })
   .readonly();
 export type SampleConfig = z.infer<typeof SampleConfig>;
+
+/** Numbers of steps of a text such as `1,2,4`, each once, fewest first. */
+export function otherSteps(text: string): number[] {
+  const all = text === "" ? [] : text.split(",").map(Number);
+  return [...new Set(all)].sort((a, b) => a - b);
+}
 
 function isSeeds(text: string): boolean {
   try {

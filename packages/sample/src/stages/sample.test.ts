@@ -125,6 +125,36 @@ describe("stage sample", () => {
     expect(await bytes(on, "a/steps/step-0000005/images/00000000.png")).not.toEqual(await bytes(on, `a/${png(0)}`));
   });
 
+  test("samples the newest checkpoint at other steps and from other seeds, besides", async () => {
+    await using on = await bench();
+    const facts = await sample(on, "a", { checkpoints: "all", seeds: "0,2", otherSteps: "3,1,2", repeats: 3 });
+    const of = { step: 20, images: 2, weights: "ema" };
+    expect(facts).toMatchObject({ steps: 2, nfe: 8, seeds: "0,2", images: 2 });
+    expect(facts["groups"]).toEqual([
+      { name: "steps-1", role: "steps", steps: 1, nfe: 4, folder: "nfe/steps-1/images", ...of },
+      { name: "steps-3", role: "steps", steps: 3, nfe: 12, folder: "nfe/steps-3/images", ...of },
+      { name: "repeat-1", role: "repeat", steps: 2, nfe: 8, folder: "repeats/repeat-1/images", ...of },
+      { name: "repeat-2", role: "repeat", steps: 2, nfe: 8, folder: "repeats/repeat-2/images", ...of },
+      { name: "step-0000005", folder: "steps/step-0000005/images", ...of, step: 5 },
+      { name: "final", steps: 2, nfe: 8, folder: "images", ...of },
+    ]);
+    const alone = { npz: false, orderImages: 0 };
+    await sample(on, "one", { ...alone, seeds: "0", steps: 1 });
+    expect(await bytes(on, "a/nfe/steps-1/" + png(0))).toEqual(await bytes(on, `one/${png(0)}`));
+    await sample(on, "others", { ...alone, seeds: "3-6" });
+    for (const [repeat, seeds] of [
+      [3, 4],
+      [5, 6],
+    ].entries()) {
+      const folder = `repeats/repeat-${repeat + 1}`;
+      expect(await readdir(join(on.root, "a", folder, "images"))).toEqual(seeds.map((seed) => png(seed).slice(7)));
+      for (const seed of seeds)
+        expect(await bytes(on, `a/${folder}/${png(seed)}`)).toEqual(await bytes(on, `others/${png(seed)}`));
+    }
+    for (const wrong of ["0", "1001", "1,", "a"])
+      expect(() => parseConfig(stage, { otherSteps: wrong })).toThrow("steps");
+  });
+
   const groupsOf = async (on: Bench, out: string, checkpoints: string) =>
     (await sample(on, out, { checkpoints, seeds: "0", npz: false, orderImages: 0 })).groups;
 

@@ -1,11 +1,11 @@
 import { join } from "node:path";
 import { imageGrid, readRgb, writeNpz, writePng, type RgbImage } from "@madformer/artifacts";
 import { computing } from "@madformer/engine";
-import { labelOfSeed, SOLVER_NAMES, solverPlan, type SolverName } from "@madformer/model";
+import { labelOfSeed, SOLVER_NAMES, solverPlan, type MadformerConfig, type SolverName } from "@madformer/model";
 import { defineStage, type StageContext } from "@madformer/stage";
 import { chosenCheckpoints, openTrainedModel, type TrainedModel, type KeptWeights } from "../checkpoint.js";
 import { chosenClasses, classNamesOf, overviewOf, sampleLabels, type SampleLabels } from "../classes.js";
-import { SampleConfig } from "../config.js";
+import { otherSteps, SampleConfig } from "../config.js";
 import { evaluationsOf } from "../evaluations.js";
 import { orderPicture } from "../order.js";
 import { imageSide, ImageSampler, type SampledImage } from "../sample.js";
@@ -17,7 +17,8 @@ import { parseSeeds } from "../seeds.js";
  * Reads   checkpoint: config.json, {ema,weights}.safetensors, codec.json, codec.safetensors, checkpoints/
  * Writes  images/<seed>.png, one per seed; grid.png; order.png (blocks in their order); samples.npz (ADM's layout);
  *         where several checkpoints are asked for, that is the newest of them, and each other one is
- *         steps/step-<n>/images/<seed>.png; of a model with classes labels.json: what each image is of
+ *         steps/step-<n>/images/<seed>.png; at other numbers of steps nfe/steps-<n>/images/<seed>.png, of further sets
+ *         of seeds repeats/repeat-<n>/images/<seed>.png; of a model with classes labels.json: what each image is of
  *
  * A seed fixes its image, whatever the batch size. What an earlier attempt finished, and is whole, is not made again.
  */
@@ -47,13 +48,32 @@ export const stage = defineStage({
       context.log.warn(
         `this training run has not ended: its newest checkpoint is of step ${final.step} of ${checkpoint.steps}`,
       );
+    const make = async (set: ImageSet): Promise<Group> => {
+      await makeImages(checkpoint, set, classes, config, context);
+      return {
+        ...set.about,
+        step: set.kept.step,
+        folder: set.folder,
+        images: set.seeds.length,
+        weights: config.weights,
+      };
+    };
+    const main = chosen.at(-1)!;
+    const further = furtherSets(main, seeds, config, checkpoint.model);
     const groups = [];
     for (const kept of chosen) {
-      const isMain = kept === chosen.at(-1);
+      const isMain = kept === main;
       const folder = isMain ? "images" : `steps/${kept.name}/images`;
-      await makeImages(checkpoint, { ...kept, isMain, folder }, seeds, classes, config, context);
-      groups.push({ name: kept.name, step: kept.step, folder, images: seeds.length, weights: config.weights });
+      const about = {
+        name: kept.name,
+        ...(isMain && further.length > 0 ? nfeOf(config.steps, checkpoint.model) : {}),
+      };
+      groups.push(await make({ kept, isMain, folder, seeds, steps: config.steps, about }));
     }
+    // Before the others: what takes the last group for the newest checkpoint is right.
+    const others = [];
+    for (const set of further) others.push(await make(set));
+    groups.unshift(...others);
     const side = imageSide(checkpoint);
     const labels = classes.length === 0 ? undefined : sampleLabels(classes, seeds, names);
     if (labels && !context.files.has(LABELS)) await context.files.write(LABELS, `${JSON.stringify(labels)}\n`);
@@ -71,6 +91,46 @@ export const stage = defineStage({
     };
   },
 });
+
+/** Images that are made and scored together. */
+interface ImageSet {
+  readonly kept: KeptWeights;
+  /** Whether they are those of the newest checkpoint that the overviews show. */
+  readonly isMain: boolean;
+  readonly folder: string;
+  readonly seeds: readonly number[];
+  readonly steps: number;
+  /** What facts say of them besides. */
+  readonly about: Readonly<Record<string, string | number>> & { readonly name: string };
+}
+
+type Group = Readonly<Record<string, string | number>>;
+
+const nfeOf = (steps: number, model: MadformerConfig) => ({ steps, nfe: evaluationsOf(model, steps).nfe });
+
+/** Further images of the newest checkpoint: at other numbers of steps, and from other seeds. */
+function furtherSets(
+  kept: KeptWeights,
+  seeds: readonly number[],
+  { steps, otherSteps: other, repeats }: SampleConfig,
+  model: MadformerConfig,
+): ImageSet[] {
+  const ofSteps = otherSteps(other)
+    .filter((number) => number !== steps)
+    .map((number): ImageSet => {
+      const name = `steps-${number}`;
+      const about = { name, role: "steps", ...nfeOf(number, model) };
+      return { kept, isMain: false, folder: `nfe/${name}/images`, seeds, steps: number, about };
+    });
+  const next = seeds.reduce((highest, seed) => Math.max(highest, seed), 0) + 1;
+  const ofSeeds = Array.from({ length: repeats - 1 }, (_, i): ImageSet => {
+    const name = `repeat-${i + 1}`;
+    const set = seeds.map((_, at) => next + i * seeds.length + at);
+    const about = { name, role: "repeat", ...nfeOf(steps, model) };
+    return { kept, isMain: false, folder: `repeats/${name}/images`, seeds: set, steps, about };
+  });
+  return [...ofSteps, ...ofSeeds];
+}
 
 /** What a record of these samples says of their classes. */
 function classFacts({ classes }: SampleLabels) {
@@ -94,8 +154,7 @@ const fileOf = (folder: string, seed: number): string => `${folder}/${String(see
 /** Makes those images of a checkpoint that are not finished yet; of the main one the overviews too. */
 async function makeImages(
   checkpoint: TrainedModel,
-  { folder, isMain, ...kept }: KeptWeights & { readonly folder: string; readonly isMain: boolean },
-  seeds: readonly number[],
+  { folder, isMain, kept, seeds, steps, about }: ImageSet,
   classes: readonly number[],
   config: SampleConfig,
   context: StageContext,
@@ -107,7 +166,7 @@ async function makeImages(
   if (missing.length === 0 && !needsGrid && !needsOrder) return;
 
   const weights = await kept.load(config.weights);
-  const plan = solverPlan(config.solver, config.steps, { clip: config.clip });
+  const plan = solverPlan(config.solver, steps, { clip: config.clip });
   const batchImages = Math.min(config.batchImages, Math.max(seeds.length, 1));
   await using sampler = await ImageSampler.create(checkpoint, weights, plan, batchImages, classes);
   const side = imageSide(checkpoint);
@@ -117,7 +176,7 @@ async function makeImages(
   const finished = [...ordered].filter((seed) => files.has(fileOf(folder, seed))); // but nothing keeps their latents
   const [pictures, drawn] = [new Map<number, RgbImage>(), new Map<number, SampledImage>()];
   let done = seeds.length - missing.length;
-  log.progress("images", done, seeds.length, { checkpoint: kept.name });
+  log.progress("images", done, seeds.length, { checkpoint: about.name });
   for await (const image of sampler.images(byClass([...missing, ...finished], classes), signal)) {
     signal.throwIfAborted();
     const { seed } = image;
@@ -126,7 +185,7 @@ async function makeImages(
     if (ordered.has(seed)) drawn.set(seed, { ...image, latents: image.latents.slice() });
     if (files.has(fileOf(folder, seed))) continue;
     await finishPng(fileOf(folder, seed), picture, context);
-    log.progress("images", ++done, seeds.length, { checkpoint: kept.name });
+    log.progress("images", ++done, seeds.length, { checkpoint: about.name });
   }
   if (needsGrid) {
     const images = await Promise.all(
