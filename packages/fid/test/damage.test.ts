@@ -32,7 +32,7 @@ test("the stages make the same again, whichever of their files is damaged or los
     const samples = { images: await samplesIn(join(folder, "samples")), net: inputs.net };
     // It reports each batch: one in the first group, and the first of two in the second.
     expect(await tryDamage({ ...features, inputs: samples, stopAfter: 2 }, join(folder, "features"))).toEqual({
-      files: [...filesOf("step-1"), ...filesOf("step-2")],
+      files: ["classifier.npz", ...filesOf("step-1"), ...filesOf("step-2")],
       left: filesOf("step-1"),
       problems: [],
     });

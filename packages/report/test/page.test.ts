@@ -165,8 +165,9 @@ describe("the scores", () => {
     const text = textOf(page);
     expect(text).toContain("Mean over the last 3 checkpoints: FD (faces-net) 7.881.");
     expect(text).toContain(
-      "2,048 images of the data, chosen at random, are at a distance of 1.620 from the 6,144 others.",
+      "2,048 images of the data, chosen at random and held out, are at a distance of 1.620 from the 6,144 others.",
     );
+    expect(text).toContain("held-out data – 1.620 0.910 0.900 2,048");
     expect(text).toContain("The groups were scored over different numbers of samples");
   });
 
@@ -189,6 +190,42 @@ describe("the scores", () => {
     expect(html).not.toContain("<b>IND");
     expect(textOf(html)).toContain("M &lt;b&gt;IND 0.063");
     expect(textOf(html)).toContain("Group Step FD M &lt;b&gt;IND Samples final – 3.000 0.063 –");
+  });
+});
+
+describe("the scores of the newest checkpoint", () => {
+  const measures = { kid: { label: "KID", best: "lower", meaning: "What <it> tells." } };
+  const facts = {
+    ...{ metric: "FD", measures, groups: [{ name: "final", distance: 3, kid: 0.5 }] },
+    spread: { sets: 4, samples: 64, mean: { distance: 3.5, kid: 0.25 }, std: { distance: 0.125, kid: 0.5 } },
+    nfe: [
+      { steps: 1, nfe: 4, samples: 64, distance: 30, kid: 5 },
+      { steps: 8, nfe: 32, samples: 64, distance: 3, kid: 0.5 },
+    ],
+  };
+  const scored = (changed: object = {}) =>
+    pageOf({
+      score: { ...fixture.score, manifest: { ...fixture.score.manifest, facts: { ...facts, ...changed } } },
+    });
+
+  test("have their spread over sets of seeds", async () => {
+    const text = textOf(await scored());
+    expect(text).toContain("Over 4 sets of 64 seeds the newest checkpoint has 3.500 ± 0.125");
+    expect(text).toContain("4 sets of seeds – 3.500 ± 0.125 0.250 ± 0.500 64");
+    expect(textOf(await scored({ spread: undefined }))).not.toContain("sets of");
+  });
+
+  test("stand and are drawn against network evaluations", async () => {
+    const html = await scored();
+    expect(html).toContain('id="plot-nfe"');
+    expect(textOf(html)).toContain("Steps Network evaluations FD KID Samples 1 4 30.00 5.000 64 8 32 3.000 0.500 64");
+    expect(await scored({ nfe: undefined })).not.toContain("plot-nfe");
+  });
+
+  test("say what other numbers tell", async () => {
+    const html = await scored();
+    expect(textOf(html)).toContain("What the other numbers tell KID What &lt;it&gt; tells. Lower is better.");
+    expect(await scored({ measures: {} })).not.toContain("What the other numbers tell");
   });
 });
 

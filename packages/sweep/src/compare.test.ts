@@ -62,12 +62,13 @@ test("runOfMade() follows a manifest back through the store", async () => {
 test("measuresOf() has parameters, scores by their metric, and times, of those that have them", () => {
   const made = (stage: string, facts: object, seconds: number): Made =>
     ({ manifest: { facts }, record: { stage, seconds } }) as unknown as Made;
-  const score = { metric: "FD", final: 3, mean: 4, groups: [{ recall: 0.1 }, { recall: 0.2 }] };
+  const floor = { distance: 1 };
+  const score = { metric: "FD", floor, final: 3, mean: 4, groups: [{ recall: 0.1 }, { recall: 0.2 }] };
   const a = new Map([
     ["export", made("export", { parameters: 10 }, 1)],
     ["score", made("score", score, 2)],
   ]);
-  const b = new Map([["score", made("score", { ...score, metric: "FID", final: 30 }, 4)]]);
+  const b = new Map([["score", made("score", { ...score, metric: "FID", floor: null, final: 30 }, 4)]]);
   const rows = measuresOf([
     { name: "a", made: a },
     { name: "b", made: b },
@@ -78,6 +79,7 @@ test("measuresOf() has parameters, scores by their metric, and times, of those t
     ["FD, mean of the last checkpoints", 4, undefined],
     ["FID", undefined, 30],
     ["FID, mean of the last checkpoints", undefined, 4],
+    ["FD of held-out data", 1, undefined],
     ["recall", 0.2, 0.2],
     ["time of all stages", 3, 4],
     ["time of export", 1, undefined],

@@ -87,6 +87,16 @@ function scoresOf(runs: readonly ComparedRun[], stage: string): Measure[] {
       values: runs.map((run) => (factsOf(run)["metric"] === metric ? numberOf(factsOf(run)[name]) : undefined)),
     })),
   );
+  const floors = metrics.map((metric): Measure => ({
+    name: `${metric} of held-out data${stage === "score" ? "" : ` of ${stage}`}`,
+    kind: "score",
+    values: runs.map((run) => {
+      const floor = factsOf(run)["floor"];
+      return factsOf(run)["metric"] === metric && typeof floor === "object" && floor !== null
+        ? numberOf((floor as Record<string, unknown>)["distance"])
+        : undefined;
+    }),
+  }));
   const told = runs.map((run) => factsOf(run)["measures"] ?? { precision: {}, recall: {} });
   const measures = new Set(told.flatMap((one) => Object.keys(one as object)));
   const others = [...measures].map((name): Measure => ({
@@ -98,7 +108,7 @@ function scoresOf(runs: readonly ComparedRun[], stage: string): Measure[] {
       return typeof last === "object" && last !== null ? numberOf((last as Record<string, unknown>)[name]) : undefined;
     }),
   }));
-  return [...rows, ...others];
+  return [...rows, ...floors, ...others];
 }
 
 const wordOf = (value: unknown): string | undefined => (typeof value === "string" ? value : undefined);

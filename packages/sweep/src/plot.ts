@@ -72,6 +72,8 @@ export function frontsOf(results: readonly PointResult[], value: ValuePlace, bes
       xLabel: "seconds of sampling an image",
       of: (result: PointResult) => {
         const [images, groups] = [fact(result, "images"), result.made.get(sample)?.manifest.facts["groups"]];
+        const isStepped = (group: unknown): boolean => (group as { role?: unknown } | null)?.role === "steps";
+        if (Array.isArray(groups) && groups.some(isStepped)) return undefined; // images of several costs
         const checkpoints = Array.isArray(groups) ? Math.max(1, groups.length) : 1;
         return images ? (result.made.get(sample)?.record.seconds ?? NaN) / (images * checkpoints) : undefined;
       },

@@ -74,6 +74,7 @@ export const GUIDES: Readonly<Record<string, Guide>> = {
       "madformer sample --checkpoint runs/export --seeds 0-63 --steps 25 --out runs/sample",
       "madformer sample --checkpoint runs/train --checkpoints 1000,2000 --out runs/sample",
       "madformer sample --checkpoint runs/export --solver ddim --steps 250 --clip --out runs/sample",
+      "madformer sample --checkpoint runs/export --steps 8 --other-steps 1,2,4 --repeats 3 --out runs/sample",
     ],
     next: "look at runs/sample/grid.png; madformer features --help leads to a score",
   },
@@ -88,11 +89,12 @@ export const GUIDES: Readonly<Record<string, Guide>> = {
       "madformer features --images runs/sample --net runs/faces-net --out runs/features",
       "madformer features --images runs/shards --net runs/faces-net --out runs/features-data",
       "madformer features --images photos --network inception --weights weights.pth --out runs/features",
+      "madformer features --images photos --network inception --weights weights.pth --resize clean-fid --out runs/features",
     ],
     next: "madformer score --reference runs/features-data --samples runs/features --out runs/score",
   },
   score: {
-    summary: "Fréchet distance, precision and recall",
+    summary: "distances, precision and recall, beside held-out data",
     examples: [
       "madformer score --reference runs/features-data --samples runs/features --out runs/score",
       "madformer score --reference pytorch-fid.npz --samples runs/features --out runs/score",

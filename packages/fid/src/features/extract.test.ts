@@ -17,12 +17,13 @@ function firstBytes() {
     open: async ({ width, height }) => {
       opened.push(`${width} x ${height}`);
       return {
-        features: async (images) => {
+        run: async (images) => {
           const size = width * height * 3;
           asked.push(images.length / size);
-          return Float32Array.from({ length: (2 * images.length) / size }, (_, i) =>
+          const features = Float32Array.from({ length: (2 * images.length) / size }, (_, i) =>
             i % 2 === 0 ? images[(i / 2) * size]! : width,
           );
+          return { features };
         },
         [Symbol.asyncDispose]: async () => void disposed++,
       };
@@ -49,7 +50,7 @@ function groupOf(count: number, sizeOf = (_: number): [number, number] => [3, 2]
 const collect = async (network: FeatureNetwork, group: ImageGroup, options: Partial<ExtractOptions> = {}) => {
   const parts: number[] = [];
   const defaults = { batchImages: 4, limit: 0, signal: new AbortController().signal };
-  for await (const part of extractFeatures(network, group, { ...defaults, ...options })) parts.push(...part);
+  for await (const part of extractFeatures(network, group, { ...defaults, ...options })) parts.push(...part.features);
   return parts;
 };
 
@@ -86,12 +87,13 @@ describe("extractFeatures()", () => {
     async (batchImages) => {
       const { network, asked, opened, disposed } = firstBytes();
       const any: AnySize = {
+        isAlways: false,
         side: 1,
         resize: (pixels, { width, height }, result) => result.set([pixels[0]!, width, height]),
         open: async () => ({
-          features: async (images) => {
+          run: async (images) => {
             asked.push(images.length / 3);
-            return images.filter((_, i) => i % 3 < 2);
+            return { features: images.filter((_, i) => i % 3 < 2) };
           },
           [Symbol.asyncDispose]: async () => void opened.push("closed"),
         }),
@@ -110,6 +112,36 @@ describe("extractFeatures()", () => {
     },
   );
 
+  test("resizes images of one size by themselves, too, where the network cannot", async () => {
+    const { network, opened } = firstBytes();
+    const anySize: AnySize = {
+      isAlways: true,
+      side: 1,
+      resize: (pixels, { width, height }, result) => result.set([pixels[0]!, 10 * width, height]),
+      open: async () => ({
+        run: async (images) => ({ features: images.filter((_, i) => i % 3 < 2) }),
+        [Symbol.asyncDispose]: async () => void opened.push("closed"),
+      }),
+    };
+    const said: string[] = [];
+    const found = await collect({ ...network, anySize }, groupOf(5), { onMixed: (sizes) => void said.push(sizes) });
+    expect(found).toEqual([0, 1, 2, 3, 4].flatMap((i) => [i, 30]));
+    expect([opened, said]).toEqual([["closed"], []]);
+  });
+
+  test("names the image whose spatial features are not finite", async () => {
+    const { network } = firstBytes();
+    const open: FeatureNetwork["open"] = async (size) => {
+      const extractor = await network.open(size);
+      const run = async (images: Uint8Array) => {
+        const { features } = await extractor.run(images);
+        return { features, spatial: features.map((x, i) => (i === 5 ? NaN : x)) };
+      };
+      return { ...extractor, run };
+    };
+    await expect(collect({ ...network, open }, groupOf(4))).rejects.toThrow("those of image 2 are not finite");
+  });
+
   test("refuses images of different sizes, and none", async () => {
     const { network, disposed } = firstBytes();
     const tall = groupOf(5, (i) => (i === 3 ? [2, 3] : [3, 2]));
@@ -127,9 +159,11 @@ describe("extractFeatures()", () => {
     const { network, disposed } = firstBytes();
     const open: FeatureNetwork["open"] = async (size) => {
       const extractor = await network.open(size);
-      const features = async (images: Uint8Array): Promise<Float32Array> =>
-        (await extractor.features(images)).map((x, i) => (i % 2 === 0 && x >= 5 ? NaN : x));
-      return { ...extractor, features };
+      const run = async (images: Uint8Array) => {
+        const { features } = await extractor.run(images);
+        return { features: features.map((x, i) => (i % 2 === 0 && x >= 5 ? NaN : x)) };
+      };
+      return { ...extractor, run };
     };
     await expect(collect({ ...network, open }, groupOf(7), { batchImages })).rejects.toThrow(
       new DataError(

@@ -1,6 +1,6 @@
 import { DataError, notFinite } from "@madformer/artifacts";
 import type { GroupImage, ImageGroup } from "../images/groups.js";
-import type { AnySize, FeatureNetwork } from "./network.js";
+import type { AnySize, FeatureNetwork, Features } from "./network.js";
 
 export interface ExtractOptions {
   /** Images that are handed to the network together. */
@@ -19,7 +19,7 @@ export interface ExtractOptions {
  * size, in which they are resized; from the first on that has another, each is resized by itself, if the network sees
  * any size.
  *
- * @returns Parts of (n, dims), row-major.
+ * @returns Parts of (n, dims), row-major, and of spatial features where the network makes them.
  * @throws {DataError} If the images are not all of one size and the network needs that, there are none, or features are
  *   not finite.
  */
@@ -27,7 +27,7 @@ export async function* extractFeatures(
   network: FeatureNetwork,
   group: ImageGroup,
   { batchImages, limit, signal, progress, onMixed }: ExtractOptions,
-): AsyncGenerator<Float32Array, void, undefined> {
+): AsyncGenerator<Features, void, undefined> {
   let batch: Batch | undefined;
   let [first, isMixed, done] = [{ name: "", width: 0, height: 0 }, false, 0];
   try {
@@ -35,7 +35,11 @@ export async function* extractFeatures(
       const { name, width, height } = image;
       if (!batch) {
         first = { name, width, height };
-        batch = await batchOfSize(network, image, batchImages);
+        isMixed = network.anySize?.isAlways === true; // each is resized by itself, whatever its size
+        batch =
+          network.anySize && isMixed
+            ? await batchOfAnySize(network.anySize, batchImages)
+            : await batchOfSize(network, image, batchImages);
       }
       if (!isMixed && (width !== first.width || height !== first.height)) {
         const sizes = `${name} is ${width} x ${height} pixels, ${first.name} ${first.width} x ${first.height}`;
@@ -73,7 +77,7 @@ interface Batch extends AsyncDisposable {
   /** Of those that are in it; to empty it, remove them. */
   readonly names: string[];
   readonly add: (image: GroupImage) => void;
-  readonly features: () => Promise<Float32Array>;
+  readonly features: () => Promise<Features>;
 }
 
 async function batchOfSize(network: FeatureNetwork, size: GroupImage, batchImages: number): Promise<Batch> {
@@ -83,7 +87,7 @@ async function batchOfSize(network: FeatureNetwork, size: GroupImage, batchImage
   return {
     names,
     add: ({ name, pixels }) => void images.set(pixels, (names.push(name) - 1) * bytes),
-    features: () => extractor.features(images.subarray(0, names.length * bytes)),
+    features: () => extractor.run(images.subarray(0, names.length * bytes)),
     [Symbol.asyncDispose]: () => extractor[Symbol.asyncDispose](),
   };
 }
@@ -98,18 +102,20 @@ async function batchOfAnySize({ side, resize, open }: AnySize, batchImages: numb
       const i = names.push(name) - 1;
       resize(pixels, size, images.subarray(i * elements, (i + 1) * elements));
     },
-    features: () => extractor.features(images.subarray(0, names.length * elements)),
+    features: () => extractor.run(images.subarray(0, names.length * elements)),
     [Symbol.asyncDispose]: () => extractor[Symbol.asyncDispose](),
   };
 }
 
 /** @throws {DataError} If they are not finite: with the name of the first such image. */
-async function featuresOf({ names, features: run }: Batch): Promise<Float32Array> {
-  const features = await run();
-  const dims = features.length / names.length;
-  for (const [i, name] of names.entries()) {
-    const bad = notFinite(features.subarray(i * dims, (i + 1) * dims));
-    if (bad) throw new DataError(`Cannot extract features: those of ${name} are not finite: ${bad}`);
+async function featuresOf({ names, features: run }: Batch): Promise<Features> {
+  const { features, spatial } = await run();
+  for (const values of spatial ? [features, spatial] : [features]) {
+    const dims = values.length / names.length;
+    for (const [i, name] of names.entries()) {
+      const bad = notFinite(values.subarray(i * dims, (i + 1) * dims));
+      if (bad) throw new DataError(`Cannot extract features: those of ${name} are not finite: ${bad}`);
+    }
   }
-  return features;
+  return { features, spatial };
 }

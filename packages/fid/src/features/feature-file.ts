@@ -1,34 +1,90 @@
 import { open, stat } from "node:fs/promises";
-import { DataError, notFinite, reasonOf, writeAtomically } from "@madformer/artifacts";
+import { DataError, notFinite, reasonOf, writeAtomically, type FileWriter } from "@madformer/artifacts";
 
 /** Bytes before the data: what numpy writes for a matrix of any size here. */
 const HEADER_BYTES = 128;
 
+/** A file that `writeFeatures` writes. */
+export interface FeatureOutput {
+  readonly path: string;
+  readonly dims: number;
+}
+
 /**
- * Writes features as a `.npy` file, (rows, dims) float32, as they come: their number is known at the end alone.
+ * Writes features as `.npy` files, (rows, dims) float32, as they come: their number is known at the end alone.
  *
- * @param parts Each (n, dims), row-major. Borrowed until the next is asked for.
+ * @param outputs One or more.
+ * @param parts For each of the outputs (n, dims), row-major. Borrowed until the next are asked for.
  * @returns How many rows there were.
  */
 export async function writeFeatures(
-  path: string,
-  dims: number,
-  parts: AsyncIterable<Float32Array> | Iterable<Float32Array>,
+  outputs: readonly FeatureOutput[],
+  parts: AsyncIterable<readonly Float32Array[]> | Iterable<readonly Float32Array[]>,
 ): Promise<number> {
-  let elements = 0;
-  await writeAtomically(path, async (file) => {
-    await file.append(headerOf(0, dims));
-    for await (const part of parts) {
-      await file.append(new Uint8Array(part.buffer, part.byteOffset, part.byteLength));
-      elements += part.length;
+  let rows = 0;
+  /** Opens one file within another: none of them is there before all are whole. */
+  const within = async (files: readonly FileWriter[]): Promise<void> => {
+    const next = outputs[files.length];
+    if (next) {
+      await writeAtomically(next.path, async (file) => {
+        await file.append(headerOf(0, next.dims));
+        await within([...files, file]);
+        await file.patch(headerOf(rows, next.dims), 0);
+      });
+      return;
     }
-    await file.patch(headerOf(elements / dims, dims), 0);
-  });
-  return elements / dims;
+    for await (const some of parts) {
+      rows += some[0]!.length / outputs[0]!.dims;
+      for (const [i, part] of some.entries())
+        await files[i]!.append(new Uint8Array(part.buffer, part.byteOffset, part.byteLength));
+    }
+  };
+  await within([]);
+  return rows;
 }
 
+/** Features in some order, read row by row. */
+export interface FeatureRows {
+  readonly rows: number;
+  /** Channels of a feature. */
+  readonly dims: number;
+  /** All features, some rows at a time: (n, dims), row-major. */
+  parts(rows?: number): AsyncGenerator<Float32Array, void, undefined>;
+  /** @param indices Ascending. @returns (n, dims), row-major. New. */
+  select(indices: readonly number[] | Uint32Array): Promise<Float32Array>;
+}
+
+/** Some rows of features, as if they were all. */
+export class SomeRows implements FeatureRows {
+  /** @param indices Ascending. */
+  constructor(
+    private readonly all: FeatureRows,
+    private readonly indices: Uint32Array,
+  ) {}
+
+  get rows(): number {
+    return this.indices.length;
+  }
+
+  get dims(): number {
+    return this.all.dims;
+  }
+
+  async *parts(rows = PART_ROWS): AsyncGenerator<Float32Array, void, undefined> {
+    for (let from = 0; from < this.rows; from += rows)
+      yield await this.all.select(this.indices.subarray(from, from + rows));
+  }
+
+  select(indices: readonly number[] | Uint32Array): Promise<Float32Array> {
+    return this.all.select(Uint32Array.from(indices, (index) => this.indices[index]!));
+  }
+}
+
+/** Rows that are read at a time. */
+const PART_ROWS = 1024;
+
 /** Features of a file, read row by row: never more in memory than was asked for. */
-export class FeatureFile implements AsyncDisposable {
+export class FeatureFile implements FeatureRows, AsyncDisposable {
   private constructor(
     private readonly path: string,
     private readonly file: Awaited<ReturnType<typeof open>>,
@@ -91,7 +147,7 @@ export class FeatureFile implements AsyncDisposable {
   }
 
   /** All features, some rows at a time. */
-  async *parts(rows = 1024): AsyncGenerator<Float32Array, void, undefined> {
+  async *parts(rows = PART_ROWS): AsyncGenerator<Float32Array, void, undefined> {
     for (let from = 0; from < this.rows; from += rows) yield await this.read(from, Math.min(from + rows, this.rows));
   }
 
@@ -100,8 +156,8 @@ export class FeatureFile implements AsyncDisposable {
     const selected = new Float32Array(indices.length * this.dims);
     let at = 0;
     let next = 0;
-    for (let from = 0; from < this.rows && next < indices.length; from += 1024) {
-      const to = Math.min(from + 1024, this.rows);
+    for (let from = 0; from < this.rows && next < indices.length; from += PART_ROWS) {
+      const to = Math.min(from + PART_ROWS, this.rows);
       if (indices[next]! >= to) continue;
       const part = await this.read(from, to);
       for (; next < indices.length && indices[next]! < to; next++, at += this.dims) {

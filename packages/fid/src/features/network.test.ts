@@ -22,6 +22,8 @@ const open = (folder: string, location: Partial<InceptionLocation>): Promise<Fea
     folder: join(folder, "tmp"),
     batchImages: 2,
     dims: 64,
+    resize: "pytorch-fid",
+    spatial: true,
     signal: new AbortController().signal,
     ...location,
   });
@@ -105,9 +107,10 @@ describe("openInceptionNetwork()", () => {
     withWeights(async (path, folder) => {
       const network = await open(folder, { weights: path });
       await using extractor = await network.open({ width: 20, height: 10 });
-      const features = await extractor.features(Uint8Array.from({ length: 3 * 600 }, (_, i) => (i * i) % 251));
+      const { features, spatial } = await extractor.run(Uint8Array.from({ length: 3 * 600 }, (_, i) => (i * i) % 251));
       expect(features.length).toBe(3 * 64);
       expect(features.every(Number.isFinite)).toBe(true);
+      expect([spatial, network.spatialDims, network.classifier]).toEqual([undefined, undefined, undefined]);
     }));
 });
 
@@ -129,8 +132,8 @@ test("openInceptionNetwork() gives an image the same features beside images of o
       };
       const rows = [];
       const options = { batchImages: 2, limit: 0, signal: new AbortController().signal };
-      for await (const part of extractFeatures(network, group, options))
-        for (let at = 0; at < part.length; at += 64) rows.push(part.slice(at, at + 64));
+      for await (const { features } of extractFeatures(network, group, options))
+        for (let at = 0; at < features.length; at += 64) rows.push(features.slice(at, at + 64));
       return rows;
     };
     const images = [image(1, [20, 10]), image(2, [20, 10]), image(3, [20, 10]), image(4, [9, 31]), image(5, [20, 10])];

@@ -7,10 +7,11 @@ import { FacesNetExtractor } from "../faces-net/extractor.js";
 import { digestOf, readFacesNet } from "../faces-net/file.js";
 import { InceptionExtractor } from "../inception/extractor.js";
 import { openInceptionWeights } from "../inception/file.js";
-import { INCEPTION_SIDE } from "../inception/network.js";
+import { INCEPTION_SIDE, SPATIAL_DIMS } from "../inception/network.js";
 import type { InceptionDims } from "../inception/units.js";
-import { resizeBytesBilinear } from "../resize/bilinear-bytes.js";
-import { PUBLISHED_INCEPTION, type NetworkName } from "./network-names.js";
+import { classifierOfFaces, type Classifier } from "./classifier.js";
+import { PUBLISHED_INCEPTION, type NetworkName, type ResizeName } from "./network-names.js";
+import { RESIZES } from "./resizes.js";
 
 /** A network that makes features of images. */
 export interface FeatureNetwork {
@@ -21,8 +22,14 @@ export interface FeatureNetwork {
   readonly isPublished: boolean;
   /** Channels of a feature. */
   readonly dims: number;
+  /** Channels of a spatial feature, if it makes any. */
+  readonly spatialDims?: number;
+  /** What it says of classes, if it knows any. */
+  readonly classifier?: Classifier | undefined;
   /** How images come to the size that the network sees. */
   readonly resize: string;
+  /** Whose way that is, where there are several. */
+  readonly resizeName?: ResizeName;
   /**
    * Compiles it for images of one size.
    *
@@ -40,6 +47,8 @@ export interface ImageSize {
 
 /** How images that differ in size come to one network: each is resized by itself, as the network would. */
 export interface AnySize {
+  /** Whether images of one size are resized so, too: the network cannot do it. */
+  readonly isAlways: boolean;
   /** Pixels each way that it sees. */
   readonly side: number;
   /** Writes one image, (height, width, 3) uint8, as (side, side, 3) float32 in [0, 1]. */
@@ -49,8 +58,16 @@ export interface AnySize {
 }
 
 export interface FeatureExtractor<Pixels = Uint8Array> extends AsyncDisposable {
-  /** (N, height, width, 3), uint8 in [0, 255] or float32 in [0, 1] -> (N, dims) */
-  readonly features: (images: Pixels) => Promise<Float32Array>;
+  /** Of images (N, height, width, 3), uint8 in [0, 255] or float32 in [0, 1]. */
+  readonly run: (images: Pixels) => Promise<Features>;
+}
+
+/** What a network sees in images. */
+export interface Features {
+  /** (N, dims) */
+  readonly features: Float32Array;
+  /** (N, spatialDims), if it makes them. */
+  readonly spatial?: Float32Array | undefined;
 }
 
 /**
@@ -67,6 +84,7 @@ export async function openFacesNetwork(net: Artifact, batchImages: number): Prom
     digest: digestOf(opened),
     isPublished: false,
     dims,
+    classifier: classifierOfFaces(opened),
     resize: `none: ${sidePixels} x ${sidePixels}`,
     open: async ({ width, height }) => {
       if (width !== sidePixels || height !== sidePixels)
@@ -83,6 +101,10 @@ export interface InceptionLocation {
   readonly weights?: string | undefined;
   /** Where the features are taken. Default: 2048. */
   readonly dims?: InceptionDims;
+  /** How images come to its size. */
+  readonly resize: ResizeName;
+  /** Whether spatial features are wanted, where the network reaches them. */
+  readonly spatial: boolean;
   /** What the file's SHA-256 must be. */
   readonly sha256?: string | undefined;
   /** Where a file from a URL is kept. */
@@ -127,21 +149,29 @@ export async function openInceptionNetwork(location: InceptionLocation): Promise
         `Cannot use Inception weights "${weights}": their SHA-256 is ${fileDigest}, expected ${expected}${expected.length < 64 ? "..." : ""} by ${from}`,
       );
   const opened = await openInceptionWeights(path, dims);
-  const side = INCEPTION_SIDE;
+  const [side, spatial] = [INCEPTION_SIDE, location.spatial && opened.dims >= SPATIAL_FROM];
+  const { told, bytes, inNetwork } = RESIZES[location.resize];
   return {
     name: "inception",
     digest: opened.digest,
     isPublished: fileDigest === PUBLISHED_INCEPTION.sha256,
     dims: opened.dims,
-    resize: "bilinear to 299 x 299 without antialiasing, in the network",
-    open: (imageSize) => InceptionExtractor.create(opened, { imageSize, batchImages }),
+    ...(spatial ? { spatialDims: SPATIAL_DIMS } : {}),
+    classifier: opened.classifier,
+    resize: told,
+    resizeName: location.resize,
+    open: (imageSize) => InceptionExtractor.create(opened, { imageSize, batchImages, spatial }),
     anySize: {
+      isAlways: !inNetwork,
       side,
-      resize: (pixels, size, result) => resizeBytesBilinear(pixels, size, side, result),
-      open: () => InceptionExtractor.create(opened, { imageSize: { width: side, height: side }, batchImages }),
+      resize: (pixels, size, result) => bytes(pixels, size, side, result),
+      open: () => InceptionExtractor.create(opened, { imageSize: { width: side, height: side }, batchImages, spatial }),
     },
   };
 }
+
+/** Features of so many channels are taken behind the map that spatial features are of. */
+const SPATIAL_FROM = 768;
 
 /** The file of weights, if it is on this machine. */
 export function inceptionFiles(weights: string | undefined): Outside[] {

@@ -8,6 +8,7 @@ import {
   type PixelRule,
 } from "@madformer/artifacts";
 import { z } from "zod";
+import { aboutOf, GroupAbout } from "./group-about.js";
 import { GroupName } from "./group-name.js";
 
 /** An image as networks take it. */
@@ -21,13 +22,9 @@ export interface GroupImage {
 }
 
 /** Images that are compared as one set. */
-export interface ImageGroup {
+export interface ImageGroup extends Readonly<GroupAbout> {
   /** Also the name of its folder: letters, digits, "-", "_", ".". */
   readonly name: string;
-  /** Training step of the checkpoint that made the images. */
-  readonly step?: number;
-  /** Which of the checkpoint's weights made them. */
-  readonly weights?: string;
   /** How many there are, where that is known before they are read. */
   readonly count?: number;
   /** Reads them in order, one or a few in memory at a time. */
@@ -36,14 +33,7 @@ export interface ImageGroup {
 
 /** What a sample artifact says of its images. */
 const SampleGroups = z
-  .array(
-    z.object({
-      name: GroupName,
-      step: z.int().nonnegative().optional(),
-      folder: z.string().min(1),
-      weights: z.string().optional(),
-    }),
-  )
+  .array(GroupAbout.extend({ name: GroupName, folder: z.string().min(1) }))
   .min(1)
   .max(1000);
 
@@ -116,15 +106,14 @@ function sampleGroups(artifact: Artifact, fact: unknown, options: ImageOptions):
     );
   const names = new Set(parsed.data.map(({ name }) => name));
   if (names.size < parsed.data.length) throw new DataError("Cannot find images: two groups have one name");
-  return parsed.data.map(({ name, folder, step, weights }) => {
+  return parsed.data.map(({ name, folder, ...about }) => {
     const prefix = `${folder.replace(/\/$/, "")}/`;
     const files = artifact.files.filter(
       (file) => file.startsWith(prefix) && !file.slice(prefix.length).includes("/") && IMAGE_FILE.test(file),
     );
     if (files.length === 0)
       throw new DataError(`Cannot find images: group "${name}" has none in ${JSON.stringify(folder)}`);
-    const about = { ...(step === undefined ? {} : { step }), ...(weights === undefined ? {} : { weights }) };
-    return { ...fileGroup(artifact, name, files, options), ...about };
+    return { ...fileGroup(artifact, name, files, options), ...aboutOf(about) };
   });
 }
 

@@ -8,7 +8,7 @@ import {
 } from "@madformer/engine";
 import type * as tf from "@tensorflow/tfjs-core";
 import { FROM_BYTE } from "../resize/bilinear-bytes.js";
-import { inceptionFeatures } from "./network.js";
+import { inceptionFeatures, SPATIAL_DIMS } from "./network.js";
 import { inceptionUnits, type InceptionDims } from "./units.js";
 import type { InceptionWeights } from "./weights.js";
 
@@ -25,13 +25,23 @@ export interface ExtractorOptions {
   readonly imageSize: { readonly height: number; readonly width: number };
   /** Images that go through the network together: a question of speed and memory alone. Default: 10. */
   readonly batchImages?: number;
+  /** Whether spatial features are made too; 768 channels and more reach them. Default: no. */
+  readonly spatial?: boolean;
   /** Which engine runs the network. Default: the engine's. */
   readonly engine?: EngineName;
   /** Settings of ONNX Runtime. */
   readonly session?: SessionOptions;
 }
 
-type FeatureProgram = Program<{ readonly images: TensorSpec }, { readonly features: tf.Tensor2D }>;
+/** What the network sees in images. */
+export interface InceptionOutputs {
+  /** (N, dims) */
+  readonly features: Float32Array;
+  /** (N, 2023), if they were asked for. */
+  readonly spatial?: Float32Array | undefined;
+}
+
+type FeatureProgram = Program<{ readonly images: TensorSpec }, Record<string, tf.Tensor2D>>;
 
 /**
  * The Inception network, compiled for images of one size.
@@ -46,29 +56,39 @@ export class InceptionExtractor implements AsyncDisposable {
   /** Images that go through the network together. */
   readonly batchImages: number;
   private readonly imageElements: number;
+  private readonly spatial: boolean;
   private readonly program: FeatureProgram;
 
-  private constructor(program: FeatureProgram, dims: InceptionDims, batchImages: number, imageElements: number) {
+  private constructor(
+    program: FeatureProgram,
+    options: Required<Pick<ExtractorOptions, "dims" | "batchImages" | "imageSize" | "spatial">>,
+  ) {
     this.program = program;
-    this.dims = dims;
-    this.batchImages = batchImages;
-    this.imageElements = imageElements;
+    this.dims = options.dims;
+    this.batchImages = options.batchImages;
+    this.imageElements = options.imageSize.height * options.imageSize.width * 3;
+    this.spatial = options.spatial;
   }
 
   /**
    * Compiles the network.
    *
    * @param weights As `readInceptionWeights` returns them. Borrowed for good: the program refers to them.
-   * @throws {RangeError} If the weights do not reach `dims`, or a size is not a positive whole number.
+   * @throws {RangeError} If the weights do not reach `dims`, `dims` no spatial features, or a size is not a positive
+   *   whole number.
    */
   static async create(weights: InceptionWeights, options: ExtractorOptions): Promise<InceptionExtractor> {
-    const { dims = weights.dims, batchImages = BATCH_IMAGES, imageSize, engine, session } = options;
+    const { dims = weights.dims, batchImages = BATCH_IMAGES, spatial = false, imageSize, engine, session } = options;
     const { height, width } = imageSize;
     for (const [name, value] of Object.entries({ batchImages, height, width }))
       if (!Number.isSafeInteger(value) || value <= 0)
         throw new RangeError(`Cannot extract features: ${name} is ${value}, expected a positive whole number`);
     if (dims > weights.dims)
       throw new RangeError(`Cannot extract features of ${dims} channels: the weights reach ${weights.dims}`);
+    if (spatial && dims < 768)
+      throw new RangeError(
+        `Cannot extract spatial features: those of ${dims} channels end before, expected 768 or more`,
+      );
 
     const units = Object.fromEntries(
       [...inceptionUnits(dims)].map(([name, { kernel: size, channelsIn, channelsOut }]) => {
@@ -78,12 +98,15 @@ export class InceptionExtractor implements AsyncDisposable {
       }),
     );
     const program = await compileInference(
-      (units, { images }) => ({ features: inceptionFeatures(units, images, dims) }),
+      (units, { images }): Record<string, tf.Tensor2D> => {
+        const made = inceptionFeatures(units, images, dims);
+        return spatial ? { ...made } : { features: made.features };
+      },
       units,
       { images: spec([batchImages, height, width, 3]) },
       { name: `inception-${dims}`, engine, session },
     );
-    return new InceptionExtractor(program, dims, batchImages, height * width * 3);
+    return new InceptionExtractor(program, { dims, batchImages, imageSize, spatial });
   }
 
   /**
@@ -94,6 +117,11 @@ export class InceptionExtractor implements AsyncDisposable {
    * @throws {RangeError} If the elements are no whole number of images.
    */
   async features(images: Uint8Array | Uint8ClampedArray | Float32Array): Promise<Float32Array> {
+    return (await this.run(images)).features;
+  }
+
+  /** Features, and spatial ones if the network was compiled for them: as `features`. */
+  async run(images: Uint8Array | Uint8ClampedArray | Float32Array): Promise<InceptionOutputs> {
     const { dims, batchImages, imageElements } = this;
     const N = images.length / imageElements;
     if (!Number.isInteger(N))
@@ -101,14 +129,16 @@ export class InceptionExtractor implements AsyncDisposable {
         `Cannot extract features: ${images.length} elements are no whole number of images of ${imageElements}`,
       );
     const features = new Float32Array(N * dims);
+    const spatial = this.spatial ? new Float32Array(N * SPATIAL_DIMS) : undefined;
     for (let first = 0; first < N; first += batchImages) {
       const last = Math.min(first + batchImages, N);
       const part = images.subarray(first * imageElements, last * imageElements);
       const batch = batchOf(part, batchImages * imageElements);
-      const { features: rows } = (await this.program.run({ images: batch })) as { readonly features: Float32Array };
-      features.set(rows.subarray(0, (last - first) * dims), first * dims);
+      const made = (await this.program.run({ images: batch })) as Record<string, Float32Array>;
+      features.set(made["features"]!.subarray(0, (last - first) * dims), first * dims);
+      spatial?.set(made["spatial"]!.subarray(0, (last - first) * SPATIAL_DIMS), first * SPATIAL_DIMS);
     }
-    return features;
+    return { features, spatial };
   }
 
   /** Frees the program once its runs have ended. */

@@ -16,6 +16,18 @@ export type InceptionTensors = Readonly<Record<string, UnitTensors>>;
 /** Side of the square images that the network sees. */
 export const INCEPTION_SIDE = 299;
 
+/** Pixels each way and channels of the map that spatial features are of. */
+const SPATIAL = { side: 17, channels: 7 } as const;
+/** Numbers of a spatial feature. */
+export const SPATIAL_DIMS = SPATIAL.side ** 2 * SPATIAL.channels;
+
+export interface InceptionFeatures {
+  /** (N, dims) float32. */
+  readonly features: tf.Tensor2D;
+  /** (N, 2023) float32: the first seven channels of Mixed_6d's first branch, pixel by pixel; if they were reached. */
+  readonly spatial?: tf.Tensor2D;
+}
+
 /**
  * Features of images by the Inception network that FID was published with:
  *
@@ -24,37 +36,58 @@ export const INCEPTION_SIDE = 299;
  * Only the blocks that `dims` needs are computed.
  *
  * Source: pytorch-fid, `inception.py` InceptionV3 (spec 15). It departs from the paper's network in two places: average
- * pools do not count the padding, and the last block has a max pool.
+ * pools do not count the padding, and the last block has a max pool. Spatial features: Nash et al. 2021,
+ * arXiv:2103.03841, as ADM's suite takes them, `mixed_6/conv:0` of TensorFlow's graph.
  *
  * @param weights Units of `inceptionUnits(dims)`; more are allowed. Borrowed.
  * @param images (N, height, width, 3) float32 in [0, 1]. Borrowed.
- * @returns (N, dims) float32. New, owned by the caller.
+ * @returns New, owned by the caller.
  */
-export function inceptionFeatures(weights: InceptionTensors, images: tf.Tensor4D, dims: InceptionDims): tf.Tensor2D {
+export function inceptionFeatures(
+  weights: InceptionTensors,
+  images: tf.Tensor4D,
+  dims: InceptionDims,
+): InceptionFeatures {
   return tf.tidy(() => {
     const resized = resizeBilinear(images, { height: INCEPTION_SIDE, width: INCEPTION_SIDE });
     const x = tf.sub<tf.Tensor4D>(tf.mul(resized, 2), 1); // (N, 299, 299, 3), in [-1, 1]
-    return tf.mean<tf.Tensor2D>(lastMap(new Network(weights, dims), x, dims), [1, 2]); // (N, dims)
+    const { last, spatial } = mapsOf(new Network(weights, dims), x, dims);
+    const features = tf.mean<tf.Tensor2D>(last, [1, 2]); // (N, dims)
+    return spatial
+      ? { features, spatial: tf.reshape<tf.Rank.R2>(spatial, [images.shape[0], SPATIAL_DIMS]) }
+      : { features };
   });
 }
 
-/** The map whose mean over pixels the features are. Comments show its pixels and channels. */
-function lastMap(net: Network, images: tf.Tensor4D, dims: InceptionDims): tf.Tensor4D {
+/**
+ * The map whose mean over pixels the features are, and the one that spatial features are. Comments show pixels and
+ * channels.
+ */
+function mapsOf(
+  net: Network,
+  images: tf.Tensor4D,
+  dims: InceptionDims,
+): { readonly last: tf.Tensor4D; readonly spatial?: tf.Tensor4D } {
   let x = net.units(images, "Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3"); // 147x147, 64
   x = halve(x); // 73x73, 64
-  if (dims === 64) return x;
+  if (dims === 64) return { last: x };
   x = net.units(x, "Conv2d_3b_1x1", "Conv2d_4a_3x3"); // 71x71, 192
   x = halve(x); // 35x35, 192
-  if (dims === 192) return x;
+  if (dims === 192) return { last: x };
   x = blockA(net, "Mixed_5b", x); // 35x35, 256
   x = blockA(net, "Mixed_5c", x); // 35x35, 288
   x = blockA(net, "Mixed_5d", x); // 35x35, 288
   x = blockB(net, "Mixed_6a", x); // 17x17, 768
-  for (const block of ["Mixed_6b", "Mixed_6c", "Mixed_6d", "Mixed_6e"]) x = blockC(net, block, x); // 17x17, 768
-  if (dims === 768) return x;
+  for (const block of ["Mixed_6b", "Mixed_6c", "Mixed_6d"]) x = blockC(net, block, x); // 17x17, 768
+  // A block begins with the channels of its first branch: these are `mixed_6/conv`.
+  const { side, channels } = SPATIAL;
+  const spatial = tf.slice(x, [0, 0, 0, 0], [images.shape[0], side, side, channels]); // 17x17, 7
+  x = blockC(net, "Mixed_6e", x); // 17x17, 768
+  if (dims === 768) return { last: x, spatial };
   x = blockD(net, "Mixed_7a", x); // 8x8, 1280
   x = blockE(net, "Mixed_7b", x, averageAround(x)); // 8x8, 2048
-  return blockE(net, "Mixed_7c", x, largestAround(x)); // 8x8, 2048: the published network has a max pool here
+  x = blockE(net, "Mixed_7c", x, largestAround(x)); // 8x8, 2048: the published network has a max pool here
+  return { last: x, spatial };
 }
 
 function blockA(net: Network, block: string, x: tf.Tensor4D): tf.Tensor4D {

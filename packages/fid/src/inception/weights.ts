@@ -1,4 +1,5 @@
 import { canonicalJson, notFinite, sha256 } from "@madformer/artifacts";
+import type { Classifier } from "../features/classifier.js";
 import { inceptionUnits, type InceptionDims, type Unit } from "./units.js";
 
 /** Named float32 tensors: a file of weights, or anything that can be read like one. */
@@ -25,6 +26,8 @@ export interface InceptionWeights {
   readonly digest: string;
   /** By the reference's names: `Mixed_5b.branch1x1`. */
   readonly units: ReadonlyMap<string, UnitWeights>;
+  /** The last layer without its bias, if it is there and 2048 channels are read: what an inception score is made of. */
+  readonly classifier?: Classifier;
 }
 
 /** What the reference's batch normalization adds to the variance. */
@@ -37,8 +40,8 @@ const EPSILON = 1e-3;
  *     scale = weight / sqrt(running_var + 0.001)
  *     kernel = convolution · scale          bias = bias - running_mean · scale
  *
- * in double precision, rounded once, and lays kernels out as (height, width, I, O). The classifier (`fc`) and
- * `num_batches_tracked` are not looked at.
+ * in double precision, rounded once, and lays kernels out as (height, width, I, O). Of the classifier only
+ * `fc.weight` is looked at, if it is there; `num_batches_tracked` is not.
  *
  * Source: pytorch-fid, `inception.py`; the units are its `BasicConv2d` (spec 15).
  *
@@ -64,7 +67,21 @@ export async function readInceptionWeights(source: TensorSource, dims: Inception
   };
   const units = new Map<string, UnitWeights>();
   for (const [name, unit] of sizes) units.set(name, await readUnit(digested, name, unit));
-  return { dims, digest: sha256(canonicalJson(digests)), units };
+  const classifier = dims === 2048 && source.has(CLASSIFIER) ? await readClassifier(source) : undefined;
+  return { dims, digest: sha256(canonicalJson(digests)), units, ...(classifier ? { classifier } : {}) };
+}
+
+const CLASSIFIER = "fc.weight";
+
+/** torch-fidelity and ADM's suite leave the bias out, and so is it here. */
+async function readClassifier(source: TensorSource): Promise<Classifier> {
+  const { shape, data } = await source.read(CLASSIFIER);
+  const [classes = 0, dims = 0] = shape;
+  if (shape.length !== 2 || dims !== 2048 || classes < 2 || classes > 100_000)
+    throw new RangeError(
+      `Cannot read Inception weights: "${CLASSIFIER}" has shape (${shape.join(", ")}), expected (classes, 2048)`,
+    );
+  return { attributes: [{ name: "class", classes }], weight: finite(`"${CLASSIFIER}"`, data) };
 }
 
 const keysOf = (name: string): string[] =>

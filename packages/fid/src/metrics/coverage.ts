@@ -1,4 +1,4 @@
-import type { FeatureFile } from "../features/feature-file.js";
+import type { FeatureRows } from "../features/feature-file.js";
 import { precisionRecall, type PrecisionRecall } from "../neighbours/precision-recall.js";
 import type { Metric, MetricOptions } from "../score/metrics.js";
 import { someFeatures } from "./some-features.js";
@@ -15,8 +15,8 @@ export interface Coverage extends PrecisionRecall {
  * @returns Nothing if a side has too few.
  */
 export async function coverageOf(
-  reference: FeatureFile,
-  samples: FeatureFile,
+  reference: FeatureRows,
+  samples: FeatureRows,
   { limit, neighbours, seed, signal }: MetricOptions,
 ): Promise<Coverage | undefined> {
   const images = Math.min(limit, reference.rows, samples.rows);
@@ -29,11 +29,18 @@ export async function coverageOf(
 /** Precision and recall of a group of samples, and how many images of either side they are of. */
 export const coverage: Metric = {
   measures: {
-    precision: { label: "Precision", best: "higher", isShare: true },
-    recall: { label: "Recall", best: "higher", isShare: true },
+    precision: {
+      ...{ label: "Precision", best: "higher", isShare: true },
+      meaning:
+        "Share of samples that lie near the data, by third neighbours unless told otherwise: whether they look right (Kynkäänniemi et al. 2019).",
+    },
+    recall: {
+      ...{ label: "Recall", best: "higher", isShare: true },
+      meaning: "Share of the data that lies near samples: whether they are as varied.",
+    },
   },
-  async of(reference, samples, options) {
-    const found = await coverageOf(reference, samples, options);
+  async of({ features: reference }, { features: samples }, options) {
+    const found = reference && samples && (await coverageOf(reference, samples, options));
     return found && { precision: found.precision, recall: found.recall, neighbourImages: found.images };
   },
 };

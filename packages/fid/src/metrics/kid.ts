@@ -98,8 +98,15 @@ const MOST = 10_000;
  * than that, subsets are half of the smaller side.
  */
 export const kernelDistance: Metric = {
-  measures: { kid: { label: "Kernel distance (KID)", best: "lower" } },
-  async of(reference, samples, { seed, signal }) {
+  measures: {
+    kid: {
+      ...{ label: "Kernel distance (KID)", best: "lower" },
+      meaning:
+        "Squared maximum mean discrepancy with a cubic kernel, mean over 100 subsets of 1,000 or of half the smaller side: unbiased, so it does not fall with the number of samples, and may be below 0. As torch-fidelity (Bińkowski et al. 2018).",
+    },
+  },
+  async of({ features: reference }, { features: samples }, { seed, signal }) {
+    if (!reference || !samples) return undefined;
     const fewest = Math.min(reference.rows, samples.rows);
     const size = fewest >= SUBSETS.size ? SUBSETS.size : Math.floor(fewest / 2);
     if (size < 2) return undefined;

@@ -89,8 +89,15 @@ const MOST = 5000;
 
 /** Monge distance of as many features of either side, chosen at random where there are more. */
 export const mongeDistance: Metric = {
-  measures: { mind: { label: "Sliced Wasserstein distance (MIND)", best: "lower" } },
-  async of(reference, samples, { seed, signal }) {
+  measures: {
+    mind: {
+      ...{ label: "Sliced Wasserstein distance (MIND)", best: "lower" },
+      meaning:
+        "Mean squared difference of sorted projections on 1,024 random directions: no covariance, so few samples do (Berthet et al. 2026).",
+    },
+  },
+  async of({ features: reference }, { features: samples }, { seed, signal }) {
+    if (!reference || !samples) return undefined;
     const images = Math.min(MOST, reference.rows, samples.rows);
     const of = await someFeatures(reference, images, seed, "mind/reference");
     const by = await someFeatures(samples, images, seed, "mind/samples");

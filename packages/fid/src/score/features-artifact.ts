@@ -1,18 +1,14 @@
 import { DataError, type Artifact } from "@madformer/artifacts";
 import { z } from "zod";
+import { ClassAttribute, readClassifier } from "../features/classifier.js";
 import { FeatureFile } from "../features/feature-file.js";
-import { NETWORKS } from "../features/network-names.js";
-import type { Gaussian } from "../frechet.js";
+import { NETWORKS, RESIZE_NAMES } from "../features/network-names.js";
+import { GroupAbout } from "../images/group-about.js";
 import { GroupName } from "../images/group-name.js";
-import { readStatistics } from "../statistics/file.js";
-import type { Side, SideGroup } from "./side.js";
+import { readStatistics, type StatisticsFile } from "../statistics/file.js";
+import type { OpenFeatures, Side, SideGroup } from "./side.js";
 
-const Group = z.object({
-  name: GroupName,
-  step: z.int().nonnegative().optional(),
-  weights: z.string().optional(),
-  images: z.int().min(2),
-});
+const Group = GroupAbout.extend({ name: GroupName, images: z.int().min(2) });
 
 /** What the stage `features` says of its features. */
 const FeatureFacts = z.object({
@@ -20,7 +16,10 @@ const FeatureFacts = z.object({
   networkDigest: z.string().regex(/^[0-9a-f]{64}$/),
   published: z.boolean().optional(),
   dims: z.int().positive().max(65536),
+  spatialDims: z.int().positive().max(65536).optional(),
+  classes: z.array(ClassAttribute).min(1).max(64).optional(),
   resize: z.string(),
+  resizeName: z.enum(RESIZE_NAMES).optional(),
   groups: z.array(Group).min(1).max(1000),
   source: z.object({ stage: z.string(), digest: z.string(), facts: z.record(z.string(), z.json()) }),
 });
@@ -61,13 +60,29 @@ export class FeaturesArtifact implements Side {
     return this.artifact.digest;
   }
 
-  /** Mean and covariance of a group's features. */
-  async statistics({ name }: SideGroup): Promise<Gaussian> {
+  /** Mean and covariance of a group's features, and of its spatial ones. */
+  async statistics({ name }: SideGroup): Promise<StatisticsFile> {
     return readStatistics(await this.artifact.path(`${name}/statistics.npz`));
   }
 
   /** A group's features. Yours to close. */
-  async features({ name, images = 0 }: SideGroup): Promise<FeatureFile> {
-    return FeatureFile.open(await this.artifact.path(`${name}/features.npy`), images, this.dims);
+  async features({ name, images = 0 }: SideGroup): Promise<OpenFeatures> {
+    const { dims, spatialDims, classes } = this.facts;
+    const path = (file: string): Promise<string> => this.artifact.path(file);
+    const classifier = classes && (await readClassifier(await path("classifier.npz"), dims, classes));
+    const open = async (file: string, dims: number): Promise<FeatureFile> =>
+      FeatureFile.open(await path(`${name}/${file}`), images, dims);
+    const rows = await open("features.npy", dims);
+    try {
+      const spatial = spatialDims === undefined ? undefined : await open("spatial.npy", spatialDims);
+      const close = async (): Promise<void> => {
+        await rows[Symbol.asyncDispose]();
+        await spatial?.[Symbol.asyncDispose]();
+      };
+      return { rows, spatial, classifier, [Symbol.asyncDispose]: close };
+    } catch (error) {
+      await rows[Symbol.asyncDispose]();
+      throw error;
+    }
   }
 }

@@ -26,7 +26,7 @@ const withFeatures = <T>(sets: readonly Float32Array[], run: (files: FeatureFile
     const files: FeatureFile[] = [];
     for (const [i, values] of sets.entries()) {
       const path = join(folder, `${i}.npy`);
-      await writeFeatures(path, DIMS, [values]);
+      await writeFeatures([{ path, dims: DIMS }], [[values]]);
       files.push(await FeatureFile.open(path, values.length / DIMS, DIMS));
     }
     try {
@@ -52,6 +52,13 @@ describe("metricName()", () => {
     expect(metricName(converted, published)).toBe("FID");
     expect(metricName(converted, converted)).toBe("FD (inception, other weights)");
     expect(metricName({ ...published, dims: 768 }, { ...converted, dims: 768 })).not.toBe("FID");
+  });
+
+  test("names the package whose resize it was, where that is not pytorch-fid's", () => {
+    const clean = { ...inception, resizeName: "clean-fid" } as const;
+    expect(metricName(clean, clean)).toBe("FID (clean-fid)");
+    const fewer = { ...clean, dims: 768 };
+    expect(metricName(fewer, fewer)).toBe("FD (inception, other weights)");
   });
 
   test("names no network where a side does not say it", () => {
@@ -129,16 +136,35 @@ describe("FeaturesArtifact", () => {
 });
 
 describe("floorOf()", () => {
+  const floor = (rows: FeatureFile, samples: number, seed = 0, more: object = {}) =>
+    floorOf({ rows, ...more }, samples, { limit: 1000, neighbours: 3, seed, signal });
+
   test("compares as many reference images as there are samples with the others", () => {
     const values = cloud(1000, 1);
     return withFeatures([values], async ([file]) => {
-      const floor = await floorOf(file!, 100, 0);
-      expect(floor).toMatchObject({ samples: 100, referenceImages: 900 });
-      expect(await floorOf(file!, 100, 0)).toEqual(floor);
-      expect((await floorOf(file!, 100, 1))!.distance).not.toBe(floor!.distance);
+      const found = await floor(file!, 100);
+      expect(found).toMatchObject({ samples: 100, referenceImages: 900 });
+      expect(await floor(file!, 100)).toEqual(found);
+      expect((await floor(file!, 100, 1))!.distance).not.toBe(found!.distance);
       // For Gaussians of unit variance about 2 · dims / n, here of order 0.05: not 0, and far from 1.
-      expect(floor!.distance).toBeGreaterThan(0.001);
-      expect(floor!.distance).toBeLessThan(0.3);
+      expect(found!.distance).toBeGreaterThan(0.001);
+      expect(found!.distance).toBeLessThan(0.3);
+    });
+  });
+
+  test("has every metric of the same images", () => {
+    const classifier = { attributes: [{ name: "sign", classes: 2 }], weight: Float32Array.of(1, 0, 0, -1, 0, 0) };
+    return withFeatures([cloud(400, 1), cloud(400, 2)], async ([file, spatial]) => {
+      const found = await floor(file!, 100, 0, { spatial, classifier });
+      const { numbers } = found!;
+      const known = ["isc", "kid", "mind", "precision", "recall", "sfid"];
+      expect(Object.keys(numbers)).toEqual(expect.arrayContaining(known));
+      expect(numbers).toMatchObject({ neighbourImages: 100, mindImages: 100, kidSubset: 50 });
+      expect(numbers["isc"]).toBeGreaterThan(1.01);
+      expect(numbers["isc"]).toBeLessThan(2);
+      expect(numbers["sfid"]).not.toBe(found!.distance);
+      expect(numbers["sfid"]).toBeLessThan(0.3);
+      expect((await floor(file!, 100, 0, { spatial: file }))!.numbers["sfid"]).toBe(found!.distance);
     });
   });
 
@@ -146,14 +172,14 @@ describe("floorOf()", () => {
     const values = Float32Array.from([...cloud(300, 1), ...cloud(300, 2, 50)]);
     // Parted in the middle they would be 50 apart in each dimension.
     return withFeatures([values], async ([file]) => {
-      expect((await floorOf(file!, 300, 0))!.distance).toBeLessThan(0.01 * DIMS * 50 ** 2);
+      expect((await floor(file!, 300))!.distance).toBeLessThan(0.01 * DIMS * 50 ** 2);
     });
   });
 
   test("takes half of them at most, and none where there are too few", () =>
     withFeatures([cloud(9, 1), cloud(3, 1)], async ([nine, three]) => {
-      expect(await floorOf(nine!, 100, 0)).toMatchObject({ samples: 4, referenceImages: 5 });
-      expect(await floorOf(three!, 100, 0)).toBeUndefined();
+      expect(await floor(nine!, 100)).toMatchObject({ samples: 4, referenceImages: 5 });
+      expect(await floor(three!, 100)).toBeUndefined();
     }));
 });
 

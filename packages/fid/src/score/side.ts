@@ -1,7 +1,9 @@
 import { DataError } from "@madformer/artifacts";
-import type { FeatureFile } from "../features/feature-file.js";
+import type { Classifier } from "../features/classifier.js";
+import type { FeatureRows } from "../features/feature-file.js";
 import { PUBLISHED_INCEPTION } from "../features/network-names.js";
-import type { Gaussian } from "../frechet.js";
+import type { GroupAbout } from "../images/group-about.js";
+import type { StatisticsFile } from "../statistics/file.js";
 import type { FeatureFacts } from "./features-artifact.js";
 
 /** One side of a comparison: what `features` made, or statistics alone. */
@@ -12,28 +14,35 @@ export interface Side {
   /** Channels of a feature. */
   readonly dims: number;
   readonly groups: readonly SideGroup[];
-  /** Mean and covariance of a group's features. */
-  statistics(group: SideGroup): Promise<Gaussian>;
+  /** Mean and covariance of a group's features, and of its spatial ones. */
+  statistics(group: SideGroup): Promise<StatisticsFile>;
   /** A group's features, if there are any. Yours to close. */
-  features(group: SideGroup): Promise<FeatureFile | undefined>;
+  features(group: SideGroup): Promise<OpenFeatures | undefined>;
 }
 
-export interface SideGroup {
+/** Features of a group, and what they say. */
+export interface OpenFeatures extends AsyncDisposable {
+  readonly rows: FeatureRows;
+  /** Spatial ones, in the same order. */
+  readonly spatial?: FeatureRows | undefined;
+  readonly classifier?: Classifier | undefined;
+}
+
+export interface SideGroup extends Readonly<GroupAbout> {
   readonly name: string;
-  readonly step?: number | undefined;
-  readonly weights?: string | undefined;
   /** How many, where that is known. */
   readonly images?: number;
 }
 
-type Network = Pick<FeatureFacts, "network" | "networkDigest" | "dims" | "published">;
+type Network = Pick<FeatureFacts, "network" | "networkDigest" | "dims" | "published" | "resizeName">;
 
 /** Of statistics without a word about their network. */
 const UNKNOWN = "FD (network not known)";
 
 /**
  * What the distance is called. FID is one by the published Inception network alone, at its 2048 channels: one of both
- * sides had its file, and the other the same weights.
+ * sides had its file, and the other the same weights. Where images came to its size otherwise than pytorch-fid does it,
+ * it bears the name of the package that does so: its numbers are others.
  */
 export function metricName(reference: Network | undefined, samples: Network | undefined): string {
   if (!reference || !samples) return UNKNOWN;
@@ -44,7 +53,8 @@ export function metricName(reference: Network | undefined, samples: Network | un
     case "faces-net":
       return "FD (faces-net)";
     case "inception":
-      return isPublished && reference.dims === 2048 ? "FID" : "FD (inception, other weights)";
+      if (!isPublished || reference.dims !== 2048) return "FD (inception, other weights)";
+      return reference.resizeName === undefined ? "FID" : `FID (${reference.resizeName})`;
   }
 }
 

@@ -1,6 +1,5 @@
 import { DataError, type Artifact } from "@madformer/artifacts";
-import type { Gaussian } from "../frechet.js";
-import { readStatistics } from "../statistics/file.js";
+import { readStatistics, type StatisticsFile } from "../statistics/file.js";
 import type { Side, SideGroup } from "./side.js";
 
 /** Mean and covariance alone, as pytorch-fid keeps them: of how many images, and by which network, nobody knows. */
@@ -10,7 +9,7 @@ export class StatisticsArtifact implements Side {
 
   private constructor(
     readonly digest: string,
-    private readonly gaussian: Gaussian,
+    private readonly gaussian: StatisticsFile,
   ) {}
 
   /**
@@ -35,7 +34,7 @@ export class StatisticsArtifact implements Side {
     return this.gaussian.mu.length;
   }
 
-  statistics(): Promise<Gaussian> {
+  statistics(): Promise<StatisticsFile> {
     return Promise.resolve(this.gaussian);
   }
 

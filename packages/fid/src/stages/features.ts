@@ -5,9 +5,17 @@ import { computing } from "@madformer/engine";
 import { defineStage, type StageContext } from "@madformer/stage";
 import { z } from "zod";
 import { extractFeatures } from "../features/extract.js";
+import { writeClassifier } from "../features/classifier.js";
 import { featureRows, writeFeatures } from "../features/feature-file.js";
-import { inceptionFiles, openFacesNetwork, openInceptionNetwork, type FeatureNetwork } from "../features/network.js";
-import { NETWORKS } from "../features/network-names.js";
+import {
+  inceptionFiles,
+  openFacesNetwork,
+  openInceptionNetwork,
+  type FeatureNetwork,
+  type Features,
+} from "../features/network.js";
+import { NETWORKS, RESIZE_NAMES } from "../features/network-names.js";
+import { aboutOf } from "../images/group-about.js";
 import { imageGroups, type ImageGroup } from "../images/groups.js";
 import { FeatureStatistics } from "../statistics/feature-statistics.js";
 import { writeStatistics } from "../statistics/file.js";
@@ -29,6 +37,16 @@ export const FeaturesConfig = z
       .literal([64, 192, 768, 2048])
       .default(2048)
       .describe("Channels of Inception's features; at fewer than 2048 a distance is not FID"),
+    resize: z
+      .enum(RESIZE_NAMES)
+      .default("pytorch-fid")
+      .describe(
+        "How images come to Inception's 299 x 299: bilinear as pytorch-fid, bilinear as TensorFlow 1 (torch-fidelity, ADM's suite), or clean-fid's bicubic",
+      ),
+    spatial: z
+      .boolean()
+      .default(true)
+      .describe("Of Inception with 768 channels and more: also keep 2023 numbers by place, for sFID; 8 kB an image"),
     pixels: z
       .enum(PIXEL_RULES)
       .default("pil")
@@ -50,8 +68,9 @@ export type FeaturesConfig = z.infer<typeof FeaturesConfig>;
  * Stage `features`: images in, what a network sees in them out.
  *
  * Reads image shards, samples (a group for each checkpoint), or a folder of images; net.json, net.safetensors Writes
- * <group>/features.npy (images, dims) float32, in the order of the images; <group>/statistics.npz, mu and sigma as
- *         pytorch-fid has them
+ * <group>/features.npy (images, dims) float32, in the order of the images, and <group>/spatial.npy (images, 2023) where
+ *         Inception makes them; <group>/statistics.npz, mu and sigma as pytorch-fid has them, mu_s and sigma_s of the
+ *         latter as ADM's suite; classifier.npz, what features say of classes, if the network knows any
  *
  * Images are read, and features written, as they come: memory does not grow with their number. A run that was killed
  * goes on with the groups that are not finished, or were damaged since.
@@ -71,7 +90,9 @@ export const stage = defineStage({
   free: ["batchImages"],
   idle({ network }): Record<string, string> {
     const why = `with the network "${network}"`;
-    return network === "inception" ? { net: why } : { weights: why, sha256: why, inceptionDims: why };
+    return network === "inception"
+      ? { net: why }
+      : { weights: why, sha256: why, inceptionDims: why, resize: why, spatial: why };
   },
   outside: ({ network, weights }) => (network === "inception" ? inceptionFiles(weights) : []),
   async run(config, { images, net }, context) {
@@ -82,13 +103,13 @@ export const stage = defineStage({
     const made = [];
     for (const group of groups) {
       const count = await featuresOf(network, group, config, context);
-      const { name, step, weights } = group;
-      made.push({
-        name,
-        ...(step === undefined ? {} : { step }),
-        ...(weights === undefined ? {} : { weights }),
-        images: count,
-      });
+      const about: Record<string, string | number> = aboutOf(group);
+      made.push({ name: group.name, ...about, images: count });
+    }
+    const { classifier } = network;
+    if (classifier && !context.files.has(CLASSIFIER)) {
+      await writeClassifier(join(context.out, CLASSIFIER), classifier);
+      await context.files.keep(CLASSIFIER);
     }
     const { groups: _, ...facts } = images.manifest.facts;
     return {
@@ -96,7 +117,12 @@ export const stage = defineStage({
       networkDigest: network.digest,
       ...(network.isPublished ? { published: true } : {}),
       dims: network.dims,
+      ...(network.spatialDims === undefined ? {} : { spatialDims: network.spatialDims }),
+      ...(classifier ? { classes: classifier.attributes.map((attribute) => ({ ...attribute })) } : {}),
       resize: network.resize,
+      ...(network.resizeName === undefined || network.resizeName === "pytorch-fid"
+        ? {}
+        : { resizeName: network.resizeName }),
       ...(pixels === "pil" ? {} : { pixels }),
       groups: made,
       source: { stage: images.manifest.stage, digest: images.digest, facts },
@@ -108,13 +134,15 @@ export const stage = defineStage({
           if (net) return openFacesNetwork(net, batchImages);
           throw new DataError('Cannot compute features: the input "net" is missing, expected what faces-net made');
         case "inception": {
-          const { weights, sha256, inceptionDims: dims } = config;
+          const { weights, sha256, inceptionDims: dims, resize, spatial } = config;
           const { signal, log } = context;
           const progress = (done: number, total = done): void => log.progress("bytes", done, total);
           return openInceptionNetwork({
             weights,
             sha256,
             dims,
+            resize,
+            spatial,
             batchImages,
             folder: join(context.out, "tmp"),
             signal,
@@ -127,6 +155,9 @@ export const stage = defineStage({
   },
 });
 
+/** What features say of classes. */
+const CLASSIFIER = "classifier.npz";
+
 /** Features and statistics of a group, unless they are there; how many images they are of. */
 async function featuresOf(
   network: FeatureNetwork,
@@ -134,31 +165,40 @@ async function featuresOf(
   { batchImages, limit }: FeaturesConfig,
   { out, files, signal, log }: StageContext,
 ): Promise<number> {
-  const [features, summary] = [`${group.name}/features.npy`, `${group.name}/statistics.npz`];
-  if (files.has(features) && files.has(summary)) return featureRows(await files.path(features), network.dims);
+  const { dims, spatialDims } = network;
+  const summary = `${group.name}/statistics.npz`;
+  const outputs = [
+    { name: `${group.name}/features.npy`, dims },
+    ...(spatialDims === undefined ? [] : [{ name: `${group.name}/spatial.npy`, dims: spatialDims }]),
+  ].map((output) => ({ ...output, path: join(out, output.name) }));
+  const [first] = outputs;
+  if ([summary, ...outputs.map(({ name }) => name)].every((name) => files.has(name)))
+    return featureRows(await files.path(first!.name), dims);
   await mkdir(join(out, group.name), { recursive: true });
 
   const total = Math.min(group.count ?? Infinity, limit || Infinity);
   const progress = (done: number): void => {
     log.progress(`images of ${group.name}`, done, Number.isFinite(total) ? total : done);
   };
-  const statistics = new FeatureStatistics(network.dims);
+  const statistics = outputs.map((output) => new FeatureStatistics(output.dims));
   const onMixed = (sizes: string): void =>
     log.info(`images of group "${group.name}" differ in size (${sizes}): each is resized by itself`);
   const parts = extractFeatures(network, group, { batchImages, limit, signal, progress, onMixed });
-  const rows = await writeFeatures(join(out, features), network.dims, counted(parts, statistics));
+  const rows = await writeFeatures(outputs, counted(parts, statistics));
   if (rows < 2)
     throw new DataError(
       `Cannot compute statistics of group "${group.name}": it holds ${rows} image, expected 2 or more`,
     );
-  await writeStatistics(join(out, summary), statistics.gaussian());
-  for (const file of [features, summary]) await files.keep(file);
+  const [features, spatial] = statistics.map((one) => one.gaussian());
+  await writeStatistics(join(out, summary), { ...features!, ...(spatial ? { spatial } : {}) });
+  for (const file of [...outputs.map(({ name }) => name), summary]) await files.keep(file);
   return rows;
 }
 
-async function* counted(parts: AsyncIterable<Float32Array>, statistics: FeatureStatistics) {
-  for await (const part of parts) {
-    statistics.add(part);
-    yield part;
+async function* counted(parts: AsyncIterable<Features>, statistics: readonly FeatureStatistics[]) {
+  for await (const { features, spatial } of parts) {
+    const some = spatial ? [features, spatial] : [features];
+    some.forEach((part, i) => statistics[i]!.add(part));
+    yield some;
   }
 }

@@ -167,7 +167,7 @@ describe("stage faces-net", () => {
 describe("stage features", () => {
   test("writes the network's features of shards in their order, and their statistics", async () => {
     const made = reference;
-    expect(made.files).toEqual(["images/features.npy", "images/statistics.npz"]);
+    expect(made.files).toEqual(["classifier.npz", "images/features.npy", "images/statistics.npz"]);
     const { facts } = made.manifest;
     expect(facts).toMatchObject({
       network: "faces-net",
@@ -231,7 +231,7 @@ describe("stage features", () => {
 test("the stages say which fields have no effect", () => {
   const idle = (config: object): string[] =>
     Object.keys(features.idle!(features.config.parse(config), new Set(["images", "net"])));
-  expect(idle({})).toEqual(["weights", "sha256", "inceptionDims"]);
+  expect(idle({})).toEqual(["weights", "sha256", "inceptionDims", "resize", "spatial"]);
   expect(idle({ network: "inception" })).toEqual(["net"]);
   const of = (config: object): object => score.idle!(score.config.parse(config), new Set(["reference", "samples"]));
   expect(of({})).toEqual({});
@@ -255,11 +255,13 @@ describe("stage score", () => {
     expect(better.distance).toBeGreaterThan(1.5 * best.distance);
     expect(best.precision).toBeGreaterThan(worst.precision);
     expect(best.recall).toBeGreaterThan(0.5);
+    const meaning = expect.stringMatching(/^[A-Z].*\.$/) as unknown;
     expect(facts["measures"]).toEqual({
-      precision: { label: "Precision", best: "higher", isShare: true },
-      recall: { label: "Recall", best: "higher", isShare: true },
-      kid: { label: "Kernel distance (KID)", best: "lower" },
-      mind: { label: "Sliced Wasserstein distance (MIND)", best: "lower" },
+      precision: { label: "Precision", best: "higher", isShare: true, meaning },
+      recall: { label: "Recall", best: "higher", isShare: true, meaning },
+      kid: { label: "Kernel distance (KID)", best: "lower", meaning },
+      mind: { label: "Sliced Wasserstein distance (MIND)", best: "lower", meaning },
+      isc: { label: "Class score (inception score)", best: "higher", meaning },
     });
     for (const name of ["kid", "mind"] as const) {
       expect(worst[name]).toBeGreaterThan(1.5 * better[name]);
@@ -272,8 +274,11 @@ describe("stage score", () => {
       mean: (better.distance + best.distance) / 2,
       last: 2,
       referenceImages: IMAGES,
-      floor: { samples: SAMPLES, referenceImages: IMAGES - SAMPLES },
+      floor: { samples: SAMPLES, referenceImages: IMAGES - SAMPLES, neighbourImages: SAMPLES },
     });
+    const floor = facts["floor"] as Group;
+    for (const name of ["distance", "kid", "mind"] as const) expect(floor[name]).toBeLessThan(worst[name]);
+    expect(floor.precision).toBeGreaterThan(worst.precision);
     expect(groups[2]).toMatchObject({ samples: SAMPLES, neighbourImages: SAMPLES, weights: "ema" });
 
     const expected = frechetDistance(
@@ -292,6 +297,47 @@ describe("stage score", () => {
     });
   });
 
+  test("has the spread over sets of seeds, and scores against network evaluations", async () => {
+    const squares = await samplesIn("sets", {
+      "steps-1": dimmed(0.5),
+      "repeat-1": (i) => square(i + 900),
+      "repeat-2": (i) => square(i + 1900),
+      "step-7": square,
+    });
+    const about = [
+      { role: "steps", steps: 1, nfe: 4, step: 7 },
+      { role: "repeat", steps: 2, nfe: 8, step: 7 },
+      { role: "repeat", steps: 2, nfe: 8, step: 7 },
+      { steps: 2, nfe: 8 },
+    ];
+    const told = (squares.manifest.facts["groups"] as object[]).map((group, i) => ({ ...group, ...about[i] }));
+    const samples = await featuresIn(
+      "sets-features",
+      await artifactOf(join(folder, "sets"), "sample", { groups: told }),
+    );
+    const context = await contextIn(join(folder, "sets-score"));
+    const run = async (config: object) =>
+      (await score.run(score.config.parse(config), { reference, samples }, context)) as Record<string, unknown>;
+    const facts = await run({});
+    const [final, ...others] = facts["groups"] as { name: string; distance: number }[];
+    expect([final!.name, others]).toEqual(["step-7", []]);
+    expect(facts).toMatchObject({ final: final!.distance, mean: final!.distance, last: 1 });
+    const { sets, mean, std } = facts["spread"] as Record<"mean" | "std", Record<string, number>> & { sets: number };
+    expect(sets).toBe(3);
+    expect(std["distance"]).toBeGreaterThan(0);
+    expect(Math.abs(mean["distance"]! - final!.distance)).toBeLessThan(2 * std["distance"]!);
+    expect(Object.keys(mean)).toEqual(["distance", "precision", "recall", "kid", "mind", "isc"]);
+    const [few, many] = facts["nfe"] as { steps: number; distance: number }[];
+    expect([few!.steps, many!.steps, many!.distance]).toEqual([1, 2, final!.distance]);
+    expect(few!.distance).toBeGreaterThan(1.5 * many!.distance);
+    const table = await readFile(join(folder, "sets-score", "nfe.md"), "utf8");
+    expect(table.split("\n")[2]).toMatch(/^\| 1 \| 4 \| [\d.]+ \| /);
+    expect(context.lines).toContainEqual(expect.stringContaining(table));
+    const without = await run({ nfe: false });
+    expect(without).not.toHaveProperty("nfe");
+    expect(without["spread"]).toEqual(facts["spread"]);
+  });
+
   test("takes pytorch-fid's statistics on either side, and leaves out what needs features", async () => {
     const npz = join(folder, "reference.npz");
     await cp(await reference.path("images/statistics.npz"), npz);
@@ -308,7 +354,13 @@ describe("stage score", () => {
       final: usual["final"],
       mean: usual["final"],
       last: 1,
-      groups: [{ name: "step-9", step: 9, weights: "ema", samples: SAMPLES, distance: usual["final"] }],
+      groups: [
+        {
+          ...{ name: "step-9", step: 9, weights: "ema", samples: SAMPLES, distance: usual["final"] },
+          ...{ isc: expect.any(Number) as unknown, iscStd: expect.any(Number) as unknown }, // of the samples alone
+        },
+      ],
+      measures: { isc: expect.objectContaining({ label: "Class score (inception score)" }) as unknown },
       floor: null,
     });
     expect(context.lines).toContainEqual(

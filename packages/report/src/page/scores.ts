@@ -19,21 +19,51 @@ export function scoresSection(run: Run): Section | undefined {
     title: "Scores",
     content: html`${explanation(run, score)}
     ${stepped.length > 1 && html`<div class="plots">${distancePlot(score, stepped)}${sharesPlot(score, stepped)}</div>`}
-    ${table(score)}`,
+    ${table(score)}${meanings(score)}${evaluations(score)}`,
   };
 }
 
-function explanation({ features }: Run, { metric, floor }: ScoreFacts): Html {
+function explanation({ features }: Run, { metric, floor, spread }: ScoreFacts): Html {
   return html`<p>
       ${metric} is the Fréchet distance between two Gaussians: one fitted to features of the samples, one to features of
       the data. 0 means that the two have the same mean and covariance; smaller is better. It falls with the number of
       samples, so only scores over equally many compare.
       ${
         floor &&
-        `The floor is what perfect samples would get: ${count(floor.samples, "image")} of the data, chosen at random, are at a distance of ${formatScore(floor.distance)} from the ${formatNumber(floor.referenceImages)} others.`
+        `The floor is what perfect samples would get: ${count(floor.samples, "image")} of the data, chosen at random and held out, are at a distance of ${formatScore(floor.distance)} from the ${formatNumber(floor.referenceImages)} others.`
+      }
+      ${
+        spread &&
+        `Over ${formatNumber(spread.sets)} sets of ${count(spread.samples, "seed")} the newest checkpoint has ${spreadOf(spread, "distance")}: so far scores differ by chance.`
       }
     </p>
     ${features && html`<p>${networkOf(features)}</p>`}`;
+}
+
+/** Mean and standard deviation over sets of seeds. */
+function spreadOf({ mean, std }: NonNullable<ScoreFacts["spread"]>, name: string): string | undefined {
+  const [middle, deviation] = [mean[name], std[name]];
+  return middle === undefined || deviation === undefined
+    ? undefined
+    : `${formatScore(middle)} ± ${formatScore(deviation)}`;
+}
+
+/** What the numbers beside the distance tell. */
+function meanings({ measures }: ScoreFacts): Html | false {
+  const told = Object.values(measures).filter(({ meaning }) => meaning);
+  return (
+    told.length > 0 &&
+    html`<details>
+      <summary>What the other numbers tell</summary>
+      <dl>
+        ${told.map(
+          ({ label, best, meaning }) =>
+            html`<dt>${label}</dt>
+              <dd>${meaning} ${best === "lower" ? "Lower" : "Higher"} is better.</dd>`,
+        )}
+      </dl>
+    </details>`
+  );
 }
 
 function networkOf({ network, networkDigest, dims, resize }: NonNullable<Run["features"]>): Html {
@@ -119,8 +149,6 @@ function sharesPlot({ measures }: ScoreFacts, groups: readonly (ScoreGroup & { s
 function table(score: ScoreFacts): Html {
   const main = mainGroup(score.groups);
   const measures = Object.entries(score.measures);
-  const cell = (value: number | null | undefined, format: (value: number) => string): Html =>
-    html`<td class="number">${typeof value === "number" ? format(value) : html`<span class="missing">–</span>`}</td>`;
   return html`<figure>
     ${scrolling(
       "Scores of all groups",
@@ -146,6 +174,25 @@ function table(score: ScoreFacts): Html {
                 ${measures.map(([name]) => cell(measured(group, name), formatScore))}${cell(group.samples, formatNumber)}
               </tr>`,
           )}
+          ${
+            score.floor &&
+            html`<tr>
+              <th scope="row">held-out data</th>
+              ${cell(undefined, formatNumber)}${cell(score.floor.distance, formatScore)}
+              ${measures.map(([name]) => cell(measured(score.floor, name), formatScore))}${cell(score.floor.samples, formatNumber)}
+            </tr>`
+          }
+          ${
+            score.spread &&
+            html`<tr>
+              <th scope="row">${formatNumber(score.spread.sets)} sets of seeds</th>
+              ${cell(undefined, formatNumber)}
+              ${["distance", ...measures.map(([name]) => name)].map(
+                (name) => html`<td class="number">${(score.spread && spreadOf(score.spread, name)) ?? "–"}</td>`,
+              )}
+              ${cell(score.spread.samples, formatNumber)}
+            </tr>`
+          }
         </tbody>
       </table>`,
     )}
@@ -157,4 +204,60 @@ function table(score: ScoreFacts): Html {
       </figcaption>`
     }
   </figure>`;
+}
+
+const cell = (value: number | null | undefined, format: (value: number) => string): Html =>
+  html`<td class="number">${typeof value === "number" ? format(value) : html`<span class="missing">–</span>`}</td>`;
+
+/** The score against how often the network is evaluated, where the newest checkpoint was sampled at several steps. */
+function evaluations(score: ScoreFacts): Html | undefined {
+  const { nfe, metric, floor } = score;
+  if (!nfe || nfe.length < 2) return undefined;
+  const measures = Object.entries(score.measures);
+  const points = nfe.flatMap(({ nfe: evaluations, distance }): Point[] =>
+    typeof evaluations === "number" ? [[evaluations, distance]] : [],
+  );
+  const [first, last] = [points[0], points.at(-1)];
+  const positive = points.every(([, y]) => y > 0) && (floor?.distance ?? 1) > 0;
+  const spec = (scale: ChartSpec["scale"]): ChartSpec => ({
+    description: `${metric} against network evaluations of an image; all values are in the table below`,
+    xLabel: "network evaluations of an image",
+    yLabel: metric,
+    scale,
+    xScale: "log",
+    include: scale === "linear" ? [0] : [],
+    series: [
+      { name: metric, points, dots: true, label: formatScore },
+      ...(floor && first && last
+        ? [{ name: "floor", points: [first[0], last[0]].map((x): Point => [x, floor.distance]) }]
+        : []),
+    ],
+  });
+  return html`${points.length > 1 && plot({ id: "plot-nfe", title: `${metric} against network evaluations`, charts: positive ? [spec("linear"), spec("log")] : [spec("linear")] })}
+  ${scrolling(
+    "Scores against network evaluations",
+    html`<table>
+      <caption>
+        The newest checkpoint, sampled from the same seeds at several numbers of steps.
+      </caption>
+      <thead>
+        <tr>
+          <th scope="col" class="number">Steps</th>
+          <th scope="col" class="number">Network evaluations</th>
+          <th scope="col" class="number">${metric}</th>
+          ${measures.map(([, { label }]) => html`<th scope="col" class="number">${label}</th>`)}
+          <th scope="col" class="number">Samples</th>
+        </tr>
+      </thead>
+      <tbody>
+        ${nfe.map(
+          (one) =>
+            html`<tr>
+              ${cell(one.steps, formatNumber)}${cell(one.nfe, formatNumber)}${cell(one.distance, formatScore)}
+              ${measures.map(([name]) => cell(measured(one, name), formatScore))}${cell(one.samples, formatNumber)}
+            </tr>`,
+        )}
+      </tbody>
+    </table>`,
+  )}`;
 }

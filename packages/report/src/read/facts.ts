@@ -8,7 +8,12 @@ import { z } from "zod";
 const Count = z.number().nonnegative();
 const Group = z.object({ name: z.string(), step: z.number().nullish(), images: Count.nullish() });
 
-const Measure = z.object({ label: z.string(), best: z.enum(["higher", "lower"]), isShare: z.boolean().default(false) });
+const Measure = z.object({
+  label: z.string(),
+  best: z.enum(["higher", "lower"]),
+  isShare: z.boolean().default(false),
+  meaning: z.string().nullish(),
+});
 
 /** Of scores that do not say which measures they have: there were no others then. */
 const FIRST_MEASURES = {
@@ -35,20 +40,42 @@ export const ScoreFacts = z.object({
   referenceImages: Count.nullish(),
   /** How many groups the mean is over. */
   last: Count.nullish(),
-  /** The distance of a part of the data to the rest of it. */
-  floor: z.object({ distance: z.number(), samples: Count, referenceImages: Count }).nullish(),
+  /** The score of held-out data: of a part of it against the rest, with the measures' numbers. */
+  floor: z.looseObject({ distance: z.number(), samples: Count, referenceImages: Count }).nullish(),
+  /** Over sets of seeds: of the distance and of measures. */
+  spread: z
+    .object({
+      sets: Count,
+      samples: Count,
+      mean: z.record(z.string(), z.number()),
+      std: z.record(z.string(), z.number()),
+    })
+    .nullish(),
+  /** Scores of the newest checkpoint at several numbers of steps, fewest evaluations first. */
+  nfe: z
+    .array(
+      z.looseObject({ distance: z.number(), steps: Count.nullish(), nfe: Count.nullish(), samples: Count.nullish() }),
+    )
+    .nullish(),
 });
 export type ScoreFacts = z.infer<typeof ScoreFacts>;
 export type ScoreGroup = ScoreFacts["groups"][number];
 
 /** A measure's number of a group, where it has one. */
-export function measured(group: ScoreGroup | undefined, name: string): number | undefined {
+export function measured(
+  group: Readonly<Record<string, unknown>> | null | undefined,
+  name: string,
+): number | undefined {
   const value = group?.[name];
   return typeof value === "number" ? value : undefined;
 }
 
 export const SampleFacts = z.object({
-  groups: z.array(Group.extend({ folder: z.string(), weights: z.string().nullish() })).default([]),
+  /** Checkpoints alone: not what is sampled of them again, with other steps or seeds. */
+  groups: z
+    .array(Group.extend({ folder: z.string(), weights: z.string().nullish(), role: z.string().nullish() }))
+    .transform((groups) => groups.filter(({ role }) => !role))
+    .default([]),
   solver: z.string().nullish(),
   steps: Count.nullish(),
   nfe: Count.nullish(),
