@@ -34,19 +34,13 @@ export function resizePilFloats(
     throw new RangeError(
       `Cannot resize an image: ${data.length} values are not ${width} x ${height} pixels of ${channels} channels`,
     );
-  const wide =
-    width === size.width
-      ? Float32Array.from(data)
-      : resizeColumns(image, tapsOf(width, size.width, kernel));
+  const wide = width === size.width ? Float32Array.from(data) : resizeColumns(image, tapsOf(width, size.width, kernel));
   if (height === size.height) return wide;
   return resizeRows(wide, tapsOf(height, size.height, kernel), size.width * channels);
 }
 
 /** (height, width, channels) -> (height, taps, channels) */
-function resizeColumns(
-  image: PixelValues,
-  taps: readonly Taps[],
-): Float32Array {
+function resizeColumns(image: PixelValues, taps: readonly Taps[]): Float32Array {
   const { data, width, height, channels } = image;
   const result = new Float32Array(height * taps.length * channels);
   let at = 0;
