@@ -43,10 +43,15 @@ describe("CompiledCache", () => {
 
   test("gives up what was used longest ago where there is too much", async () => {
     const cache = cacheOf(20);
-    for (const [i, key] of ["old", "older", "new"].entries()) {
-      await cache.keep(keyOf(key), Buffer.alloc(10, i));
+    const days = [
+      ["old", 2],
+      ["older", 1],
+      ["new", 3],
+    ] as const;
+    for (const [key, day] of days) {
+      await cache.keep(keyOf(key), Buffer.alloc(10, day));
       const [name] = (await readdir(folder)).filter((one) => one.startsWith(keyOf(key)));
-      const used = new Date(2020, 0, { old: 2, older: 1, new: 3 }[key]);
+      const used = new Date(2020, 0, day);
       if (key !== "new") await utimes(join(folder, name!), used, used);
     }
     expect(await bytesOf(cache, keyOf("older"))).toBeUndefined();
