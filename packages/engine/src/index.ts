@@ -36,6 +36,8 @@ export { TraceError } from "./trace/backend.js";
 export { printGraph, summarize, type GraphSummary } from "./ir/print.js";
 export type { DType, Graph, Shape, TensorData } from "./ir/graph.js";
 export * from "./random/index.js";
+export { attention } from "./ops/attention.js";
+export { recomputed, type Use } from "./ops/recomputed.js";
 export { groupNorm, rmsNorm } from "./ops/norm.js";
 export { silu } from "./ops/silu.js";
 /** An assembler for WebAssembly kernels. */

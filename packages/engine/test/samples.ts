@@ -12,6 +12,7 @@ import {
   type UnaryFunction,
   type Window2D,
 } from "../src/ir/graph.js";
+import { evaluateNode } from "../src/ir/interpret.js";
 import { makeNode, windowOutput } from "../src/ir/infer.js";
 import { INPUTS, OUTPUTS } from "../src/graph-names.js";
 import { TOLERANCE, type Tolerance } from "./tolerance.js";
@@ -97,6 +98,14 @@ function matmuls(): Sample<"matmul">[] {
 
 const axesLists = [[], [0], [1], [2], [0, 1], [0, 2], [1, 2], [0, 1, 2]];
 
+/** Operands of attentions, without a mask and with masks that broadcast. */
+const attentions = [[], [normal(1, 1, 5)], [normal(4, 5)], [normal(3, 4, 5)]].map((mask) => ({
+  q: normal(3, 4, 2),
+  k: normal(3, 5, 2),
+  v: normal(3, 5, 6),
+  mask,
+}));
+
 /** Of every operation, at least one with every attribute. */
 export const SAMPLES: { readonly [K in Computed]: () => readonly Sample<K>[] } = {
   unary: () => [
@@ -160,6 +169,20 @@ export const SAMPLES: { readonly [K in Computed]: () => readonly Sample<K>[] } =
         ]),
       ),
     ),
+  attention: () => attentions.map(({ q, k, v, mask }) => [{ kind: "attention", scale: 0.5 }, q, k, v, ...mask]),
+  attentionGrad: () =>
+    attentions.flatMap(({ q, k, v, mask }) =>
+      (["q", "k", "v"] as const).map((of): Sample<"attentionGrad"> => {
+        const { data } = evaluateNode({ kind: "attention", scale: 0.5 }, [q, k, v, ...mask]);
+        const dy = normal(...q.shape.slice(0, 2), v.shape[2]!);
+        return [{ kind: "attentionGrad", of, scale: 0.5 }, q, k, v, { ...dy, data: data as Float32Array }, dy, ...mask];
+      }),
+    ),
+  barrier: () => [
+    [{ kind: "barrier" }, normal(2, 3), integers()],
+    [{ kind: "barrier" }, bools(), normal(5), bools(2, 0)],
+    [{ kind: "barrier" }, integers(2, 0, 3), normal(2, 2)],
+  ],
   softmax: () => [
     [{ kind: "softmax" }, normal(5)],
     [{ kind: "softmax" }, normal(2, 3, 5)],
@@ -260,6 +283,8 @@ export const TOLERANCES: { readonly [K in Computed]?: Tolerance } = {
   binary: TOLERANCE.transcendental, // pow is one
   reduce: TOLERANCE.reduction,
   cumsum: TOLERANCE.reduction,
+  attention: TOLERANCE.product,
+  attentionGrad: TOLERANCE.product,
   softmax: TOLERANCE.saturating,
   rmsNorm: TOLERANCE.reduction,
   groupNorm: TOLERANCE.reduction,

@@ -3,6 +3,7 @@ import { isMemory, type Executor, type Memory, type ProgramFields } from "../bac
 import { INPUTS, NEXT_STATE, OUTPUTS, STATE } from "../graph-names.js";
 import { countHostCopy } from "../host-copies.js";
 import { isOp, nodesOf, type Graph, type Node, type TensorData } from "../ir/graph.js";
+import { decomposeAttention } from "../passes/decompose-attention.js";
 import { allocateField, type TensorField } from "../signature.js";
 import { onBackend } from "../trace/trace.js";
 import { runNode } from "./table.js";
@@ -52,7 +53,8 @@ export class GraphExecutor implements Executor {
   private retired: tf.Tensor[] = [];
 
   /** @param backend The name of a tfjs backend that is registered and starts synchronously. */
-  constructor(backend: string, graph: Graph, fields: ProgramFields) {
+  constructor(backend: string, given: Graph, fields: ProgramFields) {
+    const graph = decomposeAttention(given);
     this.backend = backend;
     this.fields = fields;
     this.results = graph.outputs;

@@ -1,5 +1,6 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { sizeOf, type Node, type OpKind } from "../ir/graph.js";
+import type { Decomposed } from "../passes/decompose-attention.js";
 import * as elementwise from "./elementwise.js";
 import * as moves from "./moves.js";
 import type { EagerOp } from "./op.js";
@@ -10,7 +11,7 @@ const never = ({ op }: Node): never => {
   throw new Error(`${op.kind} is no operation that runs`);
 };
 
-const OPS: { readonly [K in OpKind]: EagerOp<K> } = {
+const OPS: { readonly [K in Exclude<OpKind, Decomposed>]: EagerOp<K> } = {
   input: never,
   constant: never,
   unary: elementwise.unary,
@@ -42,6 +43,7 @@ const OPS: { readonly [K in OpKind]: EagerOp<K> } = {
   reshape: moves.reshape,
   gather: moves.gather,
   segmentSum: moves.segmentSum,
+  barrier: (_node, [x]) => x!,
 };
 
 /**
@@ -54,7 +56,7 @@ export function runNode(node: Node, inputs: readonly tf.Tensor[]): tf.Tensor {
   return tf.tidy(() => {
     // TensorFlow's kernels differ in what they make of nothing.
     if (sizeOf(node.shape) === 0) return tf.zeros([...node.shape], node.dtype);
-    const result = (OPS[node.op.kind] as EagerOp<OpKind>)(node, inputs);
+    const result = (OPS[node.op.kind as keyof typeof OPS] as EagerOp<OpKind>)(node, inputs);
     return inputs.includes(result) ? tf.clone(result) : result;
   });
 }

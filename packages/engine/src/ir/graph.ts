@@ -137,6 +137,16 @@ export type Op =
   | { readonly kind: "cumsum"; readonly axis: number; readonly exclusive: boolean; readonly reverse: boolean }
   /** (x): exp(x - max) / sum, along the last axis */
   | { readonly kind: "softmax" }
+  /**
+   * (q (N,Q,D), k (N,K,D), v (N,K,E)) or with a mask that broadcasts to (N,Q,K) -> (N,Q,E):
+   * softmax(scale · q kᵀ + mask) v. Each query looks at all keys; ranges of keys are concatenated before.
+   */
+  | { readonly kind: "attention"; readonly scale: number }
+  /**
+   * (q, k, v, y, dy), or with the mask: the gradient of `attention`, of which y is the result, for one of its operands.
+   * Three of them with the same operands are one calculation.
+   */
+  | { readonly kind: "attentionGrad"; readonly of: "q" | "k" | "v"; readonly scale: number }
   /** (x (...,C), weight (C)): x / sqrt(mean(x²) + eps) · weight, the mean along the last axis */
   | { readonly kind: "rmsNorm"; readonly eps: number }
   /**
@@ -194,7 +204,12 @@ export type Op =
   /**
    * (x (n,...), ids int32 (n)) -> (segments,...): rows with the same id added; ids outside [0, segments) are dropped
    */
-  | { readonly kind: "segmentSum"; readonly segments: number };
+  | { readonly kind: "segmentSum"; readonly segments: number }
+  /**
+   * (x, after, ...): x, but not before all of `after` are there. No pass looks through it, so what is made of it is not
+   * what is made of x: that is how something is computed a second time, later, and not kept meanwhile.
+   */
+  | { readonly kind: "barrier" };
 
 export type OpKind = Op["kind"];
 

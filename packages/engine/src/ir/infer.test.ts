@@ -47,6 +47,16 @@ const GIVES = {
     [{ kind: "arg", fn: "min", axis: 0 }, [i32(1)], i32()],
   ],
   cumsum: [[{ kind: "cumsum", axis: 1, exclusive: false, reverse: false }, [i32(2, 3)], i32(2, 3)]],
+  attention: [
+    [{ kind: "attention", scale: 1 }, [f32(2, 3, 4), f32(2, 5, 4), f32(2, 5, 6)], f32(2, 3, 6)],
+    [{ kind: "attention", scale: 1 }, [f32(2, 3, 4), f32(2, 5, 4), f32(2, 5, 6), f32(3, 1)], f32(2, 3, 6)],
+  ],
+  attentionGrad: (["q", "k", "v"] as const).map((of) => [
+    { kind: "attentionGrad", of, scale: 1 },
+    [f32(2, 3, 4), f32(2, 5, 4), f32(2, 5, 6), f32(2, 3, 6), f32(2, 3, 6), f32(1, 1, 5)],
+    { q: f32(2, 3, 4), k: f32(2, 5, 4), v: f32(2, 5, 6) }[of],
+  ]),
+  barrier: [[{ kind: "barrier" }, [i32(2, 3), f32(4), bool()], i32(2, 3)]],
   softmax: [[{ kind: "softmax" }, [f32(3)], f32(3)]],
   rmsNorm: [[{ kind: "rmsNorm", eps: 1 }, [f32(2, 3, 4), f32(4)], f32(2, 3, 4)]],
   groupNorm: [[{ kind: "groupNorm", groups: 3, eps: 1 }, [f32(2, 4, 5, 6), f32(6), f32(6)], f32(2, 4, 5, 6)]],
@@ -147,6 +157,38 @@ const MISFITS: readonly Refusal[] = [
     [f32(2)],
     "cumsum(float32(2)): axis 1 is not in [0, 1)",
   ],
+  [
+    "attention: channels",
+    { kind: "attention", scale: 1 },
+    [f32(2, 3, 4), f32(2, 5, 3), f32(2, 5, 6)],
+    "attention(float32(2, 3, 4), float32(2, 5, 3), float32(2, 5, 6)): k should be (2, keys, 4)",
+  ],
+  [
+    "attention: keys",
+    { kind: "attention", scale: 1 },
+    [f32(2, 3, 4), f32(2, 5, 4), f32(2, 6, 6)],
+    "attention(float32(2, 3, 4), float32(2, 5, 4), float32(2, 6, 6)): v should be (2, 5, columns)",
+  ],
+  [
+    "attention: no keys",
+    { kind: "attention", scale: 1 },
+    [f32(2, 3, 4), f32(2, 0, 4), f32(2, 0, 6)],
+    "attention(float32(2, 3, 4), float32(2, 0, 4), float32(2, 0, 6)): there are no keys",
+  ],
+  [
+    "attention: mask",
+    { kind: "attention", scale: 1 },
+    [f32(1, 3, 4), f32(1, 5, 4), f32(1, 5, 6), f32(2, 3, 5)],
+    "attention(float32(1, 3, 4), float32(1, 5, 4), float32(1, 5, 6), float32(2, 3, 5)): the mask does not fit",
+  ],
+  [
+    "attentionGrad: dy",
+    { kind: "attentionGrad", of: "q", scale: 1 },
+    [f32(2, 3, 4), f32(2, 5, 4), f32(2, 5, 6), f32(2, 3, 6), f32(2, 3, 4)],
+    "attentionGrad(float32(2, 3, 4), float32(2, 5, 4), float32(2, 5, 6), float32(2, 3, 6), float32(2, 3, 4)): " +
+      "operand 4 should be float32(2, 3, 6)",
+  ],
+  ["barrier: alone", { kind: "barrier" }, [f32(2)], "barrier(float32(2)): there is nothing to wait for"],
   ["softmax: scalar", { kind: "softmax" }, [f32()], "softmax(float32()): needs at least one axis"],
   [
     "rmsNorm: weight",

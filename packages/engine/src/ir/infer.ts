@@ -122,6 +122,25 @@ export function infer(op: Op, inputs: readonly TensorType[]): TensorType {
     case "softmax":
       expect(want(0, "float32").shape.length > 0, "needs at least one axis");
       return want(0);
+    case "attention":
+    case "attentionGrad": {
+      const three = (i: number): [number, number, number] => {
+        const { shape } = want(i, "float32");
+        expect(shape.length === 3, `operand ${i} has rank ${shape.length}, expected 3`);
+        return shape as unknown as [number, number, number];
+      };
+      const [[N, Q, D], [, K], [, , E]] = [three(0), three(1), three(2)];
+      expect(three(1).join() === [N, K, D].join(), `k should be (${N}, keys, ${D})`);
+      expect(three(2).join() === [N, K, E].join(), `v should be (${N}, ${K}, columns)`);
+      expect(K > 0, "there are no keys");
+      const y = { dtype: "float32", shape: [N, Q, E] } as const;
+      if (op.kind === "attentionGrad")
+        for (const i of [3, 4]) expect(three(i).join() === y.shape.join(), `operand ${i} should be ${formatType(y)}`);
+      const mask = op.kind === "attention" ? 3 : 5;
+      if (inputs.length > mask)
+        expect(broadcast(want(mask, "float32").shape, [N, Q, K]).join() === [N, Q, K].join(), "the mask does not fit");
+      return op.kind === "attention" ? y : want({ q: 0, k: 1, v: 2 }[op.of]);
+    }
     case "rmsNorm":
     case "groupNorm": {
       const x = want(0, "float32");
@@ -253,6 +272,9 @@ export function infer(op: Op, inputs: readonly TensorType[]): TensorType {
       expect(want(1, "int32").shape.join() === String(axisOf(x, 0)), "one id per row");
       return { dtype: x.dtype, shape: [op.segments, ...x.shape.slice(1)] };
     }
+    case "barrier":
+      expect(inputs.length > 1, "there is nothing to wait for");
+      return want(0);
   }
 }
 

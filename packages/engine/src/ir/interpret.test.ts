@@ -275,6 +275,58 @@ const CASES = {
       gives: i32([3], [5, 3, 0]),
     },
   ],
+  attention: [
+    {
+      says: "looks at values by how their keys and the query agree, three to one",
+      op: { kind: "attention", scale: Math.log(3) / 4 },
+      inputs: [f32([1, 1, 2], [2, 0]), f32([1, 2, 2], [2, 7, 0, -7]), f32([1, 2, 3], [4, 8, 0, 0, 4, 8])],
+      gives: f32([1, 1, 3], [3, 7, 2]),
+    },
+    {
+      says: "adds the mask to the scores, and keeps heads apart",
+      op: { kind: "attention", scale: 0 },
+      inputs: [count(2, 1, 1), count(2, 2, 1), f32([2, 2, 1], [4, 8, 12, 16]), f32([2, 1, 2], [0, -1e30, 0, 0])],
+      gives: f32([2, 1, 1], [4, 14]),
+    },
+  ],
+  attentionGrad: [
+    {
+      says: "gives each value's row its share",
+      op: { kind: "attentionGrad", of: "v", scale: Math.log(3) / 4 },
+      inputs: [
+        ...[f32([1, 1, 2], [2, 0]), f32([1, 2, 2], [2, 7, 0, -7]), f32([1, 2, 3], [4, 8, 0, 0, 4, 8])],
+        ...[f32([1, 1, 3], [3, 7, 2]), f32([1, 1, 3], [4, -8, 12])],
+      ],
+      gives: f32([1, 2, 3], [3, -6, 9, 1, -2, 3]),
+    },
+    // Both keys have a half; dS = 1/2 (dP - Σ dP/2) is 1, -1.
+    {
+      says: "moves a query towards the keys whose values it should see more",
+      op: { kind: "attentionGrad", of: "q", scale: 2 },
+      inputs: [
+        ...[f32([1, 1, 1], [0]), f32([1, 2, 1], [5, 3]), f32([1, 2, 1], [6, 2])],
+        ...[f32([1, 1, 1], [4]), f32([1, 1, 1], [1])],
+      ],
+      gives: f32([1, 1, 1], [4]),
+    },
+    {
+      says: "moves keys along the queries that look at them",
+      op: { kind: "attentionGrad", of: "k", scale: 2 },
+      inputs: [
+        ...[f32([1, 1, 1], [3]), f32([1, 2, 1], [1, 1]), f32([1, 2, 1], [6, 2])],
+        ...[f32([1, 1, 1], [4]), f32([1, 1, 1], [1])],
+      ],
+      gives: f32([1, 2, 1], [6, -6]),
+    },
+  ],
+  barrier: [
+    {
+      says: "is its first operand",
+      op: { kind: "barrier" },
+      inputs: [i32([2], [3, 4]), count(5)],
+      gives: i32([2], [3, 4]),
+    },
+  ],
   softmax: [
     {
       says: "normalizes the last axis, whatever was added to a row",

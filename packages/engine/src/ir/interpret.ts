@@ -10,6 +10,7 @@ import {
   type TensorData,
 } from "./graph.js";
 import { formatType, infer, type TensorType } from "./infer.js";
+import { attention, attentionGrad } from "./interpret-attention.js";
 import { BINARY, COMPARE, INTEGER_BINARY, UNARY } from "./interpret-elementwise.js";
 import { evaluateWindow } from "./interpret-windows.js";
 
@@ -127,6 +128,10 @@ function compute(op: Op, inputs: readonly Value[], shape: Shape): Float64Array {
       return rmsNorm(op, a, b);
     case "groupNorm":
       return groupNorm(op, a, b, c);
+    case "attention":
+      return attention(op, inputs);
+    case "attentionGrad":
+      return attentionGrad(op, inputs);
     case "matmul":
       return plus(matmul(op, a, b, shape), inputs[2], shape);
     case "conv2d":
@@ -206,6 +211,8 @@ function compute(op: Op, inputs: readonly Value[], shape: Shape): Float64Array {
       });
       return result;
     }
+    case "barrier":
+      return a.data.slice();
   }
 }
 

@@ -37,6 +37,11 @@ export function flopsOf(node: Node): number {
       return convolutionFlops(a!, b!);
     case "conv2dFilterGrad":
       return convolutionFlops(b!, node);
+    case "attention":
+      return 2 * sizeOf(a!.shape) * b!.shape[1]! + 2 * sizeOf(node.shape) * b!.shape[1]!;
+    // The scores again and what comes back to the weights are one product each, and needed for all three.
+    case "attentionGrad":
+      return 2 * sizeOf(a!.shape) * b!.shape[1]!;
     default:
       return 0;
   }
@@ -119,6 +124,9 @@ function attributesOf({ op, dtype }: Node, values: number): string[] {
       return [`axis=${op.axis}`];
     case "cumsum":
       return [`axis=${op.axis}`, ...flag("exclusive", op.exclusive), ...flag("reverse", op.reverse)];
+    case "attention":
+    case "attentionGrad":
+      return [...("of" in op ? [op.of] : []), `scale=${op.scale}`];
     case "rmsNorm":
       return [`eps=${op.eps}`];
     case "groupNorm":
@@ -159,6 +167,7 @@ function attributesOf({ op, dtype }: Node, values: number): string[] {
     case "broadcast":
     case "reshape":
     case "segmentSum":
+    case "barrier":
       return []; // all there is stands in the name and the result's type
   }
 }

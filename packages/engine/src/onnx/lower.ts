@@ -1,4 +1,5 @@
 import { nodesOf, sizeOf, type Graph, type Node, type Op, type OpKind } from "../ir/graph.js";
+import { decomposeAttention, type Decomposed } from "../passes/decompose-attention.js";
 import { lowerChannelsFirst } from "./lower-channels-first.js";
 import { MICROSOFT, OnnxBuilder, valueInfo, type OnnxTarget } from "./builder.js";
 import { lowerBinary, lowerCompare, lowerSelect, lowerUnary } from "./lower-elementwise.js";
@@ -34,7 +35,7 @@ export type Lowering<K extends OpKind> = (
   output: { readonly output?: string },
 ) => string;
 
-const LOWERINGS: { readonly [K in OpKind]: Lowering<K> } = {
+const LOWERINGS: { readonly [K in Exclude<OpKind, Decomposed>]: Lowering<K> } = {
   input: (_onnx, node) => node.op.name,
   constant: (onnx, { op }) =>
     op.shape.length === 0 ? onnx.scalar(op.data[0] ?? 0, op.dtype) : onnx.constant(op.dtype, op.shape, op.data),
@@ -112,6 +113,15 @@ const LOWERINGS: { readonly [K in OpKind]: Lowering<K> } = {
     const start = onnx.op("Expand", [onnx.scalar(0, dtype), onnx.ints(rows)]);
     const sums = onnx.op("ScatterND", [start, onnx.reshape(row, [count, 1]), x], { reduction: "add" });
     return onnx.op("Slice", [sums, onnx.ints([0]), onnx.ints([shape[0] ?? 0]), onnx.ints([0])], {}, out);
+  },
+  // A reshape whose shape is known when all of `after` is there: zeros, made of their sizes, which keep every axis. It
+  // copies nothing; the second one says the shape to whatever plans memory before the run.
+  barrier: (onnx, { shape }, [x = "", ...after], out) => {
+    const zeros = onnx.ints(shape.map(() => 0));
+    const keep = after
+      .map((name) => onnx.op("Mul", [onnx.op("Size", [name]), zeros]))
+      .reduce((sum, next) => onnx.op("Add", [sum, next]));
+    return onnx.reshape(onnx.op("Reshape", [x, keep]), shape, out.output);
   },
 };
 
@@ -226,10 +236,11 @@ function lowerBatchedProduct(...[onnx, node, inputs, out]: Parameters<Lowering<"
  * @param metadata Text kept in the model's `metadata_props`.
  */
 export function lowerToOnnx(
-  graph: Graph,
+  given: Graph,
   target: OnnxTarget,
   metadata: Readonly<Record<string, string>> = {},
 ): OnnxModel {
+  const graph = decomposeAttention(given);
   const onnx = new OnnxBuilder(target);
   const names = new Map<Node, string>();
   // The first output of a node is the node's own value, under the output's name; further ones are copies.
@@ -250,7 +261,7 @@ export function lowerToOnnx(
       split.slices.forEach((slice, i) => names.set(slice, parts[i] as string));
       continue;
     }
-    const lower = LOWERINGS[node.op.kind] as Lowering<OpKind>;
+    const lower = LOWERINGS[node.op.kind as keyof typeof LOWERINGS] as Lowering<OpKind>;
     const first = onnx.nodes.length;
     const out = output === undefined ? {} : { output };
     const inPlace = lowerChannelsFirst(onnx, node, inputs, out, (operands) => lower(onnx, node, operands, {}));

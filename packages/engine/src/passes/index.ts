@@ -2,6 +2,7 @@ import { fuseAddends } from "../onnx/passes/fuse-addends.js";
 import { productsForConvolutions } from "../onnx/passes/products-for-convolutions.js";
 import { turnConstants } from "../onnx/passes/turn-constants.js";
 import { type Graph, type OpKind } from "../ir/graph.js";
+import { decomposeAttention } from "./decompose-attention.js";
 import { eliminateCommonSubexpressions } from "./eliminate-common-subexpressions.js";
 import { foldConstant } from "./fold-constants.js";
 import { foldShape } from "./fold-shapes.js";
@@ -37,6 +38,8 @@ interface Pass {
   readonly targets: readonly Target[];
   /** The pass does nothing to a graph without an operation of this kind. */
   readonly needs?: OpKind;
+  /** Nor to one with an operation of this kind. */
+  readonly unless?: OpKind;
 }
 
 /** The rules that look at one node and its operands, together: what one of them makes, the others see at once. */
@@ -49,7 +52,9 @@ export function simplify(graph: Graph): Graph {
 
 /** What is known by how it was traced: other passes would change that. */
 const FIRST_PASSES: readonly Pass[] = [
-  { name: "fuseNorms", run: fuseNorms, targets: TARGETS, needs: "reduce" },
+  // What is computed a second time for the gradients must be the same numbers both times: neither is fused.
+  { name: "fuseNorms", run: fuseNorms, targets: TARGETS, needs: "reduce", unless: "barrier" },
+  { name: "decomposeAttention", run: (graph) => decomposeAttention(graph), targets: TARGETS },
   { name: "unfoldTables", run: unfoldTables, targets: ["xla"], needs: "matmul" },
 ];
 
@@ -105,6 +110,7 @@ function settle(graph: Graph, passes: readonly Pass[], report: PassReport[]): Gr
       const nodes = orderedNodes(current);
       if (settled.get(pass) === current) continue;
       if (pass.needs !== undefined && !nodes.some(({ op }) => op.kind === pass.needs)) continue;
+      if (pass.unless !== undefined && nodes.some(({ op }) => op.kind === pass.unless)) continue;
       const start = performance.now();
       const next = pass.run(current);
       if (next === current) settled.set(pass, current);

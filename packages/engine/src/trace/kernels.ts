@@ -3,6 +3,7 @@ import { TRACE_BACKEND, TraceBackend, TraceError } from "./backend.js";
 import { callSite } from "./call-site.js";
 import { ELEMENTWISE } from "./elementwise.js";
 import type { Kernel, Kernels, Operands } from "./kernel.js";
+import { OWN } from "./own.js";
 import { REDUCTIONS } from "./reductions.js";
 import { SHAPES } from "./shapes.js";
 import { WINDOWS } from "./windows.js";
@@ -17,7 +18,7 @@ const PRODUCTS: Kernels = {
 };
 
 /** Every tfjs kernel that a program may use, by its tfjs name. */
-export const KERNELS: Kernels = { ...ELEMENTWISE, ...REDUCTIONS, ...PRODUCTS, ...SHAPES, ...WINDOWS };
+export const KERNELS: Kernels = { ...ELEMENTWISE, ...REDUCTIONS, ...PRODUCTS, ...SHAPES, ...WINDOWS, ...OWN };
 
 let backend: TraceBackend | undefined;
 

@@ -98,6 +98,18 @@ export class HloBuilder {
     return result;
   }
 
+  /** The first of some values, when all are there; the compiler does not look through it. */
+  barrier(values: readonly Value[]): Value {
+    const [first] = values as readonly [Value];
+    const name = `%${this.count++}`;
+    const types = `(${values.map(typeText).join(", ")})`;
+    this.lines.push(
+      `    ${name}:${values.length} = "stablehlo.optimization_barrier"(${values.map(({ name }) => name).join(", ")}) : ` +
+        `${types} -> ${types}${this.location(this.scope)}`,
+    );
+    return { ...first, name: `${name}#0` };
+  }
+
   /** An elementwise operation; operands and result are of one type. */
   map(name: string, ...operands: [Value, ...Value[]]): Value {
     return this.op(name, operands, operands[0].shape, operands[0].type);

@@ -1,5 +1,6 @@
 import { isOp, nodesOf, type Graph, type Node, type NodeOf, type OpKind } from "../ir/graph.js";
 import type { TensorType } from "../ir/infer.js";
+import { decomposeAttention, type Decomposed } from "../passes/decompose-attention.js";
 import { ELEMENT_TYPE, HloBuilder, typeText, type ProductPrecision, type Value } from "./builder.js";
 import { lowerBinary, lowerCast, lowerCompare, lowerSelect, lowerUnary } from "./lower-elementwise.js";
 import { lowerPad, lowerSegmentSum, lowerSlice, lowerTile } from "./lower-moves.js";
@@ -22,7 +23,7 @@ type Operands = readonly [a: Value, b: Value, c: Value] & { readonly length: num
 /** How one operation becomes StableHLO. */
 export type Lowering<K extends OpKind> = (hlo: HloBuilder, node: NodeOf<K>, operands: Operands) => Value;
 
-const LOWERINGS: { readonly [K in Exclude<OpKind, "input">]: Lowering<K> } = {
+const LOWERINGS: { readonly [K in Exclude<OpKind, "input" | Decomposed>]: Lowering<K> } = {
   constant: (hlo, { op }) => hlo.data(op.data, op.shape, op.dtype),
   unary: lowerUnary,
   binary: lowerBinary,
@@ -56,6 +57,7 @@ const LOWERINGS: { readonly [K in Exclude<OpKind, "input">]: Lowering<K> } = {
   reshape: (hlo, { op }, [x]) => hlo.reshape(x, op.shape),
   gather: (hlo, { op }, [x, indices]) => hlo.gather(x, indices, op.axis),
   segmentSum: lowerSegmentSum,
+  barrier: (hlo, _node, operands) => hlo.barrier(operands),
 };
 
 export interface LoweringOptions {
@@ -87,7 +89,8 @@ export interface LoweredProgram {
  *
  * Source: openxla/stablehlo docs/spec.md.
  */
-export function lowerToStableHlo(graph: Graph, options: LoweringOptions): LoweredProgram {
+export function lowerToStableHlo(given: Graph, options: LoweringOptions): LoweredProgram {
+  const graph = decomposeAttention(given);
   const hlo = new HloBuilder();
   const parameters: string[] = [];
   const parameter = ({ dtype, shape }: TensorType, attributes: string, scope: string): Value => {

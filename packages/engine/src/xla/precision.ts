@@ -16,6 +16,8 @@ const OPERANDS: { readonly [K in OpKind]: "bfloat16" | "float32" } = {
   conv2dInputGrad: "bfloat16",
   conv2dFilterGrad: "bfloat16",
 
+  attention: "bfloat16", // its two products
+  attentionGrad: "bfloat16",
   softmax: "float32", // of scores that are float32
   rmsNorm: "float32",
   groupNorm: "float32",
@@ -45,6 +47,7 @@ const OPERANDS: { readonly [K in OpKind]: "bfloat16" | "float32" } = {
   transpose: "float32",
   reshape: "float32",
   gather: "float32",
+  barrier: "float32",
 };
 
 /** How the products of an operation are rounded in a program of this precision. */
