@@ -1,5 +1,6 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { geometryOf, type MadformerConfig } from "./config.js";
+import { part, type Recompute } from "./nn/part.js";
 import { needs, type ImageOutput, type OutputName } from "./needs.js";
 import { Scope, under, type Parameters, type ParameterSpecs } from "./parameters.js";
 import { dims, ShapeError } from "./shape.js";
@@ -70,6 +71,7 @@ export interface ForwardBatch {
  * @param p Parameters, as `madformerSpecs` lists them. Borrowed.
  * @param batch Borrowed.
  * @param wanted Which outputs. `cleanTower` does not exist under `clearClean`, `text` not without one.
+ * @param recompute What is computed again for the gradients, where there are some; `observe` sees it twice.
  * @returns The outputs, new.
  * @throws {ShapeError} If a shape does not fit the config.
  */
@@ -79,6 +81,7 @@ export function forward(
   batch: ForwardBatch,
   wanted: readonly OutputName[],
   observe: Observe = () => undefined,
+  recompute: Recompute = "none",
 ): Outputs {
   const { T, P, M, layers } = geometryOf(config);
   const { arLayers, latentChannels, clearCond, quirks } = config;
@@ -89,7 +92,7 @@ export function forward(
   const need = needs(config, wanted);
 
   // Down: latent pixels become tokens.
-  const down = towersDown(root, config, batch, need, observe);
+  const down = towersDown(root, config, batch, need, observe, recompute);
   const { clean, noised } = down; // (N, embeddedBlocks·M, C) if there are any, (N, T·M, C)
 
   // The transformer starts with clean blocks and, for each block to generate, the embedding of the block before it.
@@ -108,7 +111,9 @@ export function forward(
 
   // Autoregressive layers, once for all of a block's denoising steps.
   const through = (layer: number): Towers =>
-    towersLayer(root.in(`blocks.${layer}`), config, layer, x, ropes, need, observe);
+    part(recompute !== "none", root.in(`blocks.${layer}`), x, ropes, (p, x, ropes) =>
+      towersLayer(p, config, layer, x, ropes, need, observe),
+    );
   for (let layer = 0; layer < arLayers; layer++) x = through(layer);
 
   // Their output is the condition, to which the noised block is added.
@@ -122,7 +127,7 @@ export function forward(
 
   // Up: tokens become latent pixels.
   const tokens = { condition, noisePred: x.noised, cleanTower: x.clean }; // (N, T·M, C) each
-  const latents = towersUp(root, config, down, tokens, wanted, observe); // (N, T, P, channels) each
+  const latents = towersUp(root, config, down, tokens, wanted, observe, recompute); // (N, T, P, channels) each
   return need.text && x.text ? { ...latents, text: x.text } : latents;
 }
 

@@ -1,3 +1,4 @@
+import type { Use } from "@madformer/engine";
 import type * as tf from "@tensorflow/tfjs-core";
 import { ShapeError } from "./shape.js";
 
@@ -36,11 +37,17 @@ export class Scope {
   constructor(
     private readonly parameters: Parameters,
     private readonly prefix = "",
+    private readonly use: Use = (parameter) => parameter,
   ) {}
 
   /** The scope of a part: `scope.in("resnets.0")`. */
   in(name: string): Scope {
-    return new Scope(this.parameters, `${this.prefix}${name}.`);
+    return new Scope(this.parameters, `${this.prefix}${name}.`, this.use);
+  }
+
+  /** The same scope, whose parameters are told to `use` when they are asked for, and are what that gives. */
+  through(use: Use): Scope {
+    return new Scope(this.parameters, this.prefix, use);
   }
 
   has(name: string): boolean {
@@ -50,7 +57,7 @@ export class Scope {
   get<T extends tf.Tensor = tf.Tensor>(name: string): T {
     const tensor = this.parameters[this.prefix + name];
     if (!tensor) throw new RangeError(`The parameters have no "${this.prefix}${name}"`);
-    return tensor as T;
+    return this.use(tensor as T);
   }
 }
 

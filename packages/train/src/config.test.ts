@@ -16,6 +16,16 @@ describe("TrainConfig", () => {
     });
   });
 
+  test("has the same key whether it says that nothing is recomputed or does not", () => {
+    const keyOf = (input: object): string => JSON.stringify(TrainConfig.parse(input));
+    expect(keyOf({ recompute: "none" })).toBe(keyOf({}));
+    expect(keyOf({})).not.toContain("recompute");
+    expect(TrainConfig.parse({ recompute: "all" }).recompute).toBe("all");
+    expect(problemsOf({ recompute: "some" })).toHaveLength(1);
+    const schema = z.toJSONSchema(TrainSettings, { io: "input", unrepresentable: "any" });
+    expect(schema.properties?.["recompute"]).toMatchObject({ enum: ["none", "layers", "all"] }); // of options and help
+  });
+
   test.each([
     ["the name of a preset", "smoke", preset("smoke")],
     ["nothing", undefined, preset("faces-64")],

@@ -1,4 +1,12 @@
-import { LossConfig, MadformerConfig, preset, PRESETS, SOLVER_NAMES, type PresetName } from "@madformer/model";
+import {
+  LossConfig,
+  MadformerConfig,
+  preset,
+  PRESETS,
+  RECOMPUTE,
+  SOLVER_NAMES,
+  type PresetName,
+} from "@madformer/model";
 import { EmaConfig, OptimizerConfig, ScheduleConfig } from "@madformer/optim";
 import { z } from "zod";
 
@@ -50,6 +58,14 @@ const Fields = z.strictObject({
     .positive()
     .default(1)
     .describe("Runs whose gradients are averaged for one update: a batch has batchImages times as many images"),
+  recompute: z
+    .enum(RECOMPUTE)
+    .optional()
+    .overwrite((word) => (word === "none" ? undefined : word)) // which is the same run, and has the same key
+    .describe(
+      "What is computed a second time for the gradients instead of being kept, which takes time and saves memory: " +
+        "none (if not given), layers = each layer of the transformer, all = these and each residual block of the U-Nets",
+    ),
   steps: z
     .int()
     .positive()

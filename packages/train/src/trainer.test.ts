@@ -29,3 +29,25 @@ test("a step of several runs copies losses to the host, and neither gradients no
   expect(norms[1]).not.toBe(norms[0]); // the second step's gradients are those of new parameters
   expect(await trainer.part("params")).not.toEqual(first);
 });
+
+test.each(["layers", "all"] as const)(
+  "a run that recomputes %s has the same weights, to the bit",
+  async (recompute) => {
+    const kept = tinyConfig({});
+    const { model, batchImages: N, optimizer } = kept;
+    const { T, P } = geometryOf(model);
+    const [size, key] = [N * T * P * model.latentChannels, (name: string) => randomKey(1, name)];
+    const batch = {
+      latents: normal(key("latents"), { size }),
+      noise: normal(key("noise"), { size }),
+      t: integers(key("t"), 0, 1000, { size: N * T }),
+    };
+    const weights = [];
+    for (const config of [kept, { ...kept, recompute }]) {
+      await using trainer = await trainerOf(config, firstWeights(config));
+      for (let step = 1; step <= 3; step++) await trainer.run(batch, stepScalars(optimizer, step, 1e-3, 0.9));
+      weights.push(await trainer.part("params"));
+    }
+    expect(weights[1]).toEqual(weights[0]);
+  },
+);

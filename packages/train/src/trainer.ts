@@ -23,14 +23,14 @@ export function measuresOf({ model, loss }: TrainConfig): readonly (keyof Measur
 
 /** The programs of MADFormer's training step, and the state that they change. */
 export async function trainerOf(config: TrainConfig, first: FirstState): Promise<MadformerTrainer> {
-  const { model, loss, optimizer, batchImages, accumulate } = config;
+  const { model, loss, optimizer, batchImages, accumulate, recompute } = config;
   const { moved, still } = apart(config, first);
   const trainer = await Trainer.create(
     {
       name: "training",
       parameters: trainedSpecs(model, loss),
       batch: batchSpecs(model, batchImages),
-      loss: (params, batch) => trainingLoss(params, model, batch, loss),
+      loss: (params, batch) => trainingLoss(params, model, batch, loss, recompute),
       optimizer,
       accumulate,
     },

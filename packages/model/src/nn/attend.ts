@@ -1,7 +1,8 @@
-import * as tf from "@tensorflow/tfjs-core";
+import { attention } from "@madformer/engine";
+import type * as tf from "@tensorflow/tfjs-core";
 
 /**
- * Attention of every query to every key, without a mask:
+ * Attention of every query to every key:
  *
  *     softmax(q kᵀ / sqrt(D)) v
  *
@@ -14,7 +15,5 @@ import * as tf from "@tensorflow/tfjs-core";
  * @returns (B, Q, D) float32.
  */
 export function attend(q: tf.Tensor3D, k: tf.Tensor3D, v: tf.Tensor3D, mask?: tf.Tensor): tf.Tensor3D {
-  const D = q.shape[2];
-  const scores = tf.mul(tf.matMul(q, k, false, true), D ** -0.5); // (B, Q, D) x (B, D, K) -> (B, Q, K)
-  return tf.matMul(tf.softmax(mask ? tf.add(scores, mask) : scores), v); // (B, Q, K) x (B, K, D) -> (B, Q, D)
+  return attention(q, k, v, q.shape[2] ** -0.5, mask);
 }

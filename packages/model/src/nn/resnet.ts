@@ -36,11 +36,18 @@ export function timeShift(p: Scope, activated: tf.Tensor2D): tf.Tensor2D {
  *
  * @param x (N, H, W, C) float32.
  * @param shift (R, C') float32 added to every pixel, R = 1 or N; none in the autoencoder.
+ * @param around x once more, for the shortcut: whoever gives it gets the two parts of x's gradient apart.
  * @returns (N, H, W, C') float32.
  */
-export function resnet(p: Scope, x: tf.Tensor4D, groups: number, shift?: tf.Tensor2D): tf.Tensor4D {
+export function resnet(
+  p: Scope,
+  x: tf.Tensor4D,
+  groups: number,
+  shift?: tf.Tensor2D,
+  around: tf.Tensor4D = x,
+): tf.Tensor4D {
   let h = conv(p.in("conv1"), silu(groupNorm(p.in("norm1"), x, groups)));
   if (shift) h = tf.add(h, tf.reshape(shift, [shift.shape[0], 1, 1, shift.shape[1]]));
   h = conv(p.in("conv2"), silu(groupNorm(p.in("norm2"), h, groups)));
-  return tf.add(p.has("conv_shortcut.weight") ? conv(p.in("conv_shortcut"), x) : x, h);
+  return tf.add(p.has("conv_shortcut.weight") ? conv(p.in("conv_shortcut"), around) : around, h);
 }

@@ -6,6 +6,7 @@ import { addNoise, atTimesteps, factorsAt } from "../diffusion/add-noise.js";
 import { lossWeights, predictionTarget } from "../diffusion/prediction.js";
 import { forward, type Outputs } from "../madformer.js";
 import { textLoss } from "../text/embedding.js";
+import type { Recompute } from "../nn/part.js";
 import type { OutputName } from "../needs.js";
 import { Scope, type Parameters } from "../parameters.js";
 
@@ -126,6 +127,7 @@ export function termNames(config: MadformerConfig, lambdas: LossConfig): readonl
  * where there is a clean tower. The hidden loss is 0 under `clearCond`, as there.
  *
  * @param p Borrowed, as the batch.
+ * @param recompute What of the network is computed again for the gradients.
  * @returns The loss and its terms, unweighted: new scalars; `text` among them only where it is one (`termNames`). A
  *   term of weight 0 is not computed and given as 0.
  */
@@ -134,12 +136,13 @@ export function trainingLoss(
   config: MadformerConfig,
   batch: TrainingBatch,
   lambdas: LossConfig,
+  recompute: Recompute = "none",
 ): Losses<ImageTerm> {
   const { latents, noise, t, text } = batch;
   const terms = termNames(config, lambdas).map((name) => ({ name, weight: TERMS[name].weight(lambdas, config) }));
   const wanted = terms.flatMap(({ name, weight }) => (weight > 0 ? [TERMS[name].output] : []));
   const seen = { cleanX: latents, noisedX: addNoise(latents, noise, t), t, ...(text ? { text } : {}) };
-  const outputs: Outputs = forward(p, config, seen, wanted);
+  const outputs: Outputs = forward(p, config, seen, wanted, undefined, recompute);
   const made = terms.map(({ name, weight }) => {
     const { output, value }: Term = TERMS[name];
     return [name, { weight, value: () => value(outputs[output] as tf.Tensor, batch, config, lambdas, p) }] as const;

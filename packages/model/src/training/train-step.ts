@@ -3,12 +3,19 @@ import * as optim from "@madformer/optim";
 import type * as tf from "@tensorflow/tfjs-core";
 import { geometryOf, type MadformerConfig } from "../config.js";
 import { madformerSpecs } from "../madformer.js";
+import type { Recompute } from "../nn/part.js";
 import type { Parameters, ParameterSpecs } from "../parameters.js";
 import { trainingLoss, type LossConfig, type TrainingBatch } from "./loss.js";
 
 /** The training loss with its gradients for all parameters; null is a gradient of exactly 0. */
-export function lossGradients(params: Parameters, config: MadformerConfig, batch: TrainingBatch, loss: LossConfig) {
-  return optim.lossGradients(params, (params) => trainingLoss(params, config, batch, loss));
+export function lossGradients(
+  params: Parameters,
+  config: MadformerConfig,
+  batch: TrainingBatch,
+  loss: LossConfig,
+  recompute: Recompute = "none",
+) {
+  return optim.lossGradients(params, (params) => trainingLoss(params, config, batch, loss, recompute));
 }
 
 /** Shapes of what one run of the network sees in training: a `TrainingBatch`. */
@@ -51,10 +58,21 @@ export function trainSignature(config: MadformerConfig, batchImages: number, los
  *
  * Source: spec section 9, with float32 throughout.
  *
+ * @param recompute What of the network is computed again for the gradients.
  * @returns `(state, inputs) -> { state, outputs: { loss, image, hidden, clean, gradNorm } }`; the norm is that before
  *   clipping.
  */
-export function trainStep(config: MadformerConfig, loss: LossConfig, optimizer: optim.OptimizerConfig) {
+export function trainStep(
+  config: MadformerConfig,
+  loss: LossConfig,
+  optimizer: optim.OptimizerConfig,
+  recompute: Recompute = "none",
+) {
   return (state: optim.TrainingState, inputs: TrainingBatch & { readonly scalars: tf.Tensor1D }) =>
-    optim.trainStep(state, (params) => trainingLoss(params, config, inputs, loss), inputs.scalars, optimizer);
+    optim.trainStep(
+      state,
+      (params) => trainingLoss(params, config, inputs, loss, recompute),
+      inputs.scalars,
+      optimizer,
+    );
 }

@@ -1,6 +1,7 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { geometryOf, type MadformerConfig } from "../config.js";
 import type { ImageOutput, Needs, OutputName } from "../needs.js";
+import type { Recompute } from "../nn/part.js";
 import type { Scope } from "../parameters.js";
 import type { Observe } from "../transformer/towers-layer.js";
 import type { Tower } from "../transformer/visibility.js";
@@ -48,6 +49,7 @@ export function towersDown(
   batch: { readonly cleanX: tf.Tensor4D; readonly noisedX: tf.Tensor4D; readonly t: tf.Tensor2D },
   { embeddedBlocks, shrunkBlocks }: Needs,
   observe: Observe,
+  recompute: Recompute,
 ): TowersDown {
   const { T, M, tokenSide } = geometryOf(config);
   const { blockSide: side, width: C, latentChannels, unet } = config;
@@ -60,7 +62,8 @@ export function towersDown(
   const noisedImages = tf.reshape<tf.Rank.R4>(batch.noisedX, [N * T, ...image]);
   const images = joined([...cleanImages, noisedImages]); // (N·(shrunkBlocks + T), side, side, channels)
   const parts = [...(shrunkBlocks > 0 ? [["clean", shrunkBlocks] as const] : []), ["noised", T] as const];
-  const states = downsample(p, images, shiftsOf("down")(parts), unet); // (N·(shrunkBlocks + T), ...) each
+  // (N·(shrunkBlocks + T), ...) each
+  const states = downsample(p, images, shiftsOf("down")(parts), unet, recompute === "all");
   const partOf = (state: tf.Tensor4D, tower: Tower): tf.Tensor4D => {
     if (tower === "clean") return tf.slice(state, 0, N * shrunkBlocks);
     return shrunkBlocks > 0 ? tf.slice(state, N * shrunkBlocks, N * T) : state;
@@ -103,6 +106,7 @@ export function towersUp(
   tokens: Readonly<Record<ImageOutput, tf.Tensor3D | undefined>>,
   wanted: readonly OutputName[],
   observe: Observe,
+  recompute: Recompute,
 ): Partial<Record<ImageOutput, tf.Tensor4D>> {
   const { T, P, tokenSide } = geometryOf(config);
   const { width: C, latentChannels, unet } = config;
@@ -125,7 +129,7 @@ export function towersUp(
   const states = (skips[0] ?? []).map((_, k) => joined(skips.map((list) => list[k] as tf.Tensor4D)));
   const shifts = down.shiftsOf("up")(names.map((name) => [TOWER_OF[name], T] as const));
   // (outputs·N·T, side, side, channels)
-  const latents = upsample(root.in("upsampler"), joined(maps), shifts, states, unet);
+  const latents = upsample(root.in("upsampler"), joined(maps), shifts, states, unet, recompute === "all");
   const rows = latents.shape[0] / names.length; // N·T
   return Object.fromEntries(
     names.map((name, i) => [

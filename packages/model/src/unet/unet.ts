@@ -1,10 +1,11 @@
 import * as tf from "@tensorflow/tfjs-core";
 import type { UNetConfig } from "../config.js";
 import { conv, convSpecs } from "../nn/conv.js";
+import { part } from "../nn/part.js";
 import { resnet, resnetSpecs, timeShift } from "../nn/resnet.js";
 import { spatialAttention, spatialAttentionSpecs } from "../nn/spatial-attention.js";
 import { under, type ParameterSpecs, type Scope } from "../parameters.js";
-import { downLevels, upLevels, type LevelPlan } from "./levels.js";
+import { downLevels, upLevels, type LevelPlan, type ResnetPlan } from "./levels.js";
 import { timeEmbedding, timeEmbeddingSpecs } from "./time-embedding.js";
 
 /** Parameters of one level: its attentions come first, then its residual blocks, then what changes the side. */
@@ -69,20 +70,53 @@ export function timeShifts(p: Scope, way: "down" | "up", config: UNetConfig, t: 
  *
  * @param x (N, side, side, latent channels) float32.
  * @param shifts For R = 1 or N points in time.
+ * @param again Whether each residual block is computed again for its gradients.
  * @returns The states that the way up takes, first to last; the last one is what `embed` takes.
  */
-export function downsample(p: Scope, x: tf.Tensor4D, shifts: TimeShifts, config: UNetConfig): tf.Tensor4D[] {
+export function downsample(
+  p: Scope,
+  x: tf.Tensor4D,
+  shifts: TimeShifts,
+  config: UNetConfig,
+  again = false,
+): tf.Tensor4D[] {
   let h = conv(p.in("conv_in"), x);
   const states = [h];
   for (const { resnets, resample } of downLevels(config)) {
-    for (const { key, attention } of resnets) {
-      h = resnet(p.in(key), h, config.groups, shifts[key]);
-      if (attention !== undefined) h = spatialAttention(p.in(attention), h, config.groups, config.heads);
+    for (const plan of resnets) {
+      h = block(p, plan, { around: h, h }, shifts, config, again);
       states.push(h);
     }
     if (resample) states.push((h = conv(p.in(resample.key), h, 2)));
   }
   return states;
+}
+
+/** What a residual block takes, its `shift` besides. */
+interface BlockInputs {
+  readonly h: tf.Tensor4D;
+  /** On the way down: h again, for the shortcut, so that its gradients are added up in one order in any case. */
+  readonly around?: tf.Tensor4D;
+  /** On the way up: what is put beside h. */
+  readonly state?: tf.Tensor4D;
+}
+
+/** A residual block, with its attention if it has one. */
+function block(
+  p: Scope,
+  { key, attention }: ResnetPlan,
+  inputs: BlockInputs,
+  shifts: TimeShifts,
+  { groups, heads }: UNetConfig,
+  again: boolean,
+): tf.Tensor4D {
+  const shift = shifts[key];
+  const all: BlockInputs & { readonly shift?: tf.Tensor2D } = shift ? { ...inputs, shift } : inputs;
+  return part(again, p, { ...all }, {}, (p, { h, around, state, shift }) => {
+    const x = state ? tf.concat([h, state], 3) : h;
+    const y = resnet(p.in(key), x, groups, shift, around ?? x);
+    return { y: attention === undefined ? y : spatialAttention(p.in(attention), y, groups, heads) };
+  }).y;
 }
 
 /**
@@ -103,6 +137,7 @@ export function embed(p: Scope, state: tf.Tensor4D): tf.Tensor4D {
  * @param h (N, side, side, C) float32.
  * @param shifts For R = 1 or N points in time, of the upsampler.
  * @param states What `downsample` gave for the same blocks.
+ * @param again Whether each residual block is computed again for its gradients.
  * @returns (N, side', side', latent channels) float32, without a normalization or activation before the last
  *   convolution.
  */
@@ -112,14 +147,12 @@ export function upsample(
   shifts: TimeShifts,
   states: readonly tf.Tensor4D[],
   config: UNetConfig,
+  again = false,
 ): tf.Tensor4D {
   const left = [...states];
   h = conv(p.in("conv_in"), h);
   for (const { resnets, resample } of upLevels(config)) {
-    for (const { key, attention } of resnets) {
-      h = resnet(p.in(key), tf.concat([h, left.pop() as tf.Tensor4D], 3), config.groups, shifts[key]);
-      if (attention !== undefined) h = spatialAttention(p.in(attention), h, config.groups, config.heads);
-    }
+    for (const plan of resnets) h = block(p, plan, { h, state: left.pop() as tf.Tensor4D }, shifts, config, again);
     if (resample) h = conv(p.in(resample.key), doubled(h));
   }
   return conv(p.in("conv_out"), h);
