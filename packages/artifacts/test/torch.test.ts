@@ -22,13 +22,13 @@ import {
 import { expectTensors, type Expected } from "./expected.js";
 
 const PYTHON = process.env["MADFORMER_PYTHON"] ?? "python3";
-const found = spawnSync(PYTHON, ["-c", "import torch; print(torch.__version__)"], { encoding: "utf8" });
+const found = spawnSync(PYTHON, ["-c", "import torch; torch.uint16; print(torch.__version__)"], { encoding: "utf8" });
 const version = found.status === 0 ? found.stdout.trim() : undefined;
 
 (version ? describe : describe.skip)(
   version
     ? `PyTorch ${version}`
-    : `PyTorch (skipped: ${PYTHON} cannot import torch; set MADFORMER_PYTHON to a Python that can)`,
+    : `PyTorch (skipped: ${PYTHON} cannot import torch 2.3 or newer; set MADFORMER_PYTHON to a Python that can)`,
   () => {
     let folder: string;
     const check = (mode: "save" | "load" | "legacy"): string =>

@@ -36,8 +36,8 @@ interface Pass {
   readonly run: (graph: Graph) => Graph;
   /** What it makes better: less work for everybody, or work that some runtimes alone are faster at. */
   readonly targets: readonly Target[];
-  /** The pass does nothing to a graph without an operation of this kind. */
-  readonly needs?: OpKind;
+  /** The pass does nothing to a graph without an operation of one of these kinds. */
+  readonly needs?: readonly OpKind[];
   /** Nor to one with an operation of this kind. */
   readonly unless?: OpKind;
 }
@@ -53,9 +53,14 @@ export function simplify(graph: Graph): Graph {
 /** What is known by how it was traced: other passes would change that. */
 const FIRST_PASSES: readonly Pass[] = [
   // What is computed a second time for the gradients must be the same numbers both times: neither is fused.
-  { name: "fuseNorms", run: fuseNorms, targets: TARGETS, needs: "reduce", unless: "barrier" },
-  { name: "decomposeAttention", run: (graph) => decomposeAttention(graph), targets: TARGETS },
-  { name: "unfoldTables", run: unfoldTables, targets: ["xla"], needs: "matmul" },
+  { name: "fuseNorms", run: fuseNorms, targets: TARGETS, needs: ["reduce"], unless: "barrier" },
+  {
+    name: "decomposeAttention",
+    run: (graph) => decomposeAttention(graph),
+    targets: TARGETS,
+    needs: ["attention", "attentionGrad"],
+  },
+  { name: "unfoldTables", run: unfoldTables, targets: ["xla"], needs: ["matmul"] },
 ];
 
 /** XLA chooses in which order tensors lie in memory by itself: to it a transpose is often nothing. */
@@ -64,19 +69,19 @@ const NOT_XLA = TARGETS.filter((target) => target !== "xla");
 /** Each makes chances for the others; they run in turn until none finds anything. */
 const PASSES: readonly Pass[] = [
   { name: "eliminateCommonSubexpressions", run: eliminateCommonSubexpressions, targets: TARGETS },
-  { name: "reuseAttentionOutput", run: reuseAttentionOutput, targets: TARGETS, needs: "softmax" },
-  { name: "mergePaddedSums", run: mergePaddedSums, targets: TARGETS, needs: "pad" },
+  { name: "reuseAttentionOutput", run: reuseAttentionOutput, targets: TARGETS, needs: ["softmax"] },
+  { name: "mergePaddedSums", run: mergePaddedSums, targets: TARGETS, needs: ["pad"] },
   { name: "simplify", run: simplify, targets: TARGETS },
   { name: "productsForConvolutions", run: productsForConvolutions, targets: ["onnx"] },
-  { name: "sinkTransposes", run: sinkTransposes, targets: NOT_XLA, needs: "transpose" },
+  { name: "sinkTransposes", run: sinkTransposes, targets: NOT_XLA, needs: ["transpose"] },
 ];
 
 /** An addition that a matmul or a convolution has taken in is hidden from the passes before: this comes after them. */
 const LAST_PASSES: readonly Pass[] = [
-  { name: "fuseAddends", run: fuseAddends, targets: ["onnx"], needs: "binary" },
+  { name: "fuseAddends", run: fuseAddends, targets: ["onnx"], needs: ["binary"] },
   { name: "eliminateCommonSubexpressions", run: eliminateCommonSubexpressions, targets: TARGETS },
   { name: "simplify", run: simplify, targets: TARGETS },
-  { name: "turnConstants", run: turnConstants, targets: ["openvino"], needs: "matmul" },
+  { name: "turnConstants", run: turnConstants, targets: ["openvino"], needs: ["matmul"] },
 ];
 
 /** All that was traced so far settles within three rounds. */
@@ -109,7 +114,7 @@ function settle(graph: Graph, passes: readonly Pass[], report: PassReport[]): Gr
     for (const pass of passes) {
       const nodes = orderedNodes(current);
       if (settled.get(pass) === current) continue;
-      if (pass.needs !== undefined && !nodes.some(({ op }) => op.kind === pass.needs)) continue;
+      if (pass.needs !== undefined && !nodes.some(({ op }) => pass.needs!.includes(op.kind))) continue;
       if (pass.unless !== undefined && nodes.some(({ op }) => op.kind === pass.unless)) continue;
       const start = performance.now();
       const next = pass.run(current);

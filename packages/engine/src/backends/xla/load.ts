@@ -61,9 +61,13 @@ function donatedOf({ inputs, outputs }: Graph): Map<number, number> {
   );
 }
 
-/** XLA's flags for a platform. Those of GPUs make two runs of one program the same to the bit. */
+/**
+ * XLA's flags for a platform. On CPUs the larger of NaN and a number would be the number. Those of GPUs make two runs of
+ * one program the same to the bit.
+ */
 function flagsFor({ platform }: Client, { threads }: XlaOptions): XlaFlags {
-  if (platform === "cpu") return threads === 1 ? { xla_cpu_multi_thread_eigen: false } : {};
+  if (platform === "cpu")
+    return { xla_cpu_enable_fast_min_max: false, ...(threads === 1 ? { xla_cpu_multi_thread_eigen: false } : {}) };
   if (platform === "cuda") return { xla_gpu_exclude_nondeterministic_ops: true };
   return {};
 }
