@@ -46,6 +46,7 @@ describe("stage sample", () => {
       solver: "dpm-solver++",
       steps: 2,
       nfe: 8, // two steps for each of four blocks
+      layerRuns: 12, // each block goes through one autoregressive layer, then twice through one diffusion layer
       seeds: "0-4",
       images: 5,
       side: 16,
