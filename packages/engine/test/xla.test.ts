@@ -3,7 +3,14 @@ import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { jest } from "@jest/globals";
-import { compile, ProgramFailedError, ProgramStateError, spec, type PrecisionName } from "@madformer/engine";
+import {
+  compile,
+  compileInference,
+  ProgramFailedError,
+  ProgramStateError,
+  spec,
+  type PrecisionName,
+} from "@madformer/engine";
 import * as tf from "@tensorflow/tfjs-core";
 import { Client } from "../src/backends/xla/client.js";
 import { encodeCompileOptions } from "../src/backends/xla/compile-options.js";
@@ -176,6 +183,22 @@ describeInstalled("xla", () => {
     expect([...(await first).first, ...(await second).first]).toEqual([1, 2]);
   });
 
+  test("gives hundreds of results that are waited for at the same time", async () => {
+    const count = 300; // koffi makes 256 calls at once
+    await using program = await compile(
+      (_, { x }) => {
+        let y: tf.Tensor2D = x;
+        for (let i = 0; i < 8; i++) y = tf.tanh(tf.matMul(y, x)); // some time until the first is there
+        const all = Array.from({ length: count }, (_, i) => [`y${i}`, tf.add(tf.slice(y, 0, 1), i)] as const);
+        return { outputs: Object.fromEntries<tf.Tensor>(all) };
+      },
+      { inputs: { x: spec([1024, 1024]) } },
+      { engine: "xla", name: "many" },
+    );
+    const results = Object.values(await program.run({ x: new Float32Array(1024 * 1024) }));
+    expect(results.map((data) => data[0])).toEqual(Array.from({ length: count }, (_, i) => i));
+  });
+
   test("makes no two calls at once, but for waiting", async () => {
     let underWay = 0;
     const seen: number[] = [];
@@ -194,6 +217,29 @@ describeInstalled("xla", () => {
     for (const program of programs) await program.dispose();
     expect(seen.length).toBeGreaterThanOrEqual(12);
     expect(Math.max(...seen)).toBe(1);
+  });
+
+  test("sends large constants once, beside a program that knows nothing of them", async () => {
+    const weights = { w: { shape: [128, 128], data: draws.normal([128, 128]).data as Float32Array } };
+    const compiled = jest.spyOn(Executable, "compile");
+    const uploaded = jest.spyOn(Client.prototype, "upload");
+    const make = (engine: "xla" | "cpu") =>
+      compileInference(({ w }, { x }) => ({ y: tf.matMul(x, w) }), weights, { x: spec([4, 128]) }, { engine });
+    const destroyed = jest.spyOn(Client.prototype, "destroy");
+    await using oracle = await make("cpu");
+    const x = draws.normal([4, 128]).data;
+    const program = await make("xla");
+    expect(uploaded.mock.calls.map(([, shape]) => shape)).toEqual([[128, 128]]);
+    // 65,536 bytes as text would be twice as many.
+    for (const [, text] of compiled.mock.calls) expect(text.byteLength).toBeLessThan(10_000);
+    expect(compiled).toHaveBeenCalledTimes(1);
+    const { y: expected } = await oracle.run({ x });
+    for (let run = 0; run < 2; run++) expectClose((await program.run({ x })).y, expected, TOLERANCE.network);
+    expect(uploaded).toHaveBeenCalledTimes(3); // and x, twice
+    const [made] = uploaded.mock.results.map(({ value }) => value as { pointer: bigint });
+    expect(destroyed.mock.calls.flat()).not.toContain(made?.pointer);
+    await program.dispose();
+    expect(destroyed.mock.calls.flat()).toContain(made?.pointer);
   });
 
   test("names what XLA says of a program that it does not take, with its code", async () => {
@@ -231,17 +277,24 @@ describeInstalled("xla", () => {
 
   test("keeps what it compiled, compiles nothing the second time, and passes over a damaged file", async () => {
     const folder = await mkdtemp(join(tmpdir(), "xla-"));
-    const weights = draws.normal([128, 128]).data; // 64 KiB of the program's text
+    const weights = Array.from({ length: 12 }, () => draws.normal([32, 32]).data); // 8 KiB each of the program's text
     const make = () =>
       compile(
-        ({ w }, { x }) => ({ outputs: { y: tf.add(tf.matMul(x, w), w) } }),
-        { state: { w: spec([128, 128]) }, inputs: { x: spec([128, 128]) } },
-        { engine: "xla", constants: { w: weights }, name: "cached" },
+        ({ w }, { x }) => ({ outputs: { y: Object.values(w).reduce((y, w) => tf.matMul(y, w), x) } }),
+        {
+          state: { w: Object.fromEntries(weights.map((_, i) => [`w${i}`, spec([32, 32])])) },
+          inputs: { x: spec([32, 32]) },
+        },
+        {
+          engine: "xla",
+          constants: { w: Object.fromEntries(weights.map((data, i) => [`w${i}`, data])) },
+          name: "cached",
+        },
       );
     const compiled = jest.spyOn(Executable, "compile");
     cache.moveTo(folder);
     try {
-      const x = draws.normal([128, 128]).data;
+      const x = draws.normal([32, 32]).data;
       const results: Float32Array[] = [];
       for (const [damage, compilations] of [
         [false, 1],

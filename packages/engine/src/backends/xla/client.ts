@@ -11,7 +11,15 @@ import { PjrtError, type Call, type Plugin } from "./plugin.js";
 export interface DeviceMemory {
   readonly used: number;
   readonly limit: number;
+  /** The most that was in use; undefined where nobody counts it. */
+  readonly peak?: number;
 }
+
+/**
+ * Events that are waited for at once. Each blocks one of the four threads that runs are started from, too, and koffi
+ * makes 256 calls at most; a program may have more results than that. Those of one run come at about the same time.
+ */
+const MAX_WAITS = 2;
 
 /**
  * A plugin's client, with the first of its devices. Calls are made one after another: `exclusive` has the plugin for
@@ -30,6 +38,8 @@ export class Client {
   private readonly device: Pointer;
   private last: Promise<unknown> = Promise.resolve();
   private busy = 0;
+  private waits = 0;
+  private readonly waiting: (() => void)[] = [];
   private readonly unused: Pointer[] = [];
   private readonly destroying: Call<"Buffer_Destroy">;
   private readonly destroyed: BigUint64Array;
@@ -75,8 +85,8 @@ export class Client {
   }
 
   /**
-   * Waits for an event and destroys it. The one call that is made beside others: it blocks a thread of its own until
-   * the event is there.
+   * Waits for an event and destroys it. The one call that is made beside others: it blocks a thread until the event is
+   * there.
    *
    * @throws {PjrtError} What failed that the event stands for.
    */
@@ -84,10 +94,28 @@ export class Client {
     if (event === 0n) return;
     const { plugin } = this;
     try {
-      if (plugin.call("Event_IsReady", { event }).number("is_ready") === 1) plugin.call("Event_Await", { event });
-      else await plugin.callAsync("Event_Await", { event });
+      if (!this.isReady(event)) await this.inTurn(event);
+      else plugin.call("Event_Await", { event });
     } finally {
       plugin.call("Event_Destroy", { event });
+    }
+  }
+
+  private isReady(event: Pointer): boolean {
+    return this.plugin.call("Event_IsReady", { event }).number("is_ready") === 1;
+  }
+
+  /** Waits for an event when fewer than `MAX_WAITS` others are waited for. */
+  private async inTurn(event: Pointer): Promise<void> {
+    if (this.waits < MAX_WAITS) this.waits++;
+    else await new Promise<void>((resolve) => this.waiting.push(resolve));
+    try {
+      if (this.isReady(event)) this.plugin.call("Event_Await", { event });
+      else await this.plugin.callAsync("Event_Await", { event });
+    } finally {
+      const next = this.waiting.shift();
+      if (next) next();
+      else this.waits--;
     }
   }
 
@@ -142,7 +170,11 @@ export class Client {
     try {
       const found = this.plugin.call("Device_MemoryStats", { device: this.device });
       if (found.number("bytes_limit_is_set") === 1)
-        return { used: found.number("bytes_in_use"), limit: found.number("bytes_limit") };
+        return {
+          used: found.number("bytes_in_use"),
+          limit: found.number("bytes_limit"),
+          ...(found.number("peak_bytes_in_use_is_set") === 1 ? { peak: found.number("peak_bytes_in_use") } : {}),
+        };
     } catch (error) {
       if (!(error instanceof PjrtError && error.code === "UNIMPLEMENTED")) throw error;
     }

@@ -2,7 +2,7 @@ import { isMemory, type Executor, type Memory, type ProgramFields } from "../../
 import { ProgramStateError } from "../../errors.js";
 import { INPUTS, NEXT_STATE, OUTPUTS, STATE } from "../../graph-names.js";
 import { countHostCopy } from "../../host-copies.js";
-import { allocate, sizeOf, type TensorData } from "../../ir/graph.js";
+import { allocate, sizeOf, type NodeOf, type TensorData } from "../../ir/graph.js";
 import type { TensorField } from "../../signature.js";
 import type { DeviceBuffer } from "./device-buffer.js";
 import type { Executable } from "./executable.js";
@@ -48,6 +48,8 @@ export class XlaExecutor implements Executor {
   private readonly states: ReadonlyMap<string, State>;
   /** What each parameter is given. */
   private readonly parameters: readonly (State | TensorField)[];
+  /** What those behind them are given, in every run. */
+  private readonly constants: DeviceBuffer[] = [];
   /** What becomes of each result: next state, or the output of that name. */
   private readonly made: readonly (State | string)[];
   /** State that runs change, and its places among the parameters. */
@@ -78,10 +80,28 @@ export class XlaExecutor implements Executor {
     );
   }
 
-  /** Makes a program whose state is zero. @param executable Owned from now on. */
-  static async make(executable: Executable, fields: ProgramFields, names: ProgramNames): Promise<XlaExecutor> {
+  /**
+   * Makes a program whose state is zero.
+   *
+   * @param executable Owned from now on.
+   * @param constants What its last parameters are given: sent to the device here, once.
+   */
+  static async make(
+    executable: Executable,
+    fields: ProgramFields,
+    names: ProgramNames,
+    constants: readonly NodeOf<"constant">["op"][] = [],
+  ): Promise<XlaExecutor> {
     const made = new XlaExecutor(executable, fields, names);
-    for (const { name } of fields.state) await made.clearState(name);
+    const { client } = executable;
+    try {
+      for (const { dtype, shape, data } of constants)
+        made.constants.push(await client.exclusive(() => client.upload(dtype, shape, data)));
+      for (const { name } of fields.state) await made.clearState(name);
+    } catch (error) {
+      await made.dispose();
+      throw error;
+    }
     return made;
   }
 
@@ -106,7 +126,7 @@ export class XlaExecutor implements Executor {
           return buffer;
         });
         const kept = this.changing.flatMap(([state, place]) => (keepsState || state.isShown ? [place] : []));
-        const { results, ended } = await this.executable.run(given, kept);
+        const { results, ended } = await this.executable.run([...given, ...this.constants], kept);
         this.runs.push({ ended });
         this.made.forEach((to, i) => {
           if (typeof to === "string") this.results.set(to, results[i] as DeviceBuffer);
@@ -183,6 +203,7 @@ export class XlaExecutor implements Executor {
     await this.settle(0);
     this.releaseResults();
     for (const { buffer } of this.states.values()) buffer?.release();
+    for (const buffer of this.constants) buffer.release();
     const { client } = this.executable;
     await client.exclusive(() => this.executable[Symbol.dispose]());
   }

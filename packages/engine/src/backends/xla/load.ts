@@ -17,6 +17,12 @@ import { xlaRuntime } from "./runtime.js";
 /** A program this small compiles faster than a file is looked for, and tests compile hundreds. */
 const MIN_TEXT_BYTES = 64 << 10;
 
+/**
+ * Larger constants are sent to the device beside the program: as text, weights of a billion parameters would be longer
+ * than a string can be, and XLA would look at each of them. A program compiled for some weights serves others, too.
+ */
+const MAX_INLINE_BYTES = 16 << 10;
+
 /** Compiled programs. */
 export const cache = new CompiledCache("xla");
 
@@ -34,19 +40,22 @@ export interface XlaOptions {
  */
 export async function loadXla(graph: Graph, fields: ProgramFields, options: XlaOptions): Promise<XlaExecutor> {
   const { client } = xlaRuntime();
-  const { text } = lowerToStableHlo(graph, { precision: options.precision, donated: donatedOf(graph) });
+  const { text, constants } = lowerToStableHlo(graph, {
+    precision: options.precision,
+    donated: donatedOf(graph),
+    inlineBytes: MAX_INLINE_BYTES,
+  });
   const results = graph.outputs.map(({ node }): ResultType => ({ dtype: node.dtype, shape: node.shape }));
-  const executable = await compiled(client, Buffer.from(text), flagsFor(client, options), graph.inputs.length, results);
+  const count = graph.inputs.length + constants.length;
+  const executable = await compiled(client, Buffer.from(text), flagsFor(client, options), count, results);
   try {
     await client.exclusive(() => requireFits(graph.name, executable.memory(), client.memory()));
   } catch (error) {
     await client.exclusive(() => executable[Symbol.dispose]());
     throw error;
   }
-  return XlaExecutor.make(executable, fields, {
-    inputs: graph.inputs.map(({ op }) => op.name),
-    outputs: graph.outputs.map(({ name }) => name),
-  });
+  const names = { inputs: graph.inputs.map(({ op }) => op.name), outputs: graph.outputs.map(({ name }) => name) };
+  return XlaExecutor.make(executable, fields, names, constants);
 }
 
 /** Which input each next state may be written over. */
@@ -62,8 +71,8 @@ function donatedOf({ inputs, outputs }: Graph): Map<number, number> {
 }
 
 /**
- * XLA's flags for a platform. On CPUs the larger of NaN and a number would be the number. Those of GPUs make two runs of
- * one program the same to the bit.
+ * XLA's flags for a platform. On CPUs the larger of NaN and a number would be the number. Those of GPUs make two runs
+ * of one program the same to the bit.
  */
 function flagsFor({ platform }: Client, { threads }: XlaOptions): XlaFlags {
   if (platform === "cpu")
