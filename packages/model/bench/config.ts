@@ -66,7 +66,8 @@ export function benchSize(name: string): Bench {
   return benchOf(config);
 }
 
-function benchOf(config: unknown): Bench {
+/** A model and batch as `--config` describes them. */
+export function benchOf(config: unknown): Bench {
   const c = BenchConfig.parse(config);
   const levels = c.unet_channels.length;
   const model = configFromReference({
