@@ -34,8 +34,8 @@ try {
   const likeTorchFidelity = [...weights, "--resize", "torch-fidelity"];
   await features("a", "ours-a", likeTorchFidelity);
   await features("b", "ours-b", likeTorchFidelity);
-  await features("a", "ours-a-64", [...likeTorchFidelity, "--inceptionDims", "64"]);
-  await features("b", "ours-b-64", [...likeTorchFidelity, "--inceptionDims", "64"]);
+  await features("a", "ours-a-64", [...likeTorchFidelity, "--inception-dims", "64"]);
+  await features("b", "ours-b-64", [...likeTorchFidelity, "--inception-dims", "64"]);
   await features("sizes", "ours-clean", [...weights, "--resize", "clean-fid"]);
   for (const [from, out] of [
     ["", "score"],
