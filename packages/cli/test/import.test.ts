@@ -141,11 +141,11 @@ test("how it was trained is read from the arguments, told, or named as assumed",
     expect([name, config.model]).toEqual([name, expect.objectContaining(expected)]);
   }
   const [bare, odd] = [join(folder, "no-arguments.pt"), join(folder, "odd.pt")];
-  await writeTorch(bare, tensors as never);
+  await writeTorch(bare, tensors);
   expect((await imported(bare, "without-arguments", ...told, "--clear-cond")).err).toContain(
     "nothing in the file says clearClean = false, denoisingMlp = false, prediction = epsilon: taken from",
   );
-  await writeTorch(odd, { model: tensors, args: { prediction: "noise" } } as never);
+  await writeTorch(odd, { model: tensors, args: { prediction: "noise" } });
   expect((await imported(odd, "odd", ...told)).err).toMatch(/prediction: Invalid option: expected one of/);
 });
 

@@ -58,7 +58,7 @@ describe("attention()", () => {
       const [dq, dk, dv] = tf.grads(loss)([q, k, v]) as [tf.Tensor, tf.Tensor, tf.Tensor];
       return { outputs: { y: attention(q, k, v, 0.5), dq, dk, dv } };
     };
-    const graph: Graph = trace("attention", fn as never, [], fieldsOf({ q: spec, k: spec, v: spec }, "inputs"));
+    const graph: Graph = trace("attention", fn, [], fieldsOf({ q: spec, k: spec, v: spec }, "inputs"));
     const nodes = operationsOf(graph);
     expect(nodes.filter((node) => isOp(node, "attention"))).toHaveLength(2);
     expect(nodes.flatMap((node) => (isOp(node, "attentionGrad") ? [node.op.of] : []))).toEqual(["q", "k", "v"]);

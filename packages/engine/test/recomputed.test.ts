@@ -61,9 +61,9 @@ async function run(again: boolean) {
   await using program = await compile(
     (_state, tensors) => {
       const loss = (x: tf.Tensor, y: tf.Tensor, w: tf.Tensor, s: tf.Tensor): tf.Scalar =>
-        tf.addN(layers(again, { x, y, w, s } as never).map((result) => tf.sum(tf.square(result)))) as tf.Scalar;
+        tf.addN<tf.Scalar>(layers(again, { x, y, w, s } as never).map((result) => tf.sum(tf.square(result))));
       const { x, y, w, s } = tensors as Record<string, tf.Tensor>;
-      const { value, grads } = tf.valueAndGrads(loss as never)([x!, y!, w!, s!]);
+      const { value, grads } = tf.valueAndGrads(loss)([x!, y!, w!, s!]);
       return { outputs: { value, ...Object.fromEntries(grads.map((gradient, i) => [`d${i}`, gradient])) } };
     },
     { inputs: values },
@@ -121,7 +121,7 @@ describe("recomputed()", () => {
     tf.tidy(() => {
       const x = tf.ones<tf.Rank.R2>([2, 2]);
       const outer = (x: tf.Tensor): tf.Tensor =>
-        recomputed(({ x }: { x: tf.Tensor }) => ({ y: tf.square(x) }), { x }, {}).y as tf.Tensor;
+        recomputed(({ x }: { x: tf.Tensor }) => ({ y: tf.square(x) }), { x }, {}).y;
       expect(Array.from(tf.grad(outer)(x).dataSync())).toEqual([2, 2, 2, 2]);
       expect(Array.from(x.dataSync())).toEqual([1, 1, 1, 1]);
       // A gradient beside it is not disturbed.

@@ -175,7 +175,7 @@ export const SAMPLES: { readonly [K in Computed]: () => readonly Sample<K>[] } =
       (["q", "k", "v"] as const).map((of): Sample<"attentionGrad"> => {
         const { data } = evaluateNode({ kind: "attention", scale: 0.5 }, [q, k, v, ...mask]);
         const dy = normal(...q.shape.slice(0, 2), v.shape[2]!);
-        return [{ kind: "attentionGrad", of, scale: 0.5 }, q, k, v, { ...dy, data: data as Float32Array }, dy, ...mask];
+        return [{ kind: "attentionGrad", of, scale: 0.5 }, q, k, v, { ...dy, data: data }, dy, ...mask];
       }),
     ),
   barrier: () => [

@@ -46,5 +46,5 @@ export function attention(
     };
     return { value: y, gradFunc };
   });
-  return apply(q, k, v) as tf.Tensor3D;
+  return apply(q, k, v);
 }

@@ -57,13 +57,13 @@ export function recomputed<In extends object, Out extends object, Constants exte
     }
     return weight;
   };
-  const held = flatten(constants as Tree<tf.Tensor>, (x) => x instanceof tf.Tensor, "recomputed: constants");
+  const held = flatten<tf.Tensor>(constants as Tree<tf.Tensor>, (x) => x instanceof tf.Tensor, "recomputed: constants");
   let names: readonly string[] = [];
 
   const forwardFunc = (_backend: unknown, save: tf.GradSaveFunc): tf.Tensor[] => {
     const results: object = part(inputs, use, constants);
     names = Object.keys(results);
-    save([...(Object.values(sources) as tf.Tensor[]), ...held.values()]);
+    save([...Object.values(sources), ...held.values()]);
     return Object.values(results as Named).map((result) => tf.clone(result)); // it may be one of the inputs
   };
   const backwardsFunc = (dy: tf.Tensor | tf.Tensor[], saved: readonly tf.Tensor[]) => {
