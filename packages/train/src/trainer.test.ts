@@ -1,19 +1,24 @@
 import { hostCopies, integers, normal, randomKey } from "@madformer/engine";
 import { geometryOf, TERM_NAMES } from "@madformer/model";
 import { stepScalars } from "@madformer/optim";
+import type { TrainConfig } from "./config.js";
 import { tinyConfig } from "./testing.js";
 import { firstWeights, trainerOf } from "./trainer.js";
 
-test("a step of several runs copies losses to the host, and neither gradients nor parameters", async () => {
-  const config = tinyConfig({ accumulate: 2 });
-  const { model, batchImages: N, optimizer } = config;
+function batchOf({ model, batchImages: N }: TrainConfig) {
   const { T, P } = geometryOf(model);
   const [size, key] = [N * T * P * model.latentChannels, (name: string) => randomKey(1, name)];
-  const batch = {
+  return {
     latents: normal(key("latents"), { size }),
     noise: normal(key("noise"), { size }),
     t: integers(key("t"), 0, 1000, { size: N * T }),
   };
+}
+
+test("a step of several runs copies losses to the host, and neither gradients nor parameters", async () => {
+  const config = tinyConfig({ accumulate: 2 });
+  const { optimizer } = config;
+  const batch = batchOf(config);
   await using trainer = await trainerOf(config, firstWeights(config));
   const first = await trainer.part("params");
   const norms = [];
@@ -34,14 +39,8 @@ test.each(["layers", "all"] as const)(
   "a run that recomputes %s has the same weights, to the bit",
   async (recompute) => {
     const kept = tinyConfig({});
-    const { model, batchImages: N, optimizer } = kept;
-    const { T, P } = geometryOf(model);
-    const [size, key] = [N * T * P * model.latentChannels, (name: string) => randomKey(1, name)];
-    const batch = {
-      latents: normal(key("latents"), { size }),
-      noise: normal(key("noise"), { size }),
-      t: integers(key("t"), 0, 1000, { size: N * T }),
-    };
+    const { optimizer } = kept;
+    const batch = batchOf(kept);
     const weights = [];
     for (const config of [kept, { ...kept, recompute }]) {
       await using trainer = await trainerOf(config, firstWeights(config));
