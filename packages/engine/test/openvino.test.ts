@@ -8,6 +8,7 @@ import { compile, computing, spec, type EngineName, type PrecisionName } from "@
 import * as tf from "@tensorflow/tfjs-core";
 import { cache } from "../src/backends/openvino/cache.js";
 import { describeInstalled } from "./installed.js";
+import { regressionOn } from "./regression.js";
 import { expectClose, TOLERANCE } from "./tolerance.js";
 import { Draws } from "./values.js";
 
@@ -17,23 +18,7 @@ const collect = runInNewContext("gc") as () => void;
 const draws = new Draws("openvino");
 const [W0, X, Y] = [draws.normal([64, 64]).data, draws.normal([128, 64]).data, draws.normal([128, 64]).data];
 
-/** A step of gradient descent on the squared distance of x · w from y, with the steps counted. */
-const regression = (precision: PrecisionName, threads = 2) =>
-  compile(
-    ({ w, steps }, { x, y }) => {
-      const loss = (w: tf.Tensor2D) => tf.mean<tf.Scalar>(tf.squaredDifference(tf.softmax(tf.matMul(x, w)), y));
-      const { value, grad } = tf.valueAndGrad(loss)(w);
-      return {
-        state: { w: tf.sub(w, tf.mul(0.1, grad)), steps: tf.add(steps, tf.scalar(1, "int32")) },
-        outputs: { loss: value },
-      };
-    },
-    {
-      state: { w: spec([64, 64]), steps: spec([], "int32") },
-      inputs: { x: spec([128, 64]), y: spec([128, 64]) },
-    },
-    { engine: "openvino", precision, name: "regression", initialState: { w: W0 }, session: { threads } },
-  );
+const regression = (precision: PrecisionName, threads = 2) => regressionOn("openvino", precision, W0, { threads });
 
 async function train(precision: PrecisionName, threads?: number): Promise<number[]> {
   await using program = await regression(precision, threads);

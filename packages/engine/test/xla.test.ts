@@ -19,29 +19,15 @@ import { cache } from "../src/backends/xla/load.js";
 import { Plugin } from "../src/backends/xla/plugin.js";
 import { xlaRuntime } from "../src/backends/xla/runtime.js";
 import { describeInstalled } from "./installed.js";
+import { regressionOn } from "./regression.js";
 import { expectClose, TOLERANCE } from "./tolerance.js";
 import { Draws } from "./values.js";
 
 const draws = new Draws("xla");
 const [W0, X, Y] = [draws.normal([64, 64]).data, draws.normal([128, 64]).data, draws.normal([128, 64]).data];
 
-/** A step of gradient descent on the squared distance of x · w from y, with the steps counted. */
 const regression = (precision: PrecisionName = "float32", engine: "xla" | "cpu" = "xla") =>
-  compile(
-    ({ w, steps }, { x, y }) => {
-      const loss = (w: tf.Tensor2D) => tf.mean<tf.Scalar>(tf.squaredDifference(tf.softmax(tf.matMul(x, w)), y));
-      const { value, grad } = tf.valueAndGrad(loss)(w);
-      return {
-        state: { w: tf.sub(w, tf.mul(0.1, grad)), steps: tf.add(steps, tf.scalar(1, "int32")) },
-        outputs: { loss: value },
-      };
-    },
-    {
-      state: { w: spec([64, 64]), steps: spec([], "int32") },
-      inputs: { x: spec([128, 64]), y: spec([128, 64]) },
-    },
-    { engine, precision: engine === "cpu" ? "float32" : precision, name: "regression", initialState: { w: W0 } },
-  );
+  regressionOn(engine, engine === "cpu" ? "float32" : precision, W0);
 
 async function train(precision: PrecisionName): Promise<number[]> {
   await using program = await regression(precision);
